@@ -1,0 +1,12 @@
+# What `cmake --install` puts in place: binaries, the core library with its headers, the CMake package.
+include(CMakePackageConfigHelpers)
+
+install(TARGETS nursery_core EXPORT nurseryTargets
+  ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} FILE_SET HEADERS)
+install(EXPORT nurseryTargets NAMESPACE nursery::
+  DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/nursery)
+configure_package_config_file(${CMAKE_SOURCE_DIR}/deploy/cmake/nurseryConfig.cmake.in
+  ${CMAKE_BINARY_DIR}/nurseryConfig.cmake INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/nursery)
+write_basic_package_version_file(${CMAKE_BINARY_DIR}/nurseryConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${CMAKE_BINARY_DIR}/nurseryConfig.cmake ${CMAKE_BINARY_DIR}/nurseryConfigVersion.cmake
+  DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/nursery)

@@ -1,0 +1,53 @@
+# How every target of the project is declared: one place for flags, sanitizers and test registration.
+
+add_library(nursery_flags INTERFACE)
+target_compile_options(nursery_flags INTERFACE
+  -Wall -Wextra -Werror=return-type -Wnon-virtual-dtor -Woverloaded-virtual -fno-omit-frame-pointer)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  target_compile_options(nursery_flags INTERFACE -Werror -Wthread-safety -Wshadow-uncaptured-local)
+  target_link_options(nursery_flags INTERFACE -fuse-ld=lld)
+endif()
+if(NURSERY_SANITIZE STREQUAL "address")
+  target_compile_options(nursery_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all)
+  target_link_options(nursery_flags INTERFACE -fsanitize=address,undefined)
+elseif(NURSERY_SANITIZE STREQUAL "thread")
+  target_compile_options(nursery_flags INTERFACE -fsanitize=thread)
+  target_link_options(nursery_flags INTERFACE -fsanitize=thread)
+elseif(NURSERY_SANITIZE)
+  message(FATAL_ERROR "NURSERY_SANITIZE is '${NURSERY_SANITIZE}'; it takes address or thread")
+endif()
+
+# nursery_library(NAME SOURCES ... [HEADERS ...] [PUBLIC ...] [PRIVATE ...])
+# HEADERS are public and relative to include/ beside the caller; they are installed.
+function(nursery_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;HEADERS;PUBLIC;PRIVATE" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  string(REGEX REPLACE "^nursery_" "" short ${name})
+  add_library(nursery::${short} ALIAS ${name})
+  set_target_properties(${name} PROPERTIES EXPORT_NAME ${short})
+  if(ARG_HEADERS)
+    list(TRANSFORM ARG_HEADERS PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/include/)
+    target_sources(${name} PUBLIC FILE_SET HEADERS
+      BASE_DIRS ${CMAKE_CURRENT_SOURCE_DIR}/include FILES ${ARG_HEADERS})
+  endif()
+  target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
+  target_compile_features(${name} PUBLIC cxx_std_20)
+  target_link_libraries(${name} PUBLIC ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE} $<BUILD_INTERFACE:nursery_flags>)
+endfunction()
+
+# nursery_test(NAME SOURCES ... [LIBS ...] [ARGS ...]): one test binary, one CTest test; its cases are counted from
+# the JUnit file it writes to build/<preset>/test-results/.
+function(nursery_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LIBS;ARGS;LABELS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
+  target_link_libraries(${name} PRIVATE ${ARG_LIBS} GTest::gmock nursery_flags)
+  add_test(NAME ${name} COMMAND ${name} ${ARG_ARGS}
+    --gtest_output=xml:${CMAKE_BINARY_DIR}/test-results/${name}.xml WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 300)
+  endif()
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
+    ENVIRONMENT "NURSERY_BIN=${CMAKE_BINARY_DIR}/bin")
+endfunction()
