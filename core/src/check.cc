@@ -6,7 +6,7 @@
 namespace nursery::internal {
 
 CheckFailure::CheckFailure(const char* file, int line, const char* expression) {
-  stream_ << file << ":" << line << ": CHECK failed: " << expression << " ";
+  stream_ << file << ":" << line << ": check failed: " << expression << " ";
 }
 
 CheckFailure::~CheckFailure() {

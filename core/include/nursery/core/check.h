@@ -1,10 +1,10 @@
-// CHECK: an assertion about our own code, active in every build. A failed CHECK prints file, line,
-// expression and the streamed message to stderr and aborts; the world's errors are absl::Status
-// instead.
+// NURSERY_CHECK: an assertion about our own code, active in every build. A failed check prints
+// file, line, expression and the streamed message to stderr and aborts; the world's errors are
+// absl::Status instead.
 //
 // Thread safety: any thread.
 //
-//   CHECK(count > 0) << "release without acquire";
+//   NURSERY_CHECK(count > 0) << "release without acquire";
 #ifndef NURSERY_CORE_CHECK_H_
 #define NURSERY_CORE_CHECK_H_
 
@@ -32,7 +32,7 @@ struct Voidify {
 
 }  // namespace nursery::internal
 
-#define CHECK(condition)                              \
+#define NURSERY_CHECK(condition)                      \
   (__builtin_expect(static_cast<bool>(condition), 1)) \
       ? static_cast<void>(0)                          \
       : ::nursery::internal::Voidify() &              \

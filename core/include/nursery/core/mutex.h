@@ -16,11 +16,11 @@
 #define NURSERY_ANNOTATION(x)
 #endif
 
-#define GUARDED_BY(x) NURSERY_ANNOTATION(guarded_by(x))
-#define PT_GUARDED_BY(x) NURSERY_ANNOTATION(pt_guarded_by(x))
-#define REQUIRES(...) NURSERY_ANNOTATION(requires_capability(__VA_ARGS__))
-#define EXCLUDES(...) NURSERY_ANNOTATION(locks_excluded(__VA_ARGS__))
-#define NO_THREAD_SAFETY_ANALYSIS NURSERY_ANNOTATION(no_thread_safety_analysis)
+#define NURSERY_GUARDED_BY(x) NURSERY_ANNOTATION(guarded_by(x))
+#define NURSERY_PT_GUARDED_BY(x) NURSERY_ANNOTATION(pt_guarded_by(x))
+#define NURSERY_REQUIRES(...) NURSERY_ANNOTATION(requires_capability(__VA_ARGS__))
+#define NURSERY_EXCLUDES(...) NURSERY_ANNOTATION(locks_excluded(__VA_ARGS__))
+#define NURSERY_NO_THREAD_SAFETY_ANALYSIS NURSERY_ANNOTATION(no_thread_safety_analysis)
 
 namespace nursery {
 
@@ -56,7 +56,7 @@ class NURSERY_ANNOTATION(scoped_lockable) MutexLock {
 class CondVar {
  public:
   // Releases `mutex`, waits, takes it again. May wake without cause: wait in a loop.
-  void Wait(Mutex& mutex) REQUIRES(mutex) {
+  void Wait(Mutex& mutex) NURSERY_REQUIRES(mutex) {
     std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
     condition_.wait(lock);
     lock.release();

@@ -1,0 +1,142 @@
+// Async<T>: a coroutine that gives a T. It starts when it is awaited and runs as part of the
+// awaiting task; there is no other way to start it, so it cannot be detached.
+//
+// A function that may suspend returns an Async (or another awaitable) and takes a Context first.
+//
+// Suspends: as its body does. Resumes on: the executor of the task. Cancellation: through the
+// Context that the body waits with. Order: it runs at once, in the awaiting task. Lifetime:
+// parameters live in the coroutine's frame; pass values.
+//
+//   Async<int> Twice(int n) { co_return 2 * n; }
+//   Async<absl::Status> Caller(Context ctx) {
+//     int four = co_await Twice(2);
+//     ...
+#ifndef NURSERY_CORE_ASYNC_H_
+#define NURSERY_CORE_ASYNC_H_
+
+#include <coroutine>
+#include <exception>
+#include <optional>
+#include <source_location>
+#include <type_traits>
+#include <utility>
+
+#include "nursery/core/check.h"
+#include "nursery/core/task.h"
+
+namespace nursery {
+
+template <class T>
+class Async;
+
+namespace internal {
+
+// What every coroutine of a task shares: which task it belongs to.
+struct PromiseBase {
+  TaskRecord* task = nullptr;
+  std::coroutine_handle<> continuation;
+  std::exception_ptr exception;
+
+  std::suspend_always initial_suspend() const noexcept { return {}; }
+  void unhandled_exception() noexcept { exception = std::current_exception(); }
+
+  // Notes the line of every co_await in the task's record.
+  template <class Awaitable>
+  Awaitable&& await_transform(
+      Awaitable&& awaitable, std::source_location line = std::source_location::current()) noexcept {
+    task->line.store(line, std::memory_order_relaxed);
+    return static_cast<Awaitable&&>(awaitable);
+  }
+};
+
+struct ResumeContinuation {
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> handle) const noexcept {
+    return handle.promise().continuation;
+  }
+  void await_resume() const noexcept {}
+};
+
+template <class T>
+struct AsyncPromise : PromiseBase {
+  std::optional<T> value;
+
+  Async<T> get_return_object() noexcept;
+  ResumeContinuation final_suspend() const noexcept { return {}; }
+  template <class U>
+  void return_value(U&& result) {
+    value.emplace(std::forward<U>(result));
+  }
+  T Take() {
+    if (exception) std::rethrow_exception(exception);
+    return std::move(*value);
+  }
+};
+
+template <>
+struct AsyncPromise<void> : PromiseBase {
+  Async<void> get_return_object() noexcept;
+  ResumeContinuation final_suspend() const noexcept { return {}; }
+  void return_void() const noexcept {}
+  void Take() const {
+    if (exception) std::rethrow_exception(exception);
+  }
+};
+
+}  // namespace internal
+
+template <class T>
+class [[nodiscard]] Async {
+ public:
+  using value_type = T;
+  using promise_type = internal::AsyncPromise<T>;
+  using Handle = std::coroutine_handle<promise_type>;
+
+  explicit Async(Handle handle) noexcept : handle_(handle) {}
+  Async(Async&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+  Async& operator=(Async&& other) noexcept {
+    std::swap(handle_, other.handle_);
+    return *this;
+  }
+  ~Async() {
+    if (handle_) handle_.destroy();
+  }
+
+  class Awaiter {
+   public:
+    explicit Awaiter(Handle handle) noexcept : handle_(handle) {}
+    bool await_ready() const noexcept { return false; }
+    template <class Promise>
+    Handle await_suspend(std::coroutine_handle<Promise> parent) const noexcept {
+      handle_.promise().task = parent.promise().task;
+      handle_.promise().continuation = parent;
+      return handle_;
+    }
+    T await_resume() const { return handle_.promise().Take(); }
+
+   private:
+    Handle handle_;
+  };
+
+  Awaiter operator co_await() && noexcept { return Awaiter(handle_); }
+
+ private:
+  Handle handle_;
+};
+
+namespace internal {
+
+template <class T>
+Async<T> AsyncPromise<T>::get_return_object() noexcept {
+  return Async<T>(Async<T>::Handle::from_promise(*this));
+}
+
+inline Async<void> AsyncPromise<void>::get_return_object() noexcept {
+  return Async<void>(Async<void>::Handle::from_promise(*this));
+}
+
+}  // namespace internal
+}  // namespace nursery
+
+#endif  // NURSERY_CORE_ASYNC_H_

@@ -1,0 +1,210 @@
+// Channel<T>: a bounded queue between tasks, or a rendezvous at capacity 0, as Go's channels; and
+// Select.
+//
+// Its two halves are counted handles. When the last Sender goes, receivers drain the buffer and
+// then get OUT_OF_RANGE: nobody waits for a value that nobody can send. When the last Receiver
+// goes, senders get FAILED_PRECONDITION instead of waiting for ever.
+//
+// Thread safety: any thread; one handle is used by one task at a time, copy it for more.
+// Suspends: Send while full, Receive while empty, Select while no case is ready.
+// Resumes on: the executor. Cancellation: returns the cause's status; the value stays with the
+// sender. Order: values and waiters first in, first out. Select takes the first ready case in the
+// order given.
+//
+//   auto [sender, receiver] = MakeChannel<int>(16);
+//   absl::Status sent = co_await sender.Send(ctx, 7);
+//   absl::StatusOr<int> got = co_await receiver.Receive(ctx);   // OUT_OF_RANGE: closed and drained
+//
+//   ReceiveCase<int> number(receiver);
+//   SendCase<std::string> word(words, "hello");
+//   absl::StatusOr<size_t> ready = co_await Select(ctx, number, word);   // then number.Take() or
+//   word.status()
+#ifndef NURSERY_CORE_CHANNEL_H_
+#define NURSERY_CORE_CHANNEL_H_
+
+#include <memory>
+#include <tuple>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "nursery/core/context.h"
+#include "nursery/core/internal/channel_state.h"
+#include "nursery/core/internal/wait.h"
+
+namespace nursery {
+
+using internal::ChannelStats;
+
+template <class T>
+class Sender;
+template <class T>
+class Receiver;
+
+// One value to send, as a case of Select.
+template <class T>
+class SendCase {
+ public:
+  SendCase(const Sender<T>& sender, T value) : state_(sender.state_), node_(std::move(value)) {}
+  SendCase(const SendCase&) = delete;
+  SendCase& operator=(const SendCase&) = delete;
+
+  // After this case was selected: OK, or FAILED_PRECONDITION: nobody can receive.
+  absl::Status status() const { return internal::SendStatus(node_.passed); }
+  // The value, when it was not sent.
+  T Take() { return std::move(node_.value); }
+
+  // For Select.
+  void Enter(internal::Wait& wait, uint32_t index) {
+    if (state_ == nullptr) return internal::FireNow(wait, index);
+    state_->EnterSend(node_, wait, index);
+  }
+  void Leave() {
+    if (state_ != nullptr) state_->Leave(node_);
+  }
+  bool must_retry() const { return node_.passed == internal::Passed::kRetry; }
+
+ private:
+  std::shared_ptr<internal::ChannelState<T>> state_;
+  internal::SendNode<T> node_;
+};
+
+// One value to receive, as a case of Select.
+template <class T>
+class ReceiveCase {
+ public:
+  explicit ReceiveCase(const Receiver<T>& receiver) : state_(receiver.state_) {}
+  ReceiveCase(const ReceiveCase&) = delete;
+  ReceiveCase& operator=(const ReceiveCase&) = delete;
+
+  // After this case was selected: the value, or OUT_OF_RANGE: closed and drained.
+  absl::StatusOr<T> Take() {
+    if (!node_.value) return internal::ClosedStatus();
+    return std::move(*node_.value);
+  }
+
+  // For Select.
+  void Enter(internal::Wait& wait, uint32_t index) {
+    if (state_ == nullptr) return internal::FireNow(wait, index);
+    state_->EnterReceive(node_, wait, index);
+  }
+  void Leave() {
+    if (state_ != nullptr) state_->Leave(node_);
+  }
+  bool must_retry() const { return node_.passed == internal::Passed::kRetry; }
+
+ private:
+  std::shared_ptr<internal::ChannelState<T>> state_;
+  internal::ReceiveNode<T> node_;
+};
+
+namespace internal {
+template <class... Cases>
+class SelectAwaiter;
+template <class T>
+class SendAwaiter;
+template <class T>
+class ReceiveAwaiter;
+}  // namespace internal
+
+// Waits until one case can go on, does it, and gives its position; the other cases stay untouched.
+template <class... Cases>
+internal::SelectAwaiter<Cases...> Select(Context context, Cases&... cases) {
+  return internal::SelectAwaiter<Cases...>(std::move(context), WaitReason::kSelect, cases...);
+}
+
+template <class T>
+class Sender {
+ public:
+  Sender(const Sender& other) : state_(other.state_) { Join(); }
+  Sender(Sender&& other) noexcept = default;
+  Sender& operator=(Sender other) noexcept {
+    std::swap(state_, other.state_);
+    return *this;
+  }
+  ~Sender() { Leave(); }
+
+  internal::SendAwaiter<T> Send(Context context, T value) const {
+    return internal::SendAwaiter<T>(std::move(context), *this, std::move(value));
+  }
+  // RESOURCE_EXHAUSTED: full.
+  absl::Status TrySend(T value) const {
+    return state_ == nullptr ? internal::SendStatus(internal::Passed::kGone)
+                             : state_->TrySend(std::move(value));
+  }
+  // Gives the handle up. FAILED_PRECONDITION when that was done before.
+  absl::Status Close() {
+    if (state_ == nullptr) return internal::ClosedTwiceStatus();
+    Leave();
+    return absl::OkStatus();
+  }
+  ChannelStats Stats() const { return state_ == nullptr ? ChannelStats() : state_->Stats(); }
+
+ private:
+  template <class U>
+  friend std::pair<Sender<U>, Receiver<U>> MakeChannel(size_t capacity);
+  friend class SendCase<T>;
+  explicit Sender(std::shared_ptr<internal::ChannelState<T>> state) : state_(std::move(state)) {
+    Join();
+  }
+
+  void Join() {
+    if (state_ != nullptr) state_->AddSender();
+  }
+  void Leave() {
+    if (auto state = std::exchange(state_, nullptr)) state->RemoveSender();
+  }
+
+  std::shared_ptr<internal::ChannelState<T>> state_;
+};
+
+template <class T>
+class Receiver {
+ public:
+  Receiver(const Receiver& other) : state_(other.state_) { Join(); }
+  Receiver(Receiver&& other) noexcept = default;
+  Receiver& operator=(Receiver other) noexcept {
+    std::swap(state_, other.state_);
+    return *this;
+  }
+  ~Receiver() { Leave(); }
+
+  internal::ReceiveAwaiter<T> Receive(Context context) const {
+    return internal::ReceiveAwaiter<T>(std::move(context), *this);
+  }
+  // UNAVAILABLE: empty. OUT_OF_RANGE: closed and drained.
+  absl::StatusOr<T> TryReceive() const {
+    return state_ == nullptr ? absl::StatusOr<T>(internal::ClosedStatus()) : state_->TryReceive();
+  }
+  ChannelStats Stats() const { return state_ == nullptr ? ChannelStats() : state_->Stats(); }
+
+ private:
+  template <class U>
+  friend std::pair<Sender<U>, Receiver<U>> MakeChannel(size_t capacity);
+  friend class ReceiveCase<T>;
+  explicit Receiver(std::shared_ptr<internal::ChannelState<T>> state) : state_(std::move(state)) {
+    Join();
+  }
+
+  void Join() {
+    if (state_ != nullptr) state_->AddReceiver();
+  }
+  void Leave() {
+    if (auto state = std::exchange(state_, nullptr)) state->RemoveReceiver();
+  }
+
+  std::shared_ptr<internal::ChannelState<T>> state_;
+};
+
+// A channel that buffers up to `capacity` values; 0: sender and receiver meet.
+template <class T>
+std::pair<Sender<T>, Receiver<T>> MakeChannel(size_t capacity) {
+  auto state = std::make_shared<internal::ChannelState<T>>(capacity);
+  return {Sender<T>(state), Receiver<T>(state)};
+}
+
+}  // namespace nursery
+
+#include "nursery/core/internal/channel_await.h"
+
+#endif  // NURSERY_CORE_CHANNEL_H_

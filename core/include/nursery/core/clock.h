@@ -1,0 +1,47 @@
+// Clock: the only source of time. Time is steady: it never jumps and says nothing about the wall.
+//
+// Thread safety: any thread.
+//
+//   const Time start = Clock::Steady().Now();
+//   const Duration taken = Clock::Steady().Now() - start;
+#ifndef NURSERY_CORE_CLOCK_H_
+#define NURSERY_CORE_CLOCK_H_
+
+#include <chrono>
+#include <string>
+
+namespace nursery {
+
+using Duration = std::chrono::nanoseconds;
+using Time = std::chrono::time_point<std::chrono::steady_clock, Duration>;
+
+// "No deadline": later than every instant.
+inline constexpr Time kNever = Time::max();
+
+// `time + duration`, saturating at kNever.
+constexpr Time Later(Time time, Duration duration) {
+  return duration > kNever - time ? kNever : time + duration;
+}
+
+class Clock {
+ public:
+  virtual ~Clock() = default;
+
+  // Exact to the clock's resolution, about 25 ns.
+  virtual Time Now() const = 0;
+  // May lag by up to 4 ms, costs about 6 ns: for records and dumps.
+  virtual Time CoarseNow() const = 0;
+
+  // The machine's monotonic clock.
+  static const Clock& Steady();
+};
+
+// The instant on the wall that `time` is, seen from now. For what leaves the process only.
+std::chrono::system_clock::time_point ToWall(const Clock& clock, Time time);
+
+// "850ms", "1.28s", "2m 12s", "3h 5m": at most two units, for people.
+std::string FormatDuration(Duration duration);
+
+}  // namespace nursery
+
+#endif  // NURSERY_CORE_CLOCK_H_

@@ -1,0 +1,98 @@
+// Context: what every waiting function takes first. It carries cancellation with its cause, and the
+// deadline, down the tree of scopes, as Go's context does; and the executor that tasks run on.
+//
+// A child's deadline is the earlier of its own and its parent's. Cancelling a scope reaches every
+// scope below exactly once; a finished scope leaves nothing behind in a long-lived parent.
+//
+// Thread safety: any thread. Lifetime: a Context is a counted reference and may be copied freely.
+//
+//   CancelScope scope(ctx, Later(ctx.Now(), std::chrono::seconds(1)), "lookup");
+//   absl::Status slept = co_await Sleep(scope.context(), std::chrono::hours(1));
+//   // slept: DEADLINE_EXCEEDED: deadline of lookup exceeded
+#ifndef NURSERY_CORE_CONTEXT_H_
+#define NURSERY_CORE_CONTEXT_H_
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "nursery/core/cause.h"
+#include "nursery/core/clock.h"
+
+namespace nursery {
+
+class Executor;
+
+namespace internal {
+class ContextNode;
+}
+
+class Context {
+ public:
+  // The root: never cancelled, no deadline. Only for main, tests and composition roots; everything
+  // else takes its context from its caller.
+  static Context Background(Executor& executor);
+
+  Context(const Context& other);
+  Context(Context&& other) noexcept : node_(std::exchange(other.node_, nullptr)) {}
+  Context& operator=(Context other) noexcept {
+    std::swap(node_, other.node_);
+    return *this;
+  }
+  ~Context();
+
+  // One atomic load.
+  bool cancelled() const;
+  // OK, or the cause's status: CANCELLED, DEADLINE_EXCEEDED, or what the canceller gave.
+  absl::Status status() const;
+  // Null while not cancelled.
+  std::shared_ptr<const Cause> cause() const;
+
+  // kNever when there is none.
+  Time deadline() const;
+  // Until the deadline, negative when it has passed; Duration::max() when there is none.
+  Duration remaining() const;
+  // The executor's clock, which tests may drive.
+  Time Now() const;
+  Executor& executor() const;
+
+  internal::ContextNode& node() const { return *node_; }
+
+ private:
+  friend class CancelScope;
+  explicit Context(internal::ContextNode* node) : node_(node) {}
+
+  internal::ContextNode* node_;
+};
+
+// A child context that can be cancelled. It cancels nothing by itself when it goes out of scope: by
+// then what ran under it has ended.
+class CancelScope {
+ public:
+  explicit CancelScope(const Context& parent) : CancelScope(parent, kNever, "") {}
+  // `label` names the scope in the error when its own deadline passes.
+  CancelScope(const Context& parent, Time deadline, std::string label);
+  // A scope that the parent's cancellation and deadline do not reach, for clean-up; it ends at
+  // `budget` from now.
+  static CancelScope Shielded(const Context& parent, Duration budget, std::string label);
+
+  CancelScope(const CancelScope&) = delete;
+  CancelScope& operator=(const CancelScope&) = delete;
+
+  const Context& context() const { return context_; }
+
+  // Cancels all below. The first cause wins: false when there was one already.
+  bool Cancel(Cause cause) const;
+  // Cancels with kExplicit and CANCELLED: `reason`.
+  bool Cancel(std::string_view reason,
+              std::source_location site = std::source_location::current()) const;
+
+ private:
+  explicit CancelScope(internal::ContextNode* node) : context_(node) {}
+
+  Context context_;
+};
+
+}  // namespace nursery
+
+#endif  // NURSERY_CORE_CONTEXT_H_

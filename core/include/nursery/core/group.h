@@ -1,0 +1,121 @@
+// Group: a scope of tasks. Nothing that it spawned outlives it.
+//
+// WithGroup opens the scope, runs `body` in it and returns when the body and every task that was
+// spawned have ended. What counts as success is the join policy (join.h). An exception becomes an
+// INTERNAL error of its task; a body that fails cancels the tasks.
+//
+// Thread safety: Spawn from the body only; TrySpawn, context and Stats from the body and any child.
+// Lifetime: the Group& handed to the body is valid until WithGroup returns.
+// Suspends: WithGroup until all have ended; Spawn for a place under the limit. Resumes on: the
+// executor. Cancellation: reaches every child through the group's context; the join itself waits
+// for them. Order: tasks start in the order of their spawns.
+//
+//   Async<absl::Status> FetchAll(Context ctx, std::vector<std::string> urls) {
+//     GroupResult result = co_await WithGroup(ctx, GroupOptions(), SpawnAll, std::move(urls));
+//     co_return result.status;
+//   }
+//   Async<absl::Status> SpawnAll(Group& group, std::vector<std::string> urls) {
+//     for (const std::string& url : urls) {
+//       absl::Status spawned = co_await group.Spawn("fetch", Fetch, url);  // Fetch(Context,
+//       string)
+#ifndef NURSERY_CORE_GROUP_H_
+#define NURSERY_CORE_GROUP_H_
+
+#include <exception>
+#include <functional>
+#include <source_location>
+#include <string>
+#include <utility>
+
+#include "nursery/core/async.h"
+#include "nursery/core/context.h"
+#include "nursery/core/internal/task_frame.h"
+#include "nursery/core/internal/wait.h"
+#include "nursery/core/join.h"
+#include "nursery/core/mutex.h"
+
+namespace nursery {
+
+// The name of a task and the line that spawns it. Made from a string.
+struct TaskName {
+  // NOLINTNEXTLINE(google-explicit-constructor): a string is a name
+  TaskName(const char* the_text, std::source_location the_site = std::source_location::current())
+      : text(the_text), site(the_site) {}
+  // NOLINTNEXTLINE(google-explicit-constructor): a string is a name
+  TaskName(std::string the_text, std::source_location the_site = std::source_location::current())
+      : text(std::move(the_text)), site(the_site) {}
+
+  std::string text;
+  std::source_location site;
+};
+
+class Group final : private internal::TaskOwner {
+ public:
+  class [[nodiscard]] SpawnAwaiter;
+
+  // Starts `function(context, args...)` as a task, where context is the group's; arguments are
+  // copied or moved into it. Waits for a place when the group is at its limit. OK when the task has
+  // been started. FAILED_PRECONDITION: the body has ended, or the caller is a child, which could
+  // wait for ever for a place that it holds itself and uses TrySpawn. The cause's status: the
+  // group's context is cancelled.
+  template <class Function, class... Args>
+  SpawnAwaiter Spawn(TaskName name, Function function, Args... args);
+
+  // As Spawn, but never waits: RESOURCE_EXHAUSTED when the group is at its limit. A child may spawn
+  // siblings while it runs, also when the body has ended; afterwards FAILED_PRECONDITION.
+  template <class Function, class... Args>
+  absl::Status TrySpawn(TaskName name, Function function, Args... args);
+
+  const Context& context() const { return scope_.context(); }
+  GroupStats Stats() const NURSERY_EXCLUDES(mutex_);
+
+ private:
+  class EnterAwaiter;
+  class JoinAwaiter;
+  template <class Body, class... Args>
+  friend Async<GroupResult> WithGroup(Context context, GroupOptions options, Body body,
+                                      Args... args);
+
+  Group(const Context& parent, GroupOptions options);
+  ~Group();
+
+  // A task of this group that is not started yet; takes over the frame.
+  internal::TaskRecord* NewTask(TaskName name, internal::TaskFrame frame);
+  // Undoes NewTask.
+  static void Discard(internal::TaskRecord* task);
+  void Start(internal::TaskRecord* task);
+  absl::Status TryStart(internal::TaskRecord* task) NURSERY_EXCLUDES(mutex_);
+  // OK takes a place.
+  absl::Status TakePlace() NURSERY_REQUIRES(mutex_);
+  // Fires `wait` with a place or, when there will be none, without; else keeps it.
+  void EnterPlaceWait(internal::Wait& wait) NURSERY_EXCLUDES(mutex_);
+  void LeavePlaceWait() NURSERY_EXCLUDES(mutex_);
+  void GivePlace(internal::WakeList& wake) NURSERY_REQUIRES(mutex_);
+  void OnTaskDone(internal::TaskRecord* task) override NURSERY_EXCLUDES(mutex_);
+  void Close(const absl::Status& body_status) NURSERY_EXCLUDES(mutex_);
+  void Apply(std::optional<Cause> decision);
+  absl::Status closed_status() const NURSERY_REQUIRES(mutex_);
+
+  // Constant after construction, but for the owner, which is set before the body runs.
+  const CancelScope scope_;
+  const int64_t limit_;
+  internal::TaskRecord* owner_ = nullptr;
+
+  mutable Mutex mutex_;
+  internal::JoinState join_ NURSERY_GUARDED_BY(mutex_);
+  bool closed_ NURSERY_GUARDED_BY(mutex_) = false;
+  int64_t running_ NURSERY_GUARDED_BY(mutex_) = 0;
+  int64_t spawned_ NURSERY_GUARDED_BY(mutex_) = 0;
+  internal::Wait* place_wait_ NURSERY_GUARDED_BY(mutex_) = nullptr;
+  internal::Wait* join_wait_ NURSERY_GUARDED_BY(mutex_) = nullptr;
+};
+
+// `body(group, args...)` gives an Async<absl::Status>.
+template <class Body, class... Args>
+Async<GroupResult> WithGroup(Context context, GroupOptions options, Body body, Args... args);
+
+}  // namespace nursery
+
+#include "nursery/core/internal/group_inl.h"
+
+#endif  // NURSERY_CORE_GROUP_H_

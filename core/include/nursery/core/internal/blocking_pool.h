@@ -1,0 +1,41 @@
+// Threads for calls that block. Started as needed up to a limit, ended with the pool.
+//
+// Thread safety: any thread.
+#ifndef NURSERY_CORE_INTERNAL_BLOCKING_POOL_H_
+#define NURSERY_CORE_INTERNAL_BLOCKING_POOL_H_
+
+#include <deque>
+#include <thread>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "nursery/core/mutex.h"
+
+namespace nursery::internal {
+
+class BlockingPool {
+ public:
+  explicit BlockingPool(int max_threads) : max_threads_(max_threads) {}
+  // Waits for the work that was accepted.
+  ~BlockingPool();
+  BlockingPool(const BlockingPool&) = delete;
+  BlockingPool& operator=(const BlockingPool&) = delete;
+
+  // The queue is bounded by the callers: each item is a task that waits for it.
+  void Run(absl::AnyInvocable<void() &&> work) NURSERY_EXCLUDES(mutex_);
+
+ private:
+  void Serve() NURSERY_EXCLUDES(mutex_);
+
+  const int max_threads_;
+  Mutex mutex_;
+  CondVar ready_;
+  std::deque<absl::AnyInvocable<void() &&>> queue_ NURSERY_GUARDED_BY(mutex_);
+  std::vector<std::thread> threads_ NURSERY_GUARDED_BY(mutex_);
+  int idle_ NURSERY_GUARDED_BY(mutex_) = 0;
+  bool stopping_ NURSERY_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace nursery::internal
+
+#endif  // NURSERY_CORE_INTERNAL_BLOCKING_POOL_H_

@@ -1,0 +1,99 @@
+// The awaitables of channel.h: all of them are a Select over one or more cases.
+#ifndef NURSERY_CORE_INTERNAL_CHANNEL_AWAIT_H_
+#define NURSERY_CORE_INTERNAL_CHANNEL_AWAIT_H_
+
+#include <tuple>
+#include <utility>
+
+#include "nursery/core/channel.h"
+
+namespace nursery::internal {
+
+// One wait entered in several channels; the first that fires it decides.
+template <class... Cases>
+class [[nodiscard]] SelectAwaiter {
+ public:
+  SelectAwaiter(Context context, WaitReason reason, Cases&... cases)
+      : context_(std::move(context)), reason_(reason), cases_(cases...) {}
+
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle) {
+    for (;;) {
+      const bool suspended = wait_.Suspend(handle, &context_.node(), reason_, this, [this] {
+        uint32_t index = 0;
+        std::apply([&](Cases&... each) { (each.Enter(wait_, index++), ...); }, cases_);
+      });
+      if (suspended) return true;  // from here on this object may be gone
+      if (!must_retry()) return false;
+      LeaveAll();
+      wait_.Reset();
+    }
+  }
+  absl::StatusOr<size_t> await_resume() {
+    if (LeaveAll()) return context_.status();
+    return static_cast<size_t>(wait_.index());
+  }
+
+ private:
+  // Whether the context ended the wait.
+  bool LeaveAll() {
+    const bool cancelled = wait_.Finish();
+    std::apply([](Cases&... each) { (each.Leave(), ...); }, cases_);
+    return cancelled;
+  }
+  bool must_retry() const {
+    return std::apply([](const Cases&... each) { return (each.must_retry() || ...); }, cases_);
+  }
+
+  Context context_;
+  const WaitReason reason_;
+  std::tuple<Cases&...> cases_;
+  PlainWait wait_;
+};
+
+template <class T>
+class [[nodiscard]] SendAwaiter {
+ public:
+  SendAwaiter(Context context, const Sender<T>& sender, T value)
+      : case_(sender, std::move(value)),
+        select_(std::move(context), WaitReason::kChannelSend, case_) {}
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle) {
+    return select_.await_suspend(handle);
+  }
+  absl::Status await_resume() {
+    absl::StatusOr<size_t> selected = select_.await_resume();
+    return selected.ok() ? case_.status() : selected.status();
+  }
+
+ private:
+  SendCase<T> case_;
+  SelectAwaiter<SendCase<T>> select_;
+};
+
+template <class T>
+class [[nodiscard]] ReceiveAwaiter {
+ public:
+  ReceiveAwaiter(Context context, const Receiver<T>& receiver)
+      : case_(receiver), select_(std::move(context), WaitReason::kChannelReceive, case_) {}
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle) {
+    return select_.await_suspend(handle);
+  }
+  absl::StatusOr<T> await_resume() {
+    absl::StatusOr<size_t> selected = select_.await_resume();
+    if (!selected.ok()) return selected.status();
+    return case_.Take();
+  }
+
+ private:
+  ReceiveCase<T> case_;
+  SelectAwaiter<ReceiveCase<T>> select_;
+};
+
+}  // namespace nursery::internal
+
+#endif  // NURSERY_CORE_INTERNAL_CHANNEL_AWAIT_H_

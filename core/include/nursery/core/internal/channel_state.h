@@ -1,0 +1,228 @@
+// What the halves of a channel share.
+//
+// Invariants, under mutex_:
+//  1. Senders wait only while the buffer is full, receivers only while it is empty.
+//  2. A value is in exactly one place: its sender, the buffer, or its receiver. It moves only after
+//  the
+//     waiting side's Wait was fired.
+//  3. Nobody waits on a side whose other side is gone.
+#ifndef NURSERY_CORE_INTERNAL_CHANNEL_STATE_H_
+#define NURSERY_CORE_INTERNAL_CHANNEL_STATE_H_
+
+#include <deque>
+#include <optional>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "nursery/core/internal/planted.h"
+#include "nursery/core/internal/wait.h"
+#include "nursery/core/mutex.h"
+
+namespace nursery::internal {
+
+// What became of an attempt to pass a value on.
+enum class Passed : uint8_t {
+  kGone,   // the other side is gone; also what remains when it goes while one waits
+  kDone,   // the value has moved
+  kRetry,  // the partner was cancelled at the same moment; nothing has moved
+};
+
+struct ChannelStats {
+  int64_t capacity = 0;
+  int64_t length = 0;
+  int64_t senders = 0;
+  int64_t receivers = 0;
+};
+
+absl::Status SendStatus(Passed passed);  // FAILED_PRECONDITION, RESOURCE_EXHAUSTED
+absl::Status ClosedStatus();             // OUT_OF_RANGE
+absl::Status ClosedTwiceStatus();        // FAILED_PRECONDITION
+absl::Status EmptyStatus();              // UNAVAILABLE
+// Ends `wait`, which is still arming.
+void FireNow(Wait& wait, uint32_t index);
+
+template <class T>
+struct SendNode : ListNode<> {
+  explicit SendNode(T the_value) : value(std::move(the_value)) {}
+  T value;
+  Passed passed = Passed::kGone;
+  Wait* wait = nullptr;
+  uint32_t index = 0;
+};
+
+template <class T>
+struct ReceiveNode : ListNode<> {
+  ReceiveNode() = default;
+  std::optional<T> value;
+  Passed passed = Passed::kGone;
+  Wait* wait = nullptr;
+  uint32_t index = 0;
+};
+
+template <class T>
+class ChannelState {
+ public:
+  explicit ChannelState(size_t capacity) : capacity_(capacity) {}
+
+  // Each puts `node` into the queue, or does the work at once and fires `wait`, which is still
+  // arming.
+  void EnterSend(SendNode<T>& node, Wait& wait, uint32_t index) NURSERY_EXCLUDES(mutex_) {
+    WakeList wake;
+    {
+      MutexLock lock(mutex_);
+      node.wait = &wait;
+      node.index = index;
+      if (!CanSend()) {
+        send_waits_.PushBack(&node);
+      } else if (WakeList none; wait.Fire(index, none)) {
+        node.passed = PutOrHand(node.value, wake);
+      }
+    }
+    Schedule(wake);
+  }
+  void EnterReceive(ReceiveNode<T>& node, Wait& wait, uint32_t index) NURSERY_EXCLUDES(mutex_) {
+    WakeList wake;
+    {
+      MutexLock lock(mutex_);
+      node.wait = &wait;
+      node.index = index;
+      if (!CanReceive()) {
+        receive_waits_.PushBack(&node);
+      } else if (WakeList none; wait.Fire(index, none)) {
+        node.passed = GetOrTake(node.value, wake);
+      }
+    }
+    Schedule(wake);
+  }
+
+  // Also waits for whoever is just handing over.
+  void Leave(ListNode<>& node) NURSERY_EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    node.Unlink();
+  }
+
+  absl::Status TrySend(T value) NURSERY_EXCLUDES(mutex_) {
+    WakeList wake;
+    Passed passed = Passed::kRetry;
+    {
+      MutexLock lock(mutex_);
+      if (CanSend()) passed = PutOrHand(value, wake);
+    }
+    Schedule(wake);
+    return SendStatus(passed);
+  }
+  absl::StatusOr<T> TryReceive() NURSERY_EXCLUDES(mutex_) {
+    WakeList wake;
+    std::optional<T> value;
+    Passed passed = Passed::kRetry;
+    {
+      MutexLock lock(mutex_);
+      if (CanReceive()) passed = GetOrTake(value, wake);
+    }
+    Schedule(wake);
+    if (value) return std::move(*value);
+    return passed == Passed::kGone ? ClosedStatus() : EmptyStatus();
+  }
+
+  void AddSender() NURSERY_EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    ++senders_;
+  }
+  void AddReceiver() NURSERY_EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    ++receivers_;
+  }
+  void RemoveSender() NURSERY_EXCLUDES(mutex_) {
+    WakeList wake;
+    {
+      MutexLock lock(mutex_);
+      if (--senders_ == 0 && !PLANTED(last_sender_close_lost)) FireAll(receive_waits_, wake);
+    }
+    Schedule(wake);
+  }
+  void RemoveReceiver() NURSERY_EXCLUDES(mutex_) {
+    WakeList wake;
+    {
+      MutexLock lock(mutex_);
+      if (--receivers_ == 0) FireAll(send_waits_, wake);
+    }
+    Schedule(wake);
+  }
+
+  ChannelStats Stats() const NURSERY_EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    ChannelStats stats;
+    stats.capacity = static_cast<int64_t>(capacity_);
+    stats.length = static_cast<int64_t>(buffer_.size());
+    stats.senders = senders_;
+    stats.receivers = receivers_;
+    return stats;
+  }
+
+ private:
+  // "Can" includes learning at once that it never will: the other side is gone.
+  bool CanSend() NURSERY_REQUIRES(mutex_) {
+    DropDecided(receive_waits_);
+    return receivers_ == 0 || buffer_.size() < capacity_ || !receive_waits_.empty();
+  }
+  bool CanReceive() NURSERY_REQUIRES(mutex_) {
+    DropDecided(send_waits_);
+    return senders_ == 0 || !buffer_.empty() || !send_waits_.empty();
+  }
+
+  // Waits that something else has ended already will leave by themselves; they are no partners.
+  template <class Node>
+  void DropDecided(List<Node>& waits) NURSERY_REQUIRES(mutex_) {
+    while (!waits.empty() && waits.front()->wait->decided()) waits.PopFront();
+  }
+
+  Passed PutOrHand(T& value, WakeList& wake) NURSERY_REQUIRES(mutex_) {
+    if (receivers_ == 0) return Passed::kGone;
+    while (ReceiveNode<T>* node = receive_waits_.PopFront()) {
+      if (!node->wait->Fire(node->index, wake)) continue;
+      node->value = std::move(value);
+      node->passed = Passed::kDone;
+      return Passed::kDone;
+    }
+    if (buffer_.size() >= capacity_) return Passed::kRetry;
+    buffer_.push_back(std::move(value));
+    return Passed::kDone;
+  }
+
+  Passed GetOrTake(std::optional<T>& value, WakeList& wake) NURSERY_REQUIRES(mutex_) {
+    if (!buffer_.empty()) {
+      value = std::move(buffer_.front());
+      buffer_.pop_front();
+    }
+    while (SendNode<T>* node = send_waits_.PopFront()) {
+      if (!node->wait->Fire(node->index, wake)) continue;
+      node->passed = Passed::kDone;
+      if (value) {
+        buffer_.push_back(std::move(node->value));
+      } else {
+        value = std::move(node->value);
+      }
+      break;
+    }
+    if (value) return Passed::kDone;
+    return senders_ == 0 ? Passed::kGone : Passed::kRetry;
+  }
+
+  template <class Node>
+  void FireAll(List<Node>& waits, WakeList& wake) NURSERY_REQUIRES(mutex_) {
+    while (Node* node = waits.PopFront()) node->wait->Fire(node->index, wake);
+  }
+
+  const size_t capacity_;
+  mutable Mutex mutex_;
+  std::deque<T> buffer_ NURSERY_GUARDED_BY(mutex_);
+  List<SendNode<T>> send_waits_ NURSERY_GUARDED_BY(mutex_);
+  List<ReceiveNode<T>> receive_waits_ NURSERY_GUARDED_BY(mutex_);
+  int64_t senders_ NURSERY_GUARDED_BY(mutex_) = 0;
+  int64_t receivers_ NURSERY_GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace nursery::internal
+
+#endif  // NURSERY_CORE_INTERNAL_CHANNEL_STATE_H_

@@ -1,0 +1,89 @@
+// ContextNode: the shared state behind Context and CancelScope, one node of the cancel tree.
+//
+// Invariants:
+//  1. cause_ is set at most once, under mutex_, and never changes afterwards.
+//  2. A node keeps its parent alive, never its children; a dying node unlinks itself in O(1).
+//  3. Hooks are called under the lock of their node and may only collect whom to wake.
+//
+// Thread safety: any thread.
+#ifndef NURSERY_CORE_INTERNAL_CONTEXT_NODE_H_
+#define NURSERY_CORE_INTERNAL_CONTEXT_NODE_H_
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "nursery/core/cause.h"
+#include "nursery/core/internal/list.h"
+#include "nursery/core/internal/timers.h"
+#include "nursery/core/mutex.h"
+
+namespace nursery::internal {
+
+struct HookTag {};
+struct ChildTag {};
+
+// What a node calls once when it is cancelled.
+class CancelHook : public ListNode<HookTag> {
+ protected:
+  ~CancelHook() = default;
+
+ private:
+  friend class CancelWalk;
+  // Under the node's lock, already out of its list.
+  virtual void OnCancel(WakeList& wake) = 0;
+};
+
+class ContextNode final : public ListNode<ChildTag>, public Timer {
+ public:
+  // A root: it is never cancelled.
+  explicit ContextNode(Executor& executor);
+  // A child, cancelled at birth when `parent` is. `shielded`: the parent's cancellation does not
+  // reach it. `label` names the scope in the error when `deadline` passes.
+  ContextNode(ContextNode& parent, bool shielded, Time deadline, std::string label);
+
+  void Ref() { refs_.fetch_add(1, std::memory_order_relaxed); }
+  void Unref();
+
+  // Cancels this node and all below it, once. False when it was cancelled before.
+  bool Cancel(std::shared_ptr<const Cause> cause);
+
+  // False, and not added, when the node is cancelled already.
+  bool AddHook(CancelHook& hook) NURSERY_EXCLUDES(mutex_);
+  void RemoveHook(CancelHook& hook) NURSERY_EXCLUDES(mutex_);
+
+  bool cancelled() const { return flag_.load(std::memory_order_acquire); }
+  std::shared_ptr<const Cause> cause() const NURSERY_EXCLUDES(mutex_);
+  Time deadline() const { return deadline_; }
+  Executor& executor() const { return executor_; }
+
+  // Called by the executor for a node whose deadline has expired.
+  void DeadlineExpired();
+
+ private:
+  friend class CancelWalk;
+  ~ContextNode();
+  bool TryRef();
+  void OnExpire(Expired& expired) override;
+  void Adopt(ContextNode& child) NURSERY_EXCLUDES(mutex_);
+
+  // Constant after construction.
+  Executor& executor_;
+  ContextNode* const parent_;
+  const bool root_;
+  const bool shielded_;
+  const std::string label_;
+  Time deadline_;
+  bool timed_ = false;  // has a timer of its own
+
+  std::atomic<int64_t> refs_{1};
+  std::atomic<bool> flag_{false};
+  mutable Mutex mutex_;
+  std::shared_ptr<const Cause> cause_ NURSERY_GUARDED_BY(mutex_);
+  List<CancelHook, HookTag> hooks_ NURSERY_GUARDED_BY(mutex_);
+  List<ContextNode, ChildTag> children_ NURSERY_GUARDED_BY(mutex_);
+};
+
+}  // namespace nursery::internal
+
+#endif  // NURSERY_CORE_INTERNAL_CONTEXT_NODE_H_

@@ -1,0 +1,109 @@
+// The awaitables and templates of group.h.
+#ifndef NURSERY_CORE_INTERNAL_GROUP_INL_H_
+#define NURSERY_CORE_INTERNAL_GROUP_INL_H_
+
+#include "nursery/core/group.h"
+
+namespace nursery {
+
+class [[nodiscard]] Group::SpawnAwaiter {
+ public:
+  SpawnAwaiter(Group& group, internal::TaskRecord* task) : group_(group), task_(task) {}
+  SpawnAwaiter(const SpawnAwaiter&) = delete;
+  SpawnAwaiter& operator=(const SpawnAwaiter&) = delete;
+  ~SpawnAwaiter() {
+    if (task_ != nullptr) Discard(task_);
+  }
+
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle) {
+    by_owner_ = handle.promise().task == group_.owner_;
+    if (!by_owner_) return false;
+    return wait_.Suspend(handle, &group_.context().node(), WaitReason::kGroupLimit, &group_,
+                         [this] { group_.EnterPlaceWait(wait_); });
+  }
+  absl::Status await_resume();
+
+ private:
+  Group& group_;
+  internal::TaskRecord* task_;
+  bool by_owner_ = false;
+  internal::PlainWait wait_;
+};
+
+// Notes which task runs the body.
+class Group::EnterAwaiter {
+ public:
+  explicit EnterAwaiter(Group& group) : group_(group) {}
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
+    group_.owner_ = handle.promise().task;
+    return false;
+  }
+  void await_resume() const noexcept {}
+
+ private:
+  Group& group_;
+};
+
+// Waits until no task is left. Nothing cuts it short: the tasks refer to the scope.
+class Group::JoinAwaiter {
+ public:
+  explicit JoinAwaiter(Group& group) : group_(group) {}
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle) {
+    return wait_.Suspend(handle, nullptr, WaitReason::kGroupJoin, &group_, [this] {
+      internal::WakeList none;  // a wait that is still arming is never scheduled
+      MutexLock lock(group_.mutex_);
+      if (group_.running_ == 0) {
+        wait_.Fire(0, none);
+      } else {
+        group_.join_wait_ = &wait_;
+      }
+    });
+  }
+  GroupResult await_resume() {
+    wait_.Finish();
+    MutexLock lock(group_.mutex_);
+    return group_.join_.TakeResult();
+  }
+
+ private:
+  Group& group_;
+  internal::PlainWait wait_;
+};
+
+template <class Function, class... Args>
+Group::SpawnAwaiter Group::Spawn(TaskName name, Function function, Args... args) {
+  return SpawnAwaiter(
+      *this, NewTask(std::move(name),
+                     internal::RunInTask(context(), std::move(function), std::move(args)...)));
+}
+
+template <class Function, class... Args>
+absl::Status Group::TrySpawn(TaskName name, Function function, Args... args) {
+  return TryStart(NewTask(std::move(name),
+                          internal::RunInTask(context(), std::move(function), std::move(args)...)));
+}
+
+template <class Body, class... Args>
+Async<GroupResult> WithGroup(Context context, GroupOptions options, Body body, Args... args) {
+  Group group(context, options);
+  co_await Group::EnterAwaiter(group);
+  absl::Status status;
+  try {
+    status = co_await std::invoke(std::move(body), group, std::move(args)...);
+  } catch (...) {
+    status = internal::StatusOfException(std::current_exception());
+  }
+  group.Close(status);
+  GroupResult result = co_await Group::JoinAwaiter(group);
+  co_return result;
+}
+
+}  // namespace nursery
+
+#endif  // NURSERY_CORE_INTERNAL_GROUP_INL_H_

@@ -1,0 +1,57 @@
+// Readiness of file descriptors: epoll, one waiter for each descriptor and direction.
+//
+// Thread safety: any thread; Poll from one thread at a time.
+#ifndef NURSERY_CORE_INTERNAL_POLLER_H_
+#define NURSERY_CORE_INTERNAL_POLLER_H_
+
+#include <unordered_map>
+
+#include "absl/status/status.h"
+#include "nursery/core/clock.h"
+#include "nursery/core/mutex.h"
+#include "nursery/core/task.h"
+
+namespace nursery::internal {
+
+class Wait;
+
+enum class IoDirection : uint8_t { kRead, kWrite };
+
+class Poller {
+ public:
+  Poller();
+  ~Poller();
+  Poller(const Poller&) = delete;
+  Poller& operator=(const Poller&) = delete;
+
+  // Fires `wait` when `fd` is ready. FAILED_PRECONDITION when somebody waits there already; what
+  // epoll refuses (a regular file) is always ready and gives ALREADY_EXISTS.
+  absl::Status Add(int fd, IoDirection direction, Wait& wait) NURSERY_EXCLUDES(mutex_);
+  // Forgets `wait` if it is still there.
+  void Remove(int fd, IoDirection direction, Wait& wait) NURSERY_EXCLUDES(mutex_);
+
+  // Waits for readiness, Interrupt, or `timeout` (negative: for ever), and collects whom it wakes.
+  void Poll(Duration timeout, WakeList& wake) NURSERY_EXCLUDES(mutex_);
+  // Makes the current or the next Poll return at once.
+  void Interrupt();
+
+  size_t waiters() const NURSERY_EXCLUDES(mutex_);
+
+ private:
+  struct Entry {
+    Wait* reader = nullptr;
+    Wait* writer = nullptr;
+    bool registered = false;
+  };
+  absl::Status Arm(int fd, Entry& entry) NURSERY_REQUIRES(mutex_);
+  void Ready(int fd, uint32_t events, WakeList& wake) NURSERY_REQUIRES(mutex_);
+
+  const int epoll_;
+  const int interrupt_;
+  mutable Mutex mutex_;
+  std::unordered_map<int, Entry> entries_ NURSERY_GUARDED_BY(mutex_);
+};
+
+}  // namespace nursery::internal
+
+#endif  // NURSERY_CORE_INTERNAL_POLLER_H_

@@ -1,0 +1,117 @@
+// Wait: the one way in which a task waits. Every awaitable of core is built on it.
+//
+// A Wait lives in the awaiting frame. It is entered in the lists of what can end it (a semaphore, a
+// channel, the timers, the context) and ended once by whichever comes first.
+//
+// Invariants:
+//  1. The phase leaves kArming and kWaiting exactly once; who moves it decides the wait and
+//  schedules it.
+//  2. Whoever fires a Wait holds the lock of the list through which it reached it, takes it out of
+//  the
+//     list first, and touches it no more after the CAS.
+//  3. The owner leaves every list (taking each list's lock) before the frame goes on. With 2,
+//  nobody
+//     ever touches a dead Wait.
+//  4. While kArming nobody schedules: the owner still runs and sees the outcome itself.
+#ifndef NURSERY_CORE_INTERNAL_WAIT_H_
+#define NURSERY_CORE_INTERNAL_WAIT_H_
+
+#include <atomic>
+#include <coroutine>
+#include <utility>
+
+#include "nursery/core/internal/context_node.h"
+#include "nursery/core/internal/planted.h"
+#include "nursery/core/internal/timers.h"
+#include "nursery/core/task.h"
+
+namespace nursery::internal {
+
+class Wait : public CancelHook {
+ public:
+  Wait() = default;
+
+  // Starts to wait. `enter` puts this Wait into the lists that can fire it and may call Fire itself
+  // when there is nothing to wait for. Returns whether the caller must stay suspended; when true,
+  // nothing of the awaiter may be touched any more. A null `context` is for the joins that nothing
+  // may cut short.
+  template <class Promise, class Enter>
+  bool Suspend(std::coroutine_handle<Promise> handle, ContextNode* context, WaitReason reason,
+               const void* object, Enter&& enter) {
+    task_ = handle.promise().task;
+    task_->resume_point = handle;
+    if (context != nullptr && !context->AddHook(*this)) {
+      state_.store(kCancelled, std::memory_order_relaxed);
+      return false;
+    }
+    context_ = context;
+    task_->Enter(TaskState::kWaiting, reason, object);
+    std::forward<Enter>(enter)();
+    return Publish();
+  }
+
+  // Ends the wait if it has not ended; `index` tells the owner what ended it. True when this call
+  // did: what it hands over must be written under the list's lock, which the owner takes before it
+  // reads.
+  bool Fire(uint32_t index, WakeList& wake) { return Decide(kFired | index << kIndexShift, wake); }
+
+  // Something has ended the wait already. Under the list's lock, of a Wait that is in the list.
+  bool decided() const { return phase() != kArming && phase() != kWaiting; }
+  // Makes a finished Wait as new, for another Suspend.
+  void Reset() { state_.store(kArming, std::memory_order_relaxed); }
+
+  // After resumption: leaves the context. Whether the context ended the wait.
+  bool Finish() {
+    if (context_ != nullptr) std::exchange(context_, nullptr)->RemoveHook(*this);
+    return phase() == kCancelled;
+  }
+  // What ended the wait, as given to Fire.
+  uint32_t index() const { return state_.load(std::memory_order_acquire) >> kIndexShift; }
+  TaskRecord* task() const { return task_; }
+
+ protected:
+  ~Wait() = default;
+
+ private:
+  enum Phase : uint32_t { kArming, kWaiting, kFired, kCancelled };
+  static constexpr int kIndexShift = 8;
+
+  uint32_t phase() const { return state_.load(std::memory_order_acquire) & 0xff; }
+  void OnCancel(WakeList& wake) override { Decide(kCancelled, wake); }
+
+  bool Publish() {
+    uint32_t expected = kArming;
+    if (state_.compare_exchange_strong(expected, kWaiting, std::memory_order_acq_rel)) return true;
+    task_->Enter(TaskState::kRunning, WaitReason::kNone, nullptr);
+    return false;
+  }
+
+  bool Decide(uint32_t outcome, WakeList& wake) {
+    TaskRecord* const task = task_;  // the Wait may be gone after the exchange
+    uint32_t seen = state_.load(std::memory_order_acquire);
+    do {
+      if (seen != kArming && seen != kWaiting) {
+        if (PLANTED(double_resume)) wake.Push(task);
+        return false;
+      }
+    } while (!state_.compare_exchange_weak(seen, outcome, std::memory_order_acq_rel));
+    if (seen == kWaiting && !PLANTED(lost_wakeup)) wake.Push(task);
+    return true;
+  }
+
+  std::atomic<uint32_t> state_{kArming};
+  TaskRecord* task_ = nullptr;
+  ContextNode* context_ = nullptr;
+};
+
+class PlainWait final : public Wait {};
+
+// A Wait that time can end.
+class TimedWait final : public Wait, public Timer {
+ private:
+  void OnExpire(Expired& expired) override { Fire(0, expired.wake); }
+};
+
+}  // namespace nursery::internal
+
+#endif  // NURSERY_CORE_INTERNAL_WAIT_H_

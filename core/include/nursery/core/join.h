@@ -1,0 +1,107 @@
+// Join: when a group has succeeded, when it has failed, and what it tells about its tasks.
+//
+// Thread safety: values; a JoinState is guarded by its owner.
+//
+//   GroupOptions options;
+//   options.join = Join::Quorum(2);
+#ifndef NURSERY_CORE_JOIN_H_
+#define NURSERY_CORE_JOIN_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "nursery/core/cause.h"
+
+namespace nursery {
+
+struct Join {
+  enum class Kind : uint8_t { kAll, kCollect, kAny, kQuorum, kMaxFailures };
+
+  // All must succeed; the first failure cancels the rest.
+  static Join All() { return {Kind::kAll, 0}; }
+  // Waits for all, keeps every error; fails when any failed.
+  static Join Collect() { return {Kind::kCollect, 0}; }
+  // The first success cancels the rest; fails when none can succeed any more.
+  static Join Any() { return {Kind::kAny, 1}; }
+  // `count` successes cancel the rest; fails as soon as they cannot be reached any more. count
+  // >= 1.
+  static Join Quorum(int64_t count) { return {Kind::kQuorum, count}; }
+  // Up to `count` failures are tolerated; one more cancels the rest. count >= 0.
+  static Join MaxFailures(int64_t count) { return {Kind::kMaxFailures, count}; }
+
+  Kind kind = Kind::kAll;
+  int64_t count = 0;
+};
+
+struct GroupOptions {
+  GroupOptions() = default;
+
+  Join join = Join::All();
+  // At most so many tasks at once; 0: no limit.
+  int64_t limit = 0;
+};
+
+// Errors kept with their text by one group; the rest is counted.
+inline constexpr size_t kMaxGroupErrors = 64;
+
+struct GroupError {
+  std::string task;
+  absl::Status status;
+};
+
+struct [[nodiscard]] GroupResult {
+  GroupResult() = default;
+
+  // OK, or the error that decided.
+  absl::Status status;
+  // In the order in which the tasks ended. A task that ended because the group was decided is no
+  // error.
+  std::vector<GroupError> errors;
+  int64_t error_count = 0;
+  int64_t succeeded = 0;
+  int64_t cancelled = 0;
+};
+
+struct GroupStats {
+  int64_t running = 0;
+  int64_t spawned = 0;
+  int64_t succeeded = 0;
+  int64_t failed = 0;
+};
+
+namespace internal {
+
+// Pure accounting of one group.
+class JoinState {
+ public:
+  explicit JoinState(Join join) : join_(join) {}
+
+  // Each gives a cause when, and only when, it decided the group: whoever still runs is to be
+  // cancelled.
+  std::optional<Cause> OnTaskEnded(const std::string& name, const absl::Status& status);
+  std::optional<Cause> OnBodyEnded(const absl::Status& status);
+  // `running` tasks are left and none will be added.
+  std::optional<Cause> OnRemaining(int64_t running);
+
+  bool decided() const { return decided_; }
+  const GroupResult& result() const { return result_; }
+  GroupResult TakeResult();
+
+ private:
+  std::optional<Cause> Decide(CauseKind kind, absl::Status outcome, absl::Status for_others);
+  std::optional<Cause> OnFailure(const std::string& name, const absl::Status& status);
+  std::optional<Cause> OnSuccess();
+
+  const Join join_;
+  bool decided_ = false;
+  absl::Status told_;  // what the cancelled ones were told
+  GroupResult result_;
+};
+
+}  // namespace internal
+}  // namespace nursery
+
+#endif  // NURSERY_CORE_JOIN_H_

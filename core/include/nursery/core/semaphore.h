@@ -1,0 +1,121 @@
+// Semaphore: weighted permits, first come first served, as golang.org/x/sync/semaphore.
+//
+// A large request at the head is not starved by small ones behind it. A Permit gives its weight
+// back when it dies.
+//
+// Thread safety: any thread. Lifetime: the semaphore outlives its permits and waiters.
+// Suspends: Acquire while the permits are not free. Resumes on: the executor.
+// Cancellation: Acquire returns the cause's status; it takes nothing, even if permits are free.
+// Order: FIFO.
+//
+//   absl::StatusOr<Permit> permit = co_await db.Acquire(ctx, 2);
+//   if (!permit.ok()) co_return permit.status();
+#ifndef NURSERY_CORE_SEMAPHORE_H_
+#define NURSERY_CORE_SEMAPHORE_H_
+
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "nursery/core/context.h"
+#include "nursery/core/internal/wait.h"
+#include "nursery/core/mutex.h"
+
+namespace nursery {
+
+class Semaphore;
+
+// Holds `weight` of a semaphore until it dies or is released.
+class [[nodiscard]] Permit {
+ public:
+  Permit() = default;
+  Permit(Permit&& other) noexcept
+      : semaphore_(std::exchange(other.semaphore_, nullptr)),
+        weight_(std::exchange(other.weight_, 0)) {}
+  Permit& operator=(Permit&& other) noexcept;
+  ~Permit() { Release(); }
+
+  void Release();
+  int64_t weight() const { return weight_; }
+
+ private:
+  friend class Semaphore;
+  Permit(Semaphore* semaphore, int64_t weight) : semaphore_(semaphore), weight_(weight) {}
+
+  Semaphore* semaphore_ = nullptr;
+  int64_t weight_ = 0;
+};
+
+struct SemaphoreStats {
+  int64_t size = 0;
+  int64_t held = 0;
+  int64_t waiters = 0;
+};
+
+class Semaphore {
+ public:
+  // size >= 1.
+  explicit Semaphore(int64_t size);
+  ~Semaphore();
+  Semaphore(const Semaphore&) = delete;
+  Semaphore& operator=(const Semaphore&) = delete;
+
+  class [[nodiscard]] AcquireAwaiter;
+
+  // Waits for `weight` (>= 1). INVALID_ARGUMENT at once when it is above the size.
+  AcquireAwaiter Acquire(Context context, int64_t weight = 1);
+  // Nothing when the weight is not free or somebody waits.
+  std::optional<Permit> TryAcquire(int64_t weight = 1) NURSERY_EXCLUDES(mutex_);
+
+  SemaphoreStats Stats() const NURSERY_EXCLUDES(mutex_);
+  // The names of the tasks that wait, first come first, at most `limit`.
+  std::vector<std::string> Waiters(size_t limit = 20) const NURSERY_EXCLUDES(mutex_);
+
+ private:
+  friend class Permit;
+  struct Waiter final : internal::Wait, internal::ListNode<Semaphore> {
+    int64_t weight = 0;
+  };
+
+  void Release(int64_t weight) NURSERY_EXCLUDES(mutex_);
+  void Enter(Waiter& waiter) NURSERY_EXCLUDES(mutex_);
+  void Leave(Waiter& waiter) NURSERY_EXCLUDES(mutex_);
+  bool Take(int64_t weight) NURSERY_REQUIRES(mutex_);
+  void Grant(internal::WakeList& wake) NURSERY_REQUIRES(mutex_);
+
+  const int64_t size_;
+  mutable Mutex mutex_;
+  int64_t free_ NURSERY_GUARDED_BY(mutex_);
+  int64_t waiting_ NURSERY_GUARDED_BY(mutex_) = 0;
+  internal::List<Waiter, Semaphore> waiters_ NURSERY_GUARDED_BY(mutex_);
+};
+
+class [[nodiscard]] Semaphore::AcquireAwaiter {
+ public:
+  AcquireAwaiter(Semaphore& semaphore, Context context, int64_t weight)
+      : semaphore_(semaphore), context_(std::move(context)) {
+    waiter_.weight = weight;
+  }
+  bool await_ready() const noexcept { return waiter_.weight > semaphore_.size_; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle) {
+    return waiter_.Suspend(handle, &context_.node(), WaitReason::kSemaphore, &semaphore_,
+                           [this] { semaphore_.Enter(waiter_); });
+  }
+  absl::StatusOr<Permit> await_resume();
+
+ private:
+  Semaphore& semaphore_;
+  Context context_;
+  Waiter waiter_;
+};
+
+inline Semaphore::AcquireAwaiter Semaphore::Acquire(Context context, int64_t weight) {
+  NURSERY_CHECK(weight >= 1) << "a weight is positive";
+  return AcquireAwaiter(*this, std::move(context), weight);
+}
+
+}  // namespace nursery
+
+#endif  // NURSERY_CORE_SEMAPHORE_H_

@@ -1,0 +1,73 @@
+// Sleep and Yield.
+//
+// Suspends: always, but for a context that is cancelled or an instant that has passed. Resumes on:
+// the executor. Cancellation: returns the cause's status at once. Order: earlier instants first,
+// then who slept first.
+//
+//   absl::Status slept = co_await Sleep(ctx, std::chrono::milliseconds(250));
+#ifndef NURSERY_CORE_SLEEP_H_
+#define NURSERY_CORE_SLEEP_H_
+
+#include "nursery/core/context.h"
+#include "nursery/core/executor.h"
+#include "nursery/core/internal/wait.h"
+
+namespace nursery {
+
+class [[nodiscard]] SleepAwaiter {
+ public:
+  SleepAwaiter(Context context, Time until) : context_(std::move(context)), until_(until) {}
+
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle) {
+    return wait_.Suspend(handle, &context_.node(), WaitReason::kTimer, nullptr, [this] {
+      Executor& executor = context_.executor();
+      if (executor.timers().Add(wait_, until_)) executor.Kick();
+    });
+  }
+  absl::Status await_resume() {
+    const bool cancelled = wait_.Finish();
+    context_.executor().timers().Cancel(wait_);
+    return cancelled ? context_.status() : absl::OkStatus();
+  }
+
+ private:
+  Context context_;
+  const Time until_;
+  internal::TimedWait wait_;
+};
+
+inline SleepAwaiter SleepUntil(Context context, Time until) {
+  return SleepAwaiter(std::move(context), until);
+}
+
+inline SleepAwaiter Sleep(Context context, Duration duration) {
+  const Time until = Later(context.Now(), duration);
+  return SleepAwaiter(std::move(context), until);
+}
+
+// Waits until `context` is cancelled and returns its cause's status.
+inline SleepAwaiter UntilCancelled(Context context) {
+  return SleepAwaiter(std::move(context), kNever);
+}
+
+// Lets the other runnable tasks run first. Never fails.
+class [[nodiscard]] YieldAwaiter {
+ public:
+  YieldAwaiter() = default;
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> handle) {
+    internal::TaskRecord* task = handle.promise().task;
+    task->resume_point = handle;
+    task->executor->Schedule(task);
+  }
+  void await_resume() const noexcept {}
+};
+
+inline YieldAwaiter Yield() { return YieldAwaiter(); }
+
+}  // namespace nursery
+
+#endif  // NURSERY_CORE_SLEEP_H_

@@ -1,0 +1,126 @@
+// TaskRecord: what is known of a live task, always on, as of a goroutine in a goroutine profile.
+//
+// Every coroutine that a Group spawned has one, from spawn until its end; so has the root of
+// Executor::Run. Users read records through Executor::Dump and Executor::Stats, never directly.
+//
+// Thread safety: the atomics are written relaxed by the task or by whoever wakes it and may be read
+// at any time; a reader sees each of them whole, not all of one instant.
+#ifndef NURSERY_CORE_TASK_H_
+#define NURSERY_CORE_TASK_H_
+
+#include <atomic>
+#include <coroutine>
+#include <cstdint>
+#include <source_location>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "nursery/core/clock.h"
+#include "nursery/core/internal/list.h"
+
+namespace nursery {
+
+class Executor;
+
+enum class TaskState : uint8_t { kRunnable, kRunning, kWaiting, kBlocking };
+inline constexpr int kTaskStateCount = 4;
+
+enum class WaitReason : uint8_t {
+  kNone,
+  kChannelSend,
+  kChannelReceive,
+  kSelect,
+  kSemaphore,
+  kGroupLimit,
+  kGroupJoin,
+  kTimer,
+  kIo,
+  kContextDone,
+  kBlocking,
+};
+inline constexpr int kWaitReasonCount = 11;
+
+// "runnable", "channel receive", ...: the words of dumps and of metric labels.
+std::string_view Name(TaskState state);
+std::string_view Name(WaitReason reason);
+
+namespace internal {
+
+class ContextNode;
+struct TaskRecord;
+
+// Told exactly once that a task ended, after its frame and arguments are gone.
+class TaskOwner {
+ public:
+  virtual void OnTaskDone(TaskRecord* task) = 0;
+
+ protected:
+  ~TaskOwner() = default;
+};
+
+struct TaskRecord : ListNode<> {
+  // Constant after construction.
+  uint64_t id = 0;
+  uint64_t parent_id = 0;
+  std::string name;
+  std::source_location spawn_site;
+  Time spawned{};
+  Executor* executor = nullptr;
+  ContextNode* context = nullptr;  // one reference is held
+  TaskOwner* owner = nullptr;
+  std::coroutine_handle<> frame;
+
+  // Relaxed: read by dumps at any time.
+  std::atomic<TaskState> state{TaskState::kRunnable};
+  std::atomic<WaitReason> reason{WaitReason::kNone};
+  std::atomic<const void*> object{nullptr};
+  std::atomic<std::source_location> line{std::source_location()};
+  std::atomic<Time> since{Time()};
+
+  // Owned by whoever runs or holds the task: one at a time.
+  std::coroutine_handle<> resume_point;
+  TaskRecord* next_woken = nullptr;
+  TaskRecord** finished_slot = nullptr;
+  absl::Status result;
+
+  void Enter(TaskState new_state, WaitReason new_reason, const void* new_object);
+
+  // Runs the task until it suspends or ends; when it ended, destroys its frame and tells its owner.
+  // Nothing of the task may be touched afterwards.
+  static void RunSlice(TaskRecord* task);
+};
+
+// Tasks to make runnable, in order; collected under locks, scheduled outside them.
+class WakeList {
+ public:
+  WakeList() = default;
+  WakeList(const WakeList&) = delete;
+  WakeList& operator=(const WakeList&) = delete;
+  ~WakeList() { NURSERY_CHECK(empty()) << "woken tasks were not scheduled"; }
+
+  bool empty() const { return first_ == nullptr; }
+  void Push(TaskRecord* task) {
+    task->next_woken = nullptr;
+    (empty() ? first_ : last_->next_woken) = task;
+    last_ = task;
+  }
+  TaskRecord* front() const { return first_; }
+  TaskRecord* Pop() {
+    TaskRecord* task = first_;
+    if (task != nullptr) first_ = task->next_woken;
+    return task;
+  }
+
+ private:
+  TaskRecord* first_ = nullptr;
+  TaskRecord* last_ = nullptr;
+};
+
+// Makes the tasks runnable on their executor, which they share. Call it outside of locks.
+void Schedule(WakeList& tasks);
+
+}  // namespace internal
+}  // namespace nursery
+
+#endif  // NURSERY_CORE_TASK_H_

@@ -1,0 +1,35 @@
+#include "nursery/core/channel.h"
+
+#include "nursery/core/status.h"
+
+namespace nursery::internal {
+
+absl::Status SendStatus(Passed passed) {
+  switch (passed) {
+    case Passed::kDone:
+      return absl::OkStatus();
+    case Passed::kRetry:
+      return Error(absl::StatusCode::kResourceExhausted, "the channel is full");
+    case Passed::kGone:
+      return Error(absl::StatusCode::kFailedPrecondition,
+                   "the channel is closed: nobody can receive, or this sender has closed");
+  }
+  __builtin_unreachable();
+}
+
+absl::Status ClosedStatus() {
+  return Error(absl::StatusCode::kOutOfRange, "the channel is closed and drained");
+}
+
+absl::Status ClosedTwiceStatus() {
+  return Error(absl::StatusCode::kFailedPrecondition, "this sender has closed already");
+}
+
+absl::Status EmptyStatus() { return Error(absl::StatusCode::kUnavailable, "the channel is empty"); }
+
+void FireNow(Wait& wait, uint32_t index) {
+  WakeList none;  // a wait that is still arming is never scheduled
+  wait.Fire(index, none);
+}
+
+}  // namespace nursery::internal

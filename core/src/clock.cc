@@ -1,0 +1,54 @@
+#include "nursery/core/clock.h"
+
+#include <cinttypes>
+#include <cstdio>
+#include <ctime>
+
+namespace nursery {
+namespace {
+
+Time ReadClock(clockid_t id) {
+  timespec now;
+  clock_gettime(id, &now);
+  return Time(std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec));
+}
+
+class SteadyClock : public Clock {
+ public:
+  Time Now() const override { return ReadClock(CLOCK_MONOTONIC); }
+  Time CoarseNow() const override { return ReadClock(CLOCK_MONOTONIC_COARSE); }
+};
+
+template <class... Args>
+std::string Print(const char* format, Args... args) {
+  char text[48];
+  std::snprintf(text, sizeof text, format, args...);
+  return text;
+}
+
+}  // namespace
+
+const Clock& Clock::Steady() {
+  static const SteadyClock clock;
+  return clock;
+}
+
+std::chrono::system_clock::time_point ToWall(const Clock& clock, Time time) {
+  using Wall = std::chrono::system_clock::time_point;
+  if (time == kNever) return Wall::max();
+  return std::chrono::system_clock::now() +
+         std::chrono::duration_cast<std::chrono::system_clock::duration>(time - clock.Now());
+}
+
+std::string FormatDuration(Duration duration) {
+  if (duration < Duration::zero()) return "-" + FormatDuration(-duration);
+  const int64_t nanos = duration.count();
+  const int64_t seconds = nanos / 1'000'000'000;
+  if (nanos < 1'000'000) return Print("%.3gms", nanos / 1e6);
+  if (nanos < 1'000'000'000) return Print("%" PRId64 "ms", nanos / 1'000'000);
+  if (seconds < 60) return Print("%.3gs", nanos / 1e9);
+  if (seconds < 3600) return Print("%" PRId64 "m %" PRId64 "s", seconds / 60, seconds % 60);
+  return Print("%" PRId64 "h %" PRId64 "m", seconds / 3600, seconds % 3600 / 60);
+}
+
+}  // namespace nursery

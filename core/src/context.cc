@@ -1,0 +1,214 @@
+#include "nursery/core/context.h"
+
+#include <iterator>
+#include <vector>
+
+#include "nursery/core/executor.h"
+#include "nursery/core/internal/context_node.h"
+#include "nursery/core/internal/planted.h"
+#include "nursery/core/status.h"
+
+namespace nursery {
+
+std::string_view Name(CauseKind kind) {
+  static constexpr std::string_view kNames[] = {"explicit",      "deadline",    "sibling failed",
+                                                "group decided", "scope ended", "shutdown"};
+  static_assert(std::size(kNames) == kCauseKindCount);
+  return kNames[static_cast<int>(kind)];
+}
+
+namespace internal {
+
+ContextNode::ContextNode(Executor& executor)
+    : executor_(executor), parent_(nullptr), root_(true), shielded_(true), deadline_(kNever) {}
+
+ContextNode::ContextNode(ContextNode& parent, bool shielded, Time deadline, std::string label)
+    : executor_(parent.executor_),
+      parent_(&parent),
+      root_(false),
+      shielded_(shielded),
+      label_(std::move(label)),
+      deadline_(deadline) {
+  parent.Ref();
+  const Time inherited = shielded ? kNever : parent.deadline_;
+  // A later own deadline can never bind: the parent's cancellation arrives first, with its own
+  // name.
+  timed_ = deadline < inherited;
+  if (!timed_) deadline_ = inherited;
+  if (!shielded) parent.Adopt(*this);
+  if (!timed_ || cancelled()) return;
+  if (deadline_ <= executor_.clock().Now()) {
+    DeadlineExpired();
+  } else if (executor_.timers().Add(*this, deadline_)) {
+    executor_.Kick();
+  }
+}
+
+ContextNode::~ContextNode() {
+  if (parent_ == nullptr) return;
+  if (!shielded_) {
+    MutexLock lock(parent_->mutex_);
+    ListNode<ChildTag>::Unlink();
+  }
+  parent_->Unref();
+}
+
+void ContextNode::Adopt(ContextNode& child) {
+  if (root_) return;
+  MutexLock lock(mutex_);
+  if (cause_ == nullptr) {
+    children_.PushBack(&child);
+    return;
+  }
+  MutexLock child_lock(child.mutex_);
+  child.cause_ = cause_;
+  child.flag_.store(true, std::memory_order_release);
+}
+
+void ContextNode::Unref() {
+  if (refs_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  if (timed_) executor_.timers().Cancel(*this);
+  delete this;
+}
+
+bool ContextNode::TryRef() {
+  int64_t refs = refs_.load(std::memory_order_relaxed);
+  while (refs > 0) {
+    if (refs_.compare_exchange_weak(refs, refs + 1, std::memory_order_relaxed)) return true;
+  }
+  return false;
+}
+
+// Visits a cancelled subtree with a worklist: depth costs no stack.
+class CancelWalk {
+ public:
+  explicit CancelWalk(std::shared_ptr<const Cause> cause) : cause_(std::move(cause)) {}
+
+  // Consumes one reference.
+  bool Run(ContextNode* top) {
+    const bool first = Visit(top);
+    while (!worklist_.empty()) {
+      ContextNode* node = worklist_.back();
+      worklist_.pop_back();
+      Visit(node);
+    }
+    return first;
+  }
+  WakeList& wake() { return wake_; }
+
+ private:
+  bool Visit(ContextNode* node) {
+    const bool first = Mark(node);
+    node->Unref();
+    return first;
+  }
+
+  bool Mark(ContextNode* node) {
+    MutexLock lock(node->mutex_);
+    if (node->cause_ != nullptr) return false;
+    node->cause_ = cause_;
+    node->flag_.store(true, std::memory_order_release);
+    while (CancelHook* hook = node->hooks_.PopFront()) hook->OnCancel(wake_);
+    while (ContextNode* child = node->children_.PopFront()) {
+      if (PLANTED(child_not_cancelled)) continue;
+      // A child whose count is zero is about to unlink itself; it has nobody left to tell.
+      if (child->TryRef()) worklist_.push_back(child);
+    }
+    return true;
+  }
+
+  const std::shared_ptr<const Cause> cause_;
+  std::vector<ContextNode*> worklist_;
+  WakeList wake_;
+};
+
+bool ContextNode::Cancel(std::shared_ptr<const Cause> cause) {
+  CancelWalk walk(std::move(cause));
+  Ref();
+  const bool first = walk.Run(this);
+  Schedule(walk.wake());
+  return first;
+}
+
+bool ContextNode::AddHook(CancelHook& hook) {
+  if (root_) return true;
+  MutexLock lock(mutex_);
+  if (cause_ != nullptr) return false;
+  hooks_.PushBack(&hook);
+  return true;
+}
+
+void ContextNode::RemoveHook(CancelHook& hook) {
+  if (root_) return;
+  MutexLock lock(mutex_);
+  hook.Unlink();
+}
+
+std::shared_ptr<const Cause> ContextNode::cause() const {
+  MutexLock lock(mutex_);
+  return cause_;
+}
+
+void ContextNode::OnExpire(Expired& expired) {
+  if (TryRef()) expired.contexts.push_back(this);
+}
+
+void ContextNode::DeadlineExpired() {
+  Cause cause(CauseKind::kDeadline,
+              Error(absl::StatusCode::kDeadlineExceeded,
+                    label_.empty() ? "deadline exceeded" : "deadline of " + label_ + " exceeded"));
+  cause.actor = label_;
+  cause.time = deadline_;
+  Cancel(std::make_shared<const Cause>(std::move(cause)));
+}
+
+}  // namespace internal
+
+using internal::ContextNode;
+
+Context Context::Background(Executor& executor) { return Context(new ContextNode(executor)); }
+
+Context::Context(const Context& other) : node_(other.node_) { node_->Ref(); }
+
+Context::~Context() {
+  if (node_ != nullptr) node_->Unref();
+}
+
+bool Context::cancelled() const { return node_->cancelled(); }
+
+absl::Status Context::status() const {
+  if (!node_->cancelled()) return absl::OkStatus();
+  return node_->cause()->status;
+}
+
+std::shared_ptr<const Cause> Context::cause() const { return node_->cause(); }
+
+Time Context::deadline() const { return node_->deadline(); }
+
+Duration Context::remaining() const {
+  return deadline() == kNever ? Duration::max() : deadline() - Now();
+}
+
+Time Context::Now() const { return node_->executor().clock().Now(); }
+
+Executor& Context::executor() const { return node_->executor(); }
+
+CancelScope::CancelScope(const Context& parent, Time deadline, std::string label)
+    : context_(new ContextNode(parent.node(), /*shielded=*/false, deadline, std::move(label))) {}
+
+CancelScope CancelScope::Shielded(const Context& parent, Duration budget, std::string label) {
+  return CancelScope(new ContextNode(parent.node(), /*shielded=*/true, Later(parent.Now(), budget),
+                                     std::move(label)));
+}
+
+bool CancelScope::Cancel(Cause cause) const {
+  NURSERY_CHECK(!cause.status.ok()) << "a cause is an error";
+  cause.time = context_.Now();
+  return context_.node().Cancel(std::make_shared<const Cause>(std::move(cause)));
+}
+
+bool CancelScope::Cancel(std::string_view reason, std::source_location site) const {
+  return Cancel(Cause(CauseKind::kExplicit, Error(absl::StatusCode::kCancelled, reason), site));
+}
+
+}  // namespace nursery

@@ -1,0 +1,181 @@
+#include "nursery/core/group.h"
+
+#include <memory>
+
+#include "nursery/core/executor.h"
+#include "nursery/core/internal/context_node.h"
+#include "nursery/core/internal/planted.h"
+#include "nursery/core/status.h"
+
+namespace nursery {
+
+using internal::TaskRecord;
+using internal::WakeList;
+
+namespace {
+
+// What SpawnAwaiter is fired with.
+constexpr uint32_t kNoPlace = 0;
+constexpr uint32_t kPlaceTaken = 1;
+
+}  // namespace
+
+Group::Group(const Context& parent, GroupOptions options)
+    : scope_(parent), limit_(options.limit), join_(options.join) {
+  NURSERY_CHECK(limit_ >= 0) << "a limit is not negative";
+}
+
+Group::~Group() {
+  MutexLock lock(mutex_);
+  NURSERY_CHECK(running_ == 0) << running_ << " tasks outlive their scope";
+}
+
+TaskRecord* Group::NewTask(TaskName name, internal::TaskFrame frame) {
+  auto task = std::make_unique<TaskRecord>();
+  task->name = std::move(name.text);
+  task->spawn_site = name.site;
+  task->parent_id = owner_ == nullptr ? 0 : owner_->id;
+  task->executor = &context().executor();
+  task->context = &context().node();
+  task->context->Ref();
+  task->owner = this;
+  frame.BindTo(*task);
+  return task.release();
+}
+
+void Group::Discard(TaskRecord* task) {
+  task->frame.destroy();
+  task->context->Unref();
+  delete task;
+}
+
+void Group::Start(TaskRecord* task) {
+  task->executor->registry().Add(task);
+  task->executor->Schedule(task);
+}
+
+absl::Status Group::closed_status() const {
+  return Error(absl::StatusCode::kFailedPrecondition,
+               "the group takes no more tasks: its body and all its tasks have ended");
+}
+
+absl::Status Group::TakePlace() {
+  if (closed_ && running_ == 0) return closed_status();
+  if (limit_ != 0 && running_ >= limit_) {
+    return Error(absl::StatusCode::kResourceExhausted,
+                 "the group is at its limit of " + std::to_string(limit_) + " tasks");
+  }
+  ++running_;
+  ++spawned_;
+  return absl::OkStatus();
+}
+
+absl::Status Group::TryStart(TaskRecord* task) {
+  absl::Status status = context().status();
+  if (status.ok()) {
+    MutexLock lock(mutex_);
+    status = TakePlace();
+  }
+  if (status.ok()) {
+    Start(task);
+  } else {
+    Discard(task);
+  }
+  return status;
+}
+
+void Group::EnterPlaceWait(internal::Wait& wait) {
+  WakeList none;  // a wait that is still arming is never scheduled
+  MutexLock lock(mutex_);
+  absl::Status taken = TakePlace();
+  if (taken.ok()) {
+    // A cancellation may have come first; then the place goes back.
+    if (!wait.Fire(kPlaceTaken, none)) --running_, --spawned_;
+  } else if (absl::IsResourceExhausted(taken)) {
+    place_wait_ = &wait;
+  } else {
+    wait.Fire(kNoPlace, none);
+  }
+}
+
+void Group::LeavePlaceWait() {
+  MutexLock lock(mutex_);
+  place_wait_ = nullptr;
+}
+
+void Group::GivePlace(WakeList& wake) {
+  if (place_wait_ == nullptr || running_ >= limit_) return;
+  if (std::exchange(place_wait_, nullptr)->Fire(kPlaceTaken, wake)) {
+    ++running_;
+    ++spawned_;
+  }
+}
+
+absl::Status Group::SpawnAwaiter::await_resume() {
+  if (!by_owner_) {
+    return Error(absl::StatusCode::kFailedPrecondition,
+                 "Spawn waits for a place and belongs to the group's body; a child uses TrySpawn");
+  }
+  if (wait_.Finish()) {
+    group_.LeavePlaceWait();
+    return group_.context().status();
+  }
+  if (wait_.index() == kNoPlace) {
+    MutexLock lock(group_.mutex_);
+    return group_.closed_status();
+  }
+  group_.Start(std::exchange(task_, nullptr));
+  return absl::OkStatus();
+}
+
+void Group::OnTaskDone(TaskRecord* task) {
+  const std::unique_ptr<TaskRecord> record(task);
+  task->executor->registry().Remove(task);
+  std::optional<Cause> decision;
+  {
+    MutexLock lock(mutex_);
+    decision = join_.OnTaskEnded(task->name, task->result);
+    if (!decision && closed_) decision = join_.OnRemaining(running_ - 1);
+  }
+  Apply(std::move(decision));
+  // The place goes back last: with running_ at zero the joiner may free the group.
+  WakeList wake;
+  {
+    MutexLock lock(mutex_);
+    --running_;
+    GivePlace(wake);
+    if (running_ == 0 && join_wait_ != nullptr) std::exchange(join_wait_, nullptr)->Fire(0, wake);
+  }
+  internal::Schedule(wake);
+  record->context->Unref();
+}
+
+void Group::Close(const absl::Status& body_status) {
+  std::optional<Cause> decision;
+  {
+    MutexLock lock(mutex_);
+    closed_ = true;
+    decision = join_.OnBodyEnded(body_status);
+    if (!decision) decision = join_.OnRemaining(running_);
+  }
+  Apply(std::move(decision));
+}
+
+void Group::Apply(std::optional<Cause> decision) {
+  if (!decision || PLANTED(fail_fast_forgotten)) return;
+  decision->actor = owner_->name;
+  scope_.Cancel(std::move(*decision));
+}
+
+GroupStats Group::Stats() const {
+  MutexLock lock(mutex_);
+  const GroupResult& result = join_.result();
+  GroupStats stats;
+  stats.running = running_;
+  stats.spawned = spawned_;
+  stats.succeeded = result.succeeded;
+  stats.failed = result.error_count;
+  return stats;
+}
+
+}  // namespace nursery

@@ -1,0 +1,72 @@
+#include "nursery/core/join.h"
+
+#include "nursery/core/internal/planted.h"
+#include "nursery/core/status.h"
+
+namespace nursery::internal {
+
+std::optional<Cause> JoinState::Decide(CauseKind kind, absl::Status outcome,
+                                       absl::Status for_others) {
+  decided_ = true;
+  result_.status = std::move(outcome);
+  told_ = for_others;
+  return Cause(kind, std::move(for_others));
+}
+
+std::optional<Cause> JoinState::OnTaskEnded(const std::string& name, const absl::Status& status) {
+  if (decided_ && status == told_) {
+    ++result_.cancelled;
+    return std::nullopt;
+  }
+  return status.ok() ? OnSuccess() : OnFailure(name, status);
+}
+
+std::optional<Cause> JoinState::OnSuccess() {
+  ++result_.succeeded;
+  const bool wants_some = join_.kind == Join::Kind::kAny || join_.kind == Join::Kind::kQuorum;
+  if (decided_ || !wants_some || result_.succeeded < join_.count) return std::nullopt;
+  return Decide(CauseKind::kGroupDecided, absl::OkStatus(),
+                Error(absl::StatusCode::kCancelled, "the group has succeeded without this task"));
+}
+
+std::optional<Cause> JoinState::OnFailure(const std::string& name, const absl::Status& status) {
+  if (PLANTED(error_after_join_lost) && decided_) return std::nullopt;
+  ++result_.error_count;
+  if (result_.errors.size() < kMaxGroupErrors) result_.errors.push_back({name, status});
+  if (decided_) return std::nullopt;
+  const bool decides = join_.kind == Join::Kind::kAll || (join_.kind == Join::Kind::kMaxFailures &&
+                                                          result_.error_count > join_.count);
+  if (!decides) return std::nullopt;
+  return Decide(CauseKind::kSiblingFailed, status,
+                Error(absl::StatusCode::kCancelled,
+                      "sibling " + name + " failed: " + std::string(Message(status))));
+}
+
+std::optional<Cause> JoinState::OnBodyEnded(const absl::Status& status) {
+  if (status.ok() || decided_) return std::nullopt;
+  return Decide(CauseKind::kScopeEnded, status,
+                Error(absl::StatusCode::kCancelled,
+                      "the body of the group failed: " + std::string(Message(status))));
+}
+
+std::optional<Cause> JoinState::OnRemaining(int64_t running) {
+  const bool wants_some = join_.kind == Join::Kind::kAny || join_.kind == Join::Kind::kQuorum;
+  if (decided_ || !wants_some || result_.succeeded + running >= join_.count) return std::nullopt;
+  const std::string shortfall = std::to_string(result_.succeeded) + " of the required " +
+                                std::to_string(join_.count) + " tasks succeeded";
+  absl::Status outcome = result_.errors.empty()
+                             ? Error(absl::StatusCode::kFailedPrecondition, shortfall)
+                             : Annotate(result_.errors.front().status, shortfall);
+  return Decide(
+      CauseKind::kGroupDecided, outcome,
+      Error(absl::StatusCode::kCancelled, "the group has failed: " + shortfall + " at most"));
+}
+
+GroupResult JoinState::TakeResult() {
+  if (!decided_ && join_.kind == Join::Kind::kCollect && !result_.errors.empty()) {
+    result_.status = result_.errors.front().status;
+  }
+  return std::move(result_);
+}
+
+}  // namespace nursery::internal

@@ -1,0 +1,126 @@
+#include "nursery/core/semaphore.h"
+
+#include "nursery/core/internal/planted.h"
+#include "nursery/core/status.h"
+
+namespace nursery {
+
+using internal::WakeList;
+
+Permit& Permit::operator=(Permit&& other) noexcept {
+  if (this == &other) return *this;
+  Release();
+  semaphore_ = std::exchange(other.semaphore_, nullptr);
+  weight_ = std::exchange(other.weight_, 0);
+  return *this;
+}
+
+void Permit::Release() {
+  if (semaphore_ == nullptr) return;
+  std::exchange(semaphore_, nullptr)->Release(std::exchange(weight_, 0));
+}
+
+Semaphore::Semaphore(int64_t size) : size_(size), free_(size) {
+  NURSERY_CHECK(size >= 1) << "a semaphore has at least one permit";
+}
+
+Semaphore::~Semaphore() {
+  MutexLock lock(mutex_);
+  NURSERY_CHECK(free_ == size_) << "permits outlive their semaphore";
+}
+
+bool Semaphore::Take(int64_t weight) {
+  const bool behind_others = !waiters_.empty() && !PLANTED(barging);
+  if (behind_others || free_ < weight) return false;
+  free_ -= weight;
+  return true;
+}
+
+std::optional<Permit> Semaphore::TryAcquire(int64_t weight) {
+  MutexLock lock(mutex_);
+  if (!Take(weight)) return std::nullopt;
+  return Permit(this, weight);
+}
+
+void Semaphore::Enter(Waiter& waiter) {
+  WakeList none;  // a wait that is still arming is never scheduled
+  MutexLock lock(mutex_);
+  if (Take(waiter.weight)) {
+    if (!waiter.Fire(0, none)) free_ += waiter.weight;
+    return;
+  }
+  waiters_.PushBack(&waiter);
+  ++waiting_;
+}
+
+// Serves the head of the queue as long as its weight is free. A cancelled waiter gets nothing.
+void Semaphore::Grant(WakeList& wake) {
+  while (Waiter* waiter = waiters_.front()) {
+    if (waiter->weight > free_) return;
+    waiters_.PopFront();
+    --waiting_;
+    const int64_t weight = waiter->weight;
+    if (waiter->Fire(0, wake) || PLANTED(permit_kept_by_cancelled_waiter)) free_ -= weight;
+  }
+}
+
+void Semaphore::Release(int64_t weight) {
+  WakeList wake;
+  {
+    MutexLock lock(mutex_);
+    free_ += weight;
+    NURSERY_CHECK(free_ <= size_) << "released more than was acquired";
+    Grant(wake);
+  }
+  internal::Schedule(wake);
+}
+
+void Semaphore::Leave(Waiter& waiter) {
+  WakeList wake;
+  {
+    MutexLock lock(mutex_);
+    const bool waited = static_cast<internal::ListNode<Semaphore>&>(waiter).linked();
+    if (waited) {
+      static_cast<internal::ListNode<Semaphore>&>(waiter).Unlink();
+      --waiting_;
+    }
+    // It may have been the large head that held up the small ones.
+    if (!PLANTED(followers_forgotten)) Grant(wake);
+  }
+  internal::Schedule(wake);
+}
+
+absl::StatusOr<Permit> Semaphore::AcquireAwaiter::await_resume() {
+  if (waiter_.weight > semaphore_.size_) {
+    return Error(absl::StatusCode::kInvalidArgument, "weight " + std::to_string(waiter_.weight) +
+                                                         " is above the semaphore's size of " +
+                                                         std::to_string(semaphore_.size_));
+  }
+  if (waiter_.Finish()) {
+    semaphore_.Leave(waiter_);
+    return context_.status();
+  }
+  return Permit(&semaphore_, waiter_.weight);
+}
+
+SemaphoreStats Semaphore::Stats() const {
+  MutexLock lock(mutex_);
+  SemaphoreStats stats;
+  stats.size = size_;
+  stats.held = size_ - free_;
+  stats.waiters = waiting_;
+  return stats;
+}
+
+std::vector<std::string> Semaphore::Waiters(size_t limit) const {
+  std::vector<std::string> names;
+  MutexLock lock(mutex_);
+  auto& waiters = const_cast<internal::List<Waiter, Semaphore>&>(waiters_);  // changes nothing
+  for (Waiter* waiter = waiters.front(); waiter != nullptr && names.size() < limit;
+       waiter = waiters.next(waiter)) {
+    names.push_back(waiter->task()->name);
+  }
+  return names;
+}
+
+}  // namespace nursery

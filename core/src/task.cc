@@ -1,0 +1,50 @@
+#include "nursery/core/task.h"
+
+#include <iterator>
+
+#include "nursery/core/executor.h"
+
+namespace nursery {
+
+std::string_view Name(TaskState state) {
+  static constexpr std::string_view kNames[] = {"runnable", "running", "waiting", "blocking"};
+  static_assert(std::size(kNames) == kTaskStateCount);
+  return kNames[static_cast<int>(state)];
+}
+
+std::string_view Name(WaitReason reason) {
+  static constexpr std::string_view kNames[] = {"none",         "channel send", "channel receive",
+                                                "select",       "semaphore",    "group limit",
+                                                "group join",   "timer",        "io",
+                                                "context done", "blocking"};
+  static_assert(std::size(kNames) == kWaitReasonCount);
+  return kNames[static_cast<int>(reason)];
+}
+
+namespace internal {
+
+void TaskRecord::Enter(TaskState new_state, WaitReason new_reason, const void* new_object) {
+  since.store(executor->clock().CoarseNow(), std::memory_order_relaxed);
+  reason.store(new_reason, std::memory_order_relaxed);
+  object.store(new_object, std::memory_order_relaxed);
+  state.store(new_state, std::memory_order_relaxed);
+}
+
+void TaskRecord::RunSlice(TaskRecord* task) {
+  TaskRecord* finished = nullptr;
+  task->finished_slot = &finished;
+  task->Enter(TaskState::kRunning, WaitReason::kNone, nullptr);
+  task->resume_point.resume();
+  // From here on `task` may already run on another thread; only its end is told through the slot.
+  if (finished == nullptr) return;
+  // The arguments go first: the owner may free what they refer to as soon as it knows.
+  finished->frame.destroy();
+  finished->owner->OnTaskDone(finished);
+}
+
+void Schedule(WakeList& tasks) {
+  if (!tasks.empty()) tasks.front()->executor->Schedule(tasks);
+}
+
+}  // namespace internal
+}  // namespace nursery

@@ -1,0 +1,31 @@
+#include "nursery/core/timeout.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "nursery/core/status.h"
+
+namespace nursery::internal {
+
+bool MayRetry(const Context& context, const RetryOptions& options, int attempt,
+              absl::Status* status, Duration* backoff) {
+  if (status->ok() || context.cancelled()) return false;
+  if (options.retryable != nullptr && !options.retryable(*status)) return false;
+  const std::string of = std::to_string(attempt) + " of " + std::to_string(options.max_attempts);
+  if (attempt >= options.max_attempts) {
+    *status = Annotate(*status, "attempt " + of);
+    return false;
+  }
+  const double factor = std::pow(options.multiplier, attempt - 1);
+  const double wanted = static_cast<double>(options.initial_backoff.count()) * factor;
+  *backoff = wanted < static_cast<double>(options.max_backoff.count())
+                 ? Duration(static_cast<int64_t>(wanted))
+                 : options.max_backoff;
+  if (context.remaining() <= *backoff) {
+    *status = Annotate(*status, "no time left after attempt " + of);
+    return false;
+  }
+  return true;
+}
+
+}  // namespace nursery::internal

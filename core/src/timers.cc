@@ -1,0 +1,85 @@
+#include "nursery/core/internal/timers.h"
+
+#include "nursery/core/internal/planted.h"
+
+namespace nursery::internal {
+
+bool TimerQueue::Before(const Timer& a, const Timer& b) {
+  return a.when_ != b.when_ ? a.when_ < b.when_ : a.sequence_ < b.sequence_;
+}
+
+bool TimerQueue::Add(Timer& timer, Time when) {
+  MutexLock lock(mutex_);
+  NURSERY_CHECK(timer.index_ < 0) << "armed twice";
+  timer.when_ = when;
+  timer.sequence_ = sequence_++;
+  heap_.push_back(nullptr);
+  SiftUp(heap_.size() - 1, &timer);
+  return timer.index_ == 0;
+}
+
+void TimerQueue::Cancel(Timer& timer) {
+  MutexLock lock(mutex_);
+  if (timer.index_ >= 0) Remove(static_cast<size_t>(timer.index_));
+}
+
+Time TimerQueue::Next() const {
+  MutexLock lock(mutex_);
+  return heap_.empty() ? kNever : heap_.front()->when_;
+}
+
+void TimerQueue::Expire(Time now, Expired& expired) {
+  MutexLock lock(mutex_);
+  while (!heap_.empty() && heap_.front()->when_ <= now) {
+    Timer* timer = heap_.front();
+    Remove(0);
+    timer->OnExpire(expired);
+  }
+}
+
+size_t TimerQueue::size() const {
+  MutexLock lock(mutex_);
+  return heap_.size();
+}
+
+void TimerQueue::Place(size_t index, Timer* timer) {
+  heap_[index] = timer;
+  timer->index_ = static_cast<int64_t>(index);
+}
+
+void TimerQueue::SiftUp(size_t hole, Timer* timer) {
+  while (hole > 0) {
+    const size_t parent = (hole - 1) / 2;
+    if (!Before(*timer, *heap_[parent])) break;
+    Place(hole, heap_[parent]);
+    hole = parent;
+  }
+  Place(hole, timer);
+}
+
+void TimerQueue::SiftDown(size_t hole, Timer* timer) {
+  for (;;) {
+    size_t child = 2 * hole + 1;
+    if (child >= heap_.size()) break;
+    if (child + 1 < heap_.size() && Before(*heap_[child + 1], *heap_[child])) ++child;
+    if (!Before(*heap_[child], *timer)) break;
+    Place(hole, heap_[child]);
+    hole = child;
+  }
+  Place(hole, timer);
+}
+
+void TimerQueue::Remove(size_t index) {
+  Timer* removed = heap_[index];
+  removed->index_ = -1;
+  Timer* last = heap_.back();
+  heap_.pop_back();
+  if (last == removed) return;
+  if (index > 0 && Before(*last, *heap_[(index - 1) / 2])) {
+    SiftUp(index, last);
+  } else {
+    SiftDown(index, last);
+  }
+}
+
+}  // namespace nursery::internal

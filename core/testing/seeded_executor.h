@@ -1,0 +1,77 @@
+// SeededExecutor: runs tasks on the calling thread, in an order drawn from a seed, in virtual time.
+// The same seed gives the same run.
+//
+// Time stands still while tasks run and jumps to the next timer when none can; now and then it
+// jumps early, as on a slow machine. When nothing can ever run again ("all tasks are asleep"), Run
+// cancels the root, and gives DEADLOCK in its status with the dump of that moment.
+//
+// Thread safety: one thread.
+//
+//   SeededExecutor executor(seed);
+//   absl::Status status = executor.Run("test", Scenario);
+#ifndef NURSERY_CORE_TESTING_SEEDED_EXECUTOR_H_
+#define NURSERY_CORE_TESTING_SEEDED_EXECUTOR_H_
+
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "nursery/core/executor.h"
+
+namespace nursery {
+
+class ManualClock final : public Clock {
+ public:
+  ManualClock() = default;
+  Time Now() const override { return now_; }
+  Time CoarseNow() const override { return now_; }
+  void Set(Time now);
+
+ private:
+  // Away from zero, so that instants before the start can be said.
+  Time now_{std::chrono::hours(1)};
+};
+
+class SeededExecutor final : public Executor {
+ public:
+  explicit SeededExecutor(uint64_t seed) : random_(seed) {}
+
+  absl::Status Run(std::string name, Root root,
+                   std::source_location site = std::source_location::current()) override;
+  const Clock& clock() const override { return clock_; }
+
+  // Differs, but for chance, between runs whose tasks ran in different orders.
+  uint64_t schedule() const { return schedule_; }
+  uint64_t slices() const { return slices_; }
+  // From now on time also jumps to the next timer while tasks can run, as on a slow machine.
+  void BeSlow() { slow_ = true; }
+  // A number in [0, bound), from the seed.
+  uint64_t Random(uint64_t bound) { return random_() % bound; }
+
+  void Schedule(internal::WakeList& tasks) override;
+  void Schedule(internal::TaskRecord* task) override;
+  void Kick() override {}
+  // Runs it at once: virtual time stands still.
+  void RunOnBlockingThread(absl::AnyInvocable<void() &&> work) override { std::move(work)(); }
+
+ private:
+  // Makes something runnable: descriptors, then time. False: nothing ever will be.
+  bool WakeSomething();
+  void AdvanceToNextTimer();
+  void RunOne();
+
+  ManualClock clock_;
+  std::mt19937_64 random_;
+  std::vector<internal::TaskRecord*> runnable_;
+  bool slow_ = false;
+  uint64_t schedule_ = 0;
+  uint64_t slices_ = 0;
+};
+
+// Whether `status` says that all tasks were asleep.
+bool IsDeadlock(const absl::Status& status);
+
+}  // namespace nursery
+
+#endif  // NURSERY_CORE_TESTING_SEEDED_EXECUTOR_H_

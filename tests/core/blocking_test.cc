@@ -1,0 +1,69 @@
+#include "nursery/core/blocking.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <string>
+
+#include "core/testing/seeds.h"
+#include "nursery/core/group.h"
+#include "nursery/core/status.h"
+
+namespace nursery {
+namespace {
+
+SEEDED_TEST(BlockingTest, GivesTheResult) {
+  auto work = [] { return absl::StatusOr<std::string>("done"); };
+  absl::StatusOr<std::string> text = co_await RunBlocking(ctx, work);
+  EXPECT_EQ(*text, "done");
+  auto failing = [] { return Error(absl::StatusCode::kDataLoss, "torn"); };
+  absl::Status status = co_await RunBlocking(ctx, failing);
+  EXPECT_EQ(status, Error(absl::StatusCode::kDataLoss, "torn"));
+  co_return absl::OkStatus();
+}
+
+SEEDED_TEST(BlockingTest, ACancelledContextStartsNothing) {
+  CancelScope scope(ctx);
+  scope.Cancel("stop");
+  bool called = false;
+  auto work = [&called] {
+    called = true;
+    return absl::OkStatus();
+  };
+  absl::Status status = co_await RunBlocking(scope.context(), work);
+  EXPECT_TRUE(absl::IsCancelled(status));
+  EXPECT_FALSE(called);
+  co_return absl::OkStatus();
+}
+
+Async<absl::Status> CountOnThread(Context ctx, std::atomic<int>* count) {
+  auto work = [count] {
+    ++*count;
+    return absl::OkStatus();
+  };
+  co_return co_await RunBlocking(ctx, work);
+}
+
+Async<absl::Status> SpawnCounters(Group& group, std::atomic<int>* count) {
+  for (int i = 0; i < 500; ++i) {
+    absl::Status spawned = co_await group.Spawn("count", CountOnThread, count);
+    if (!spawned.ok()) co_return spawned;
+  }
+  co_return absl::OkStatus();
+}
+
+TEST(BlockingStressTest, ManyCallsOnFewThreads) {
+  std::atomic<int> count = 0;
+  ThreadExecutor executor(2, /*blocking_threads=*/3);
+  absl::Status status = executor.Run("stress", [&count](Context ctx) {
+    return [](Context root, std::atomic<int>* counter) -> Async<absl::Status> {
+      GroupResult result = co_await WithGroup(root, GroupOptions(), SpawnCounters, counter);
+      co_return result.status;
+    }(std::move(ctx), &count);
+  });
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(count, 500);
+}
+
+}  // namespace
+}  // namespace nursery

@@ -1,0 +1,156 @@
+#include "nursery/core/context.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "core/testing/seeds.h"
+#include "nursery/core/group.h"
+#include "nursery/core/sleep.h"
+#include "nursery/core/status.h"
+
+namespace nursery {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+SEEDED_TEST(ContextTest, ChildTakesTheEarlierDeadline) {
+  const Time now = ctx.Now();
+  CancelScope outer(ctx, now + seconds(5), "outer");
+  CancelScope later(outer.context(), now + seconds(9), "later");
+  CancelScope earlier(outer.context(), now + seconds(1), "earlier");
+  EXPECT_EQ(later.context().deadline(), now + seconds(5));
+  EXPECT_EQ(earlier.context().deadline(), now + seconds(1));
+  EXPECT_EQ(earlier.context().remaining(), seconds(1));
+  EXPECT_EQ(ctx.remaining(), Duration::max());
+  co_return absl::OkStatus();
+}
+
+SEEDED_TEST(ContextTest, DeadlineNamesTheScopeThatSetIt) {
+  CancelScope outer(ctx, ctx.Now() + seconds(1), "outer");
+  CancelScope inner(outer.context(), ctx.Now() + seconds(9), "inner");
+  absl::Status slept = co_await Sleep(inner.context(), seconds(60));
+  EXPECT_EQ(slept, Error(absl::StatusCode::kDeadlineExceeded, "deadline of outer exceeded"));
+  EXPECT_EQ(inner.context().cause()->kind, CauseKind::kDeadline);
+  EXPECT_FALSE(ctx.cancelled());
+  co_return absl::OkStatus();
+}
+
+SEEDED_TEST(ContextTest, APassedDeadlineCancelsAtBirth) {
+  CancelScope late(ctx, ctx.Now() - milliseconds(1), "late");
+  EXPECT_TRUE(late.context().cancelled());
+  absl::Status slept = co_await Sleep(late.context(), Duration::zero());
+  EXPECT_TRUE(absl::IsDeadlineExceeded(slept));
+  co_return absl::OkStatus();
+}
+
+SEEDED_TEST(ContextTest, CancelReachesEveryDescendantOnceWithItsCause) {
+  CancelScope top(ctx);
+  std::vector<std::unique_ptr<CancelScope>> scopes;
+  const Context* parent = &top.context();
+  for (int i = 0; i < 10; ++i) {
+    scopes.push_back(std::make_unique<CancelScope>(*parent));
+    if (executor.Random(2) == 0) parent = &scopes.back()->context();
+  }
+  EXPECT_TRUE(top.Cancel("wrong input"));
+  EXPECT_FALSE(top.Cancel("again"));
+  for (const auto& scope : scopes) {
+    EXPECT_EQ(scope->context().status(), Error(absl::StatusCode::kCancelled, "wrong input"));
+    EXPECT_EQ(scope->context().cause()->kind, CauseKind::kExplicit);
+    EXPECT_EQ(scope->context().cause()->site.line(), top.context().cause()->site.line());
+  }
+  CancelScope born_late(scopes.back()->context());
+  EXPECT_EQ(born_late.context().status(), Error(absl::StatusCode::kCancelled, "wrong input"));
+  co_return absl::OkStatus();
+}
+
+SEEDED_TEST(ContextTest, CancelOfAChildLeavesParentAndSiblings) {
+  CancelScope parent(ctx);
+  CancelScope one(parent.context());
+  CancelScope two(parent.context());
+  one.Cancel("one");
+  EXPECT_TRUE(one.context().cancelled());
+  EXPECT_FALSE(two.context().cancelled());
+  EXPECT_FALSE(parent.context().cancelled());
+  co_return absl::OkStatus();
+}
+
+SEEDED_TEST(ContextTest, ShieldedScopeOutlivesTheCancelButNotItsBudget) {
+  CancelScope work(ctx);
+  work.Cancel("stop");
+  CancelScope cleanup = CancelScope::Shielded(work.context(), seconds(3), "cleanup");
+  const Time start = ctx.Now();
+  absl::Status slept = co_await Sleep(cleanup.context(), seconds(1));
+  EXPECT_TRUE(slept.ok());
+  slept = co_await Sleep(cleanup.context(), seconds(60));
+  EXPECT_EQ(slept, Error(absl::StatusCode::kDeadlineExceeded, "deadline of cleanup exceeded"));
+  EXPECT_EQ(ctx.Now() - start, seconds(3));
+  co_return absl::OkStatus();
+}
+
+SEEDED_TEST(ContextTest, FinishedScopesLeaveNoTimers) {
+  for (int i = 0; i < 100; ++i) CancelScope done(ctx, ctx.Now() + seconds(60), "done");
+  EXPECT_EQ(executor.timers().size(), 0u);
+  co_return absl::OkStatus();
+}
+
+SEEDED_TEST(ContextTest, ManyThousandNestedScopesCancelWithoutDeepRecursion) {
+  if (executor.Random(50) != 0) co_return absl::OkStatus();  // once in a while is enough
+  CancelScope top(ctx);
+  std::vector<Context> chain = {top.context()};
+  for (int i = 0; i < 5000; ++i) chain.push_back(CancelScope(chain.back()).context());
+  top.Cancel("down");
+  EXPECT_TRUE(chain.back().cancelled());
+  // The deepest goes first, so that no destructor has a chain below it.
+  while (!chain.empty()) chain.pop_back();
+  co_return absl::OkStatus();
+}
+
+Async<absl::Status> SleepLong(Context ctx) { co_return co_await Sleep(ctx, seconds(3600)); }
+
+Async<absl::Status> CancelSoon(Context ctx, const CancelScope* scope) {
+  absl::Status slept = co_await Sleep(ctx, seconds(1));
+  scope->Cancel("enough");
+  co_return slept;
+}
+
+Async<absl::Status> SpawnSleepers(Group& group) {
+  for (int i = 0; i < 5; ++i) {
+    absl::Status spawned = co_await group.Spawn("sleeper", SleepLong);
+    if (!spawned.ok()) co_return spawned;
+  }
+  co_return absl::OkStatus();
+}
+
+Async<absl::Status> CollectSleepers(Context ctx, int64_t* errors) {
+  GroupOptions options;
+  options.join = Join::Collect();
+  GroupResult result = co_await WithGroup(ctx, options, SpawnSleepers);
+  *errors = result.error_count;
+  co_return result.status;
+}
+
+Async<absl::Status> CancelAndCollect(Group& group, const CancelScope* scope, int64_t* errors) {
+  absl::Status spawned = co_await group.Spawn("canceller", CancelSoon, scope);
+  if (!spawned.ok()) co_return spawned;
+  absl::Status collected = co_await CollectSleepers(scope->context(), errors);
+  EXPECT_EQ(collected, Error(absl::StatusCode::kCancelled, "enough"));
+  co_return absl::OkStatus();
+}
+
+SEEDED_TEST(ContextTest, CancelWakesEveryTaskBelow) {
+  CancelScope scope(ctx);
+  int64_t errors = 0;
+  const Time start = ctx.Now();
+  GroupResult result = co_await WithGroup(ctx, GroupOptions(), CancelAndCollect, &scope, &errors);
+  EXPECT_EQ(errors, 5);
+  EXPECT_EQ(ctx.Now() - start, seconds(1));
+  co_return result.status;
+}
+
+}  // namespace
+}  // namespace nursery
