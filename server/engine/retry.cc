@@ -52,10 +52,10 @@ nanoseconds Backoff(const RetryPolicy& policy, uint32_t tries, double random) {
   // In floating point, where a large power is infinity and not an overflow.
   const double grown = static_cast<double>(policy.initial_backoff.count()) *
                        std::pow(policy.multiplier, static_cast<double>(tries) - 1);
-  const bool capped = grown >= static_cast<double>(policy.max_backoff.count());
-  const nanoseconds full = capped ? policy.max_backoff : nanoseconds(static_cast<int64_t>(grown));
-  const double taken_off = static_cast<double>(full.count()) * policy.jitter * random;
-  return full - nanoseconds(static_cast<int64_t>(taken_off));
+  const double capped = std::min(grown, static_cast<double>(policy.max_backoff.count()));
+  const double chosen = capped * (1 + policy.jitter * (2 * random - 1));
+  constexpr auto kLongest = static_cast<double>(nanoseconds::max().count());
+  return chosen < kLongest ? nanoseconds(std::llround(chosen)) : nanoseconds::max();
 }
 
 }  // namespace nursery::engine

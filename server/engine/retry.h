@@ -19,7 +19,7 @@ struct RetryPolicy {
   std::chrono::nanoseconds initial_backoff = std::chrono::seconds(1);
   double multiplier = 2;
   std::chrono::nanoseconds max_backoff = std::chrono::seconds(60);
-  double jitter = 0.2;  // the share of a backoff that chance may take off it, 0 to 1
+  double jitter = 0.2;  // the share by which chance makes a backoff shorter or longer, 0 to 1
   uint32_t max_interruptions = 3;
 };
 
@@ -54,7 +54,7 @@ RetryDecision DecideRetry(const RetryPolicy& policy, const EndedAttempt& attempt
                           const RetryScope& scope, double random);
 
 // The wait after the `tries`-th try (from 1): the initial backoff, multiplied once for each try
-// before, at most max_backoff, then shortened by chance.
+// before, at most max_backoff; then shortened or lengthened by chance.
 std::chrono::nanoseconds Backoff(const RetryPolicy& policy, uint32_t tries, double random);
 
 }  // namespace nursery::engine

@@ -48,7 +48,7 @@ TEST_P(RetryTest, DecisionIsWhatArchitectureSays) {
                               .max_interruptions = Number(row, "max_interruptions")};
   RetryScope scope = {.open = row["scope"] == "open"};
   if (row["remaining"] != "none") scope.remaining = ParseDuration(row["remaining"]);
-  const RetryDecision decision = DecideRetry(policy, ParseAttempt(row), scope, /*random=*/0);
+  const RetryDecision decision = DecideRetry(policy, ParseAttempt(row), scope, /*random=*/0.5);
   EXPECT_EQ(decision.reason, row["reason"]);
   ASSERT_EQ(decision.retry, row["decision"] != "give up");
   if (decision.retry) {
@@ -88,8 +88,9 @@ INSTANTIATE_TEST_SUITE_P(Architecture, BackoffTest, testing::ValuesIn(ReadTable(
 
 TEST(BackoffTest, LongestPossibleBackoffDoesNotOverflow) {
   const RetryPolicy policy = {.max_backoff = nanoseconds::max(), .jitter = 1};
-  EXPECT_EQ(Backoff(policy, 4'000'000'000, 0), nanoseconds::max());
-  EXPECT_GE(Backoff(policy, 4'000'000'000, 0.999999), nanoseconds(0));
+  EXPECT_EQ(Backoff(policy, 4'000'000'000, 0.5), nanoseconds::max());
+  EXPECT_EQ(Backoff(policy, 4'000'000'000, 0.999999), nanoseconds::max());
+  EXPECT_EQ(Backoff(policy, 4'000'000'000, 0), nanoseconds(0));
 }
 
 class DeadlineTest : public testing::TestWithParam<TableRow> {};
