@@ -35,6 +35,19 @@ function(nursery_library name)
   target_link_libraries(${name} PUBLIC ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE} $<BUILD_INTERFACE:nursery_flags>)
 endfunction()
 
+# Tests are labelled with the name of their directory below tests/, and the target tests_<label>
+# builds all of a directory's, so that a preset can take a share of them.
+function(nursery_label_test name)
+  get_filename_component(label ${CMAKE_CURRENT_SOURCE_DIR} NAME)
+  set_property(TEST ${name} APPEND PROPERTY LABELS ${label})
+  if(TARGET ${name})
+    if(NOT TARGET tests_${label})
+      add_custom_target(tests_${label})
+    endif()
+    add_dependencies(tests_${label} ${name})
+  endif()
+endfunction()
+
 # nursery_test(NAME SOURCES ... [LIBS ...] [ARGS ...]): one test binary, one CTest test; its cases are counted from
 # the JUnit file it writes to build/<preset>/test-results/.
 function(nursery_test name)
@@ -50,4 +63,20 @@ function(nursery_test name)
   endif()
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
     ENVIRONMENT "NURSERY_BIN=${CMAKE_BINARY_DIR}/bin")
+  nursery_label_test(${name})
+endfunction()
+
+# nursery_python_test(NAME SCRIPT [TIMEOUT seconds]): a file of unittest cases, counted as those of nursery_test.
+# The cases find the build in NURSERY_BUILD and the programs in NURSERY_BIN.
+function(nursery_python_test name script)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "" ${ARGN})
+  add_test(NAME ${name} COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/tests/run_unittest.py
+    ${CMAKE_CURRENT_SOURCE_DIR}/${script} ${CMAKE_BINARY_DIR}/test-results/${name}.xml
+    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 300)
+  endif()
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT}
+    ENVIRONMENT "NURSERY_BIN=${CMAKE_BINARY_DIR}/bin;NURSERY_BUILD=${CMAKE_BINARY_DIR};PYTHONDONTWRITEBYTECODE=1")
+  nursery_label_test(${name})
 endfunction()

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Installs the Debian 12 packages that building and running nursery needs; with --test also those
+# that only its tests need. Needs nothing but apt; asks for root through sudo; leaves apt alone when
+# every package is there. Debian's prometheus package is never among them: it starts a service.
+set -euo pipefail
+
+build_packages=(
+  clang-19 lld-19 cmake ninja-build ccache pkg-config
+  libabsl-dev libprotobuf-dev protobuf-compiler libgrpc++-dev protobuf-compiler-grpc grpc-proto
+  libyaml-dev libcli11-dev
+)
+test_packages=(
+  g++-12 libclang-rt-19-dev clang-tidy-19 clang-format-19
+  libgtest-dev libgmock-dev python3
+)
+
+usage() {
+  echo "usage: deploy/setup.sh [--test]"
+  echo "  --test  also install what only the tests need"
+}
+
+is_installed() {
+  [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
+}
+
+as_root() {
+  if [[ $(id -u) -eq 0 ]]; then
+    "$@"
+  elif command -v sudo >/dev/null; then
+    sudo --preserve-env=DEBIAN_FRONTEND "$@"
+  else
+    echo "setup: installing packages needs root, and there is no sudo; run this as root" >&2
+    exit 1
+  fi
+}
+
+packages=("${build_packages[@]}")
+case "${1:-}" in
+  '') ;;
+  --test) packages+=("${test_packages[@]}") ;;
+  -h | --help) usage; exit 0 ;;
+  *) usage >&2; exit 2 ;;
+esac
+
+if ! command -v apt-get >/dev/null; then
+  echo "setup: no apt-get here; on another system install these by hand: ${packages[*]}" >&2
+  exit 1
+fi
+
+missing=()
+for package in "${packages[@]}"; do
+  is_installed "$package" || missing+=("$package")
+done
+if [[ ${#missing[@]} -eq 0 ]]; then
+  echo "setup: all ${#packages[@]} packages are installed"
+  exit 0
+fi
+
+echo "setup: installing ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+apt_options=(-qq -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300)
+as_root apt-get "${apt_options[@]}" update
+as_root apt-get "${apt_options[@]}" install -y --no-install-recommends "${missing[@]}"

@@ -1,0 +1,136 @@
+#include "server/engine/join.h"
+
+#include "nursery/core/check.h"
+
+namespace nursery::engine {
+namespace {
+
+ChildClass ClassifySkipped(const ChildEnd& end) {
+  switch (end.cause) {
+    case CauseKind::kDependency:
+      return end.after_failure ? ChildClass::kDerived : ChildClass::kNeutral;
+    case CauseKind::kSiblingFailed:
+      return ChildClass::kDerived;
+    default:
+      return ChildClass::kNeutral;
+  }
+}
+
+// A cancel says for itself how it counts, so `allow_failure` has no say in it.
+ChildClass ClassifyCancelled(const ChildEnd& end) {
+  return end.counts_as == CountsAs::kSkipped ? ChildClass::kNeutral : ChildClass::kFailure;
+}
+
+}  // namespace
+
+ChildClass Classify(const ChildEnd& end) {
+  switch (end.outcome) {
+    case Outcome::kSucceeded:
+      return ChildClass::kSuccess;
+    case Outcome::kFailed:
+    case Outcome::kDeadlineExceeded:
+      return end.allow_failure ? ChildClass::kSuccess : ChildClass::kFailure;
+    case Outcome::kCancelled:
+      if (end.cause == CauseKind::kCancelled) return ClassifyCancelled(end);
+      return ChildClass::kNeutral;
+    case Outcome::kSkipped:
+      if (end.cause == CauseKind::kCancelled) return ClassifyCancelled(end);
+      return ClassifySkipped(end);
+    case Outcome::kUndecided:
+      break;
+  }
+  CHECK(false) << "child " << end.child << " ended without an outcome";
+}
+
+std::string_view Name(ChildClass child_class) {
+  switch (child_class) {
+    case ChildClass::kSuccess:
+      return "success";
+    case ChildClass::kFailure:
+      return "failure";
+    case ChildClass::kDerived:
+      return "derived";
+    case ChildClass::kNeutral:
+      return "neutral";
+  }
+  CHECK(false) << "no such ChildClass: " << static_cast<int>(child_class);
+}
+
+JoinAccounting::JoinAccounting(JoinPolicy policy, uint32_t children)
+    : policy_(policy), children_(children) {}
+
+std::optional<JoinDecision> JoinAccounting::OnOpened() {
+  CHECK(ended_ == 0) << "a group is opened before its children end";
+  if (decided_) return std::nullopt;
+  if (IsUnreachable()) return Decide(Outcome::kFailed, std::nullopt);
+  if (IsMet()) return Decide(Outcome::kSucceeded, std::nullopt);
+  return std::nullopt;
+}
+
+std::optional<JoinDecision> JoinAccounting::OnChildEnded(const ChildEnd& end) {
+  CHECK(ended_ < children_) << "child " << end.child << " of " << children_ << " ended twice";
+  ++ended_;
+  if (decided_) return std::nullopt;
+  switch (Classify(end)) {
+    case ChildClass::kSuccess:
+      ++counts_.success;
+      break;
+    case ChildClass::kFailure:
+      ++counts_.failure;
+      break;
+    case ChildClass::kDerived:
+      ++counts_.derived;
+      break;
+    case ChildClass::kNeutral:
+      ++counts_.neutral;
+      break;
+  }
+  if (IsUnreachable()) {
+    if (!first_unreachable_) first_unreachable_ = end;
+    // `collect` lets every child end; its outcome is known before and announced then.
+    if (policy_.kind_ == JoinPolicy::Kind::kCollect && !all_ended()) return std::nullopt;
+    const bool cancelled = first_unreachable_->cause == CauseKind::kCancelled;
+    return Decide(cancelled ? Outcome::kCancelled : Outcome::kFailed, first_unreachable_->child);
+  }
+  if (IsMet()) return Decide(Outcome::kSucceeded, end.child);
+  return std::nullopt;
+}
+
+bool JoinAccounting::IsMet() const {
+  if (policy_.kind_ == JoinPolicy::Kind::kQuorum) return counts_.success >= policy_.count_;
+  return all_ended();
+}
+
+bool JoinAccounting::IsUnreachable() const {
+  switch (policy_.kind_) {
+    case JoinPolicy::Kind::kAll:
+    case JoinPolicy::Kind::kCollect:
+      return counts_.failure + counts_.derived > 0;
+    case JoinPolicy::Kind::kQuorum:
+      return uint64_t{counts_.success} + (children_ - ended_) < policy_.count_;
+    case JoinPolicy::Kind::kMaxFailures:
+      return ExceedsFailures();
+  }
+  CHECK(false) << "no such join policy: " << static_cast<int>(policy_.kind_);
+}
+
+bool JoinAccounting::ExceedsFailures() const {
+  if (!policy_.percent_) return counts_.failure > policy_.count_;
+  return uint64_t{counts_.failure} * 100 > uint64_t{policy_.count_} * children_;
+}
+
+JoinDecision JoinAccounting::Decide(Outcome outcome, std::optional<uint32_t> child) {
+  decided_ = true;
+  switch (outcome) {
+    case Outcome::kSucceeded:
+      return {outcome, EventKind::kSucceed, EventKind::kGroupDecided, child};
+    case Outcome::kFailed:
+      return {outcome, EventKind::kFail, EventKind::kSiblingFailed, child};
+    case Outcome::kCancelled:
+      return {outcome, EventKind::kCancel, EventKind::kSiblingFailed, child};
+    default:
+      CHECK(false) << "children do not make a group " << Name(outcome);
+  }
+}
+
+}  // namespace nursery::engine

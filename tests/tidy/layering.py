@@ -1,0 +1,77 @@
+"""Who may include whom. Dependencies point down only."""
+
+import fnmatch
+import re
+
+# A file belongs to the first layer whose prefix it has; it may include its own layer and those
+# listed. "grpc", "protobuf" and "prometheus" stand for the libraries; "stubs" for generated
+# service code.
+LAYERS = [
+    ("core/", {"core"}),
+    ("server/spec/", {"core", "server/spec", "protobuf"}),
+    ("server/engine/", {"core", "server/spec", "server/engine"}),
+    ("server/warden/", {"core", "server/spec", "server/engine", "server/warden"}),
+    ("server/actions/grpc*", {"core", "server/spec", "server/engine", "server/actions",
+                              "grpc", "protobuf"}),
+    ("server/actions/", {"core", "server/spec", "server/engine", "server/warden",
+                         "server/actions"}),
+    ("server/store/", {"core", "server/spec", "server/engine", "server/store", "protobuf"}),
+    ("server/rpc/", {"core", "server/spec", "server/engine", "server/rpc", "protobuf", "grpc",
+                     "stubs"}),
+    ("server/ops/", {"core", "server/spec", "server/engine", "server/rpc", "server/ops",
+                     "protobuf", "grpc", "stubs", "prometheus"}),
+    # app, options and main put everything together; gRPC and Prometheus stay behind rpc and ops.
+    ("server/", {"core", "server", "server/spec", "server/engine", "server/warden",
+                 "server/actions", "server/store", "server/rpc", "server/ops", "protobuf"}),
+    ("client/include/", {"core", "client"}),
+    ("client/src/", {"core", "client", "protobuf", "grpc", "stubs"}),
+    # The one sideways edge: `nursery run` embeds the server.
+    ("client/cli/", {"core", "client", "client/cli", "server", "server/spec", "protobuf"}),
+    ("tests/core/", {"core", "tests"}),
+    ("tests/install/", {"core", "client", "server", "tests"}),
+]
+
+INCLUDE = re.compile(r"^\s*#\s*include\s*<([^>\n]+)>", re.M)
+# The layer that an include belongs to, by its path; the first match counts.
+OWNERS = [
+    ("nursery/core/*", "core"),
+    ("core/*", "core"),
+    ("nursery/client/*", "client"),
+    ("client/src/*", "client"),
+    ("client/cli/*", "client/cli"),
+    ("nursery/server/*", "server"),
+    ("*.grpc.pb.h", "stubs"),
+    ("grpc/*", "grpc"),
+    ("grpcpp/*", "grpc"),
+    ("*.pb.h", "protobuf"),
+    ("google/protobuf/*", "protobuf"),
+    ("prometheus/*", "prometheus"),
+    ("tests/*", "tests"),
+]
+
+
+def owner_of(include):
+    match = re.match(r"server/(?:(\w+)/)?", include)
+    if match:
+        return f"server/{match[1]}" if match[1] else "server"
+    for pattern, owner in OWNERS:
+        if fnmatch.fnmatchcase(include, pattern):
+            return owner
+    return None
+
+
+def allowed_for(path):
+    for prefix, allowed in LAYERS:
+        if path.startswith(prefix.rstrip("*")):
+            return allowed
+    return None
+
+
+def check(source):
+    allowed = allowed_for(source.path)
+    if not source.is_cpp or allowed is None:
+        return
+    for match in INCLUDE.finditer(source.code):
+        owner = owner_of(match[1])
+        if owner and owner not in allowed:
+            yield source.violation("layering", match.start(1), f"may not include {match[1]}")
