@@ -1,0 +1,216 @@
+// A validated job: what the engine runs. Defaults are filled in, names resolved to numbers,
+// durations in range, expressions parsed; nothing here needs another check.
+//
+// Thread safety: immutable once compiled; share it as std::shared_ptr<const Job>.
+//
+//   for (NodeIndex child : job.Children(job.root())) Start(job.node(child));
+#ifndef NURSERY_SERVER_SPEC_JOB_H_
+#define NURSERY_SERVER_SPEC_JOB_H_
+
+#include <chrono>
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <memory>
+#include <optional>
+#include <ranges>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "server/spec/expression.h"
+#include "server/spec/items.h"
+
+namespace nursery::spec {
+
+using Duration = std::chrono::nanoseconds;
+using WallTime = std::chrono::sys_time<std::chrono::nanoseconds>;
+
+inline constexpr NodeIndex kNoNode = -1;
+
+// Where in the job file something was said; line 0: unknown.
+struct SourceMark {
+  uint32_t line = 0;
+  uint32_t column = 0;
+};
+
+// A bound on time and who set it. kUnlimited: there is none.
+struct TimeLimit {
+  static constexpr Duration kUnlimited = Duration::max();
+
+  bool limited() const { return limit != kUnlimited; }
+
+  Duration limit = kUnlimited;
+  SourceMark mark;
+};
+
+// Environment variables of one level; an inner level wins over its outer ones.
+struct EnvLayer {
+  struct Variable {
+    std::string name;
+    Template value;
+  };
+  std::shared_ptr<const EnvLayer> outer;  // null: the outermost
+  std::vector<Variable> variables;
+};
+
+// What a process reads; monostate: /dev/null.
+struct StdinText {
+  Template text;
+};
+struct StdinFile {
+  Template path;  // relative to the cwd
+};
+struct StdinOutput {
+  NodeIndex sibling = kNoNode;  // an action in `needs`
+};
+using Stdin = std::variant<std::monostate, StdinText, StdinFile, StdinOutput>;
+
+// RLIMITs of the process; unset ones stay as the server has them.
+struct ProcessLimits {
+  std::optional<uint64_t> open_files;
+  std::optional<uint64_t> file_size;
+  std::optional<uint64_t> address_space;
+  std::optional<std::chrono::seconds> cpu_time;
+  bool core = false;
+  int nice = 0;
+};
+
+struct Exec {
+  std::vector<Template> argv;           // at least one
+  std::shared_ptr<const EnvLayer> env;  // may be null
+  std::optional<Template> cwd;          // relative to the job's workdir
+  Stdin input;
+  std::optional<int64_t> max_output;  // spool cap; unset: the server's
+  bool merge_output = false;
+  bool json_output = false;
+  std::shared_ptr<const ProcessLimits> limits;  // null: none
+};
+
+struct Sleep {
+  Duration duration{};
+  std::optional<Template> expression;  // instead of duration; gives text as in 10s
+};
+
+struct Call {
+  std::string function;
+  Template argument;
+};
+
+using Action = std::variant<Exec, Sleep, Call>;
+
+struct RetryPolicy {
+  int max_attempts = 1;
+  Duration initial = std::chrono::seconds(1);
+  Duration max = std::chrono::seconds(60);
+  double multiplier = 2;
+  double jitter = 0.2;
+  std::vector<int> exit_codes;  // sorted; empty: every failure
+};
+
+struct Join {
+  enum class Policy { kAll, kCollect, kAny, kQuorum, kMaxFailures, kMaxFailuresPercent };
+
+  Policy policy = Policy::kAll;
+  int64_t count = 0;   // kQuorum, kMaxFailures
+  double percent = 0;  // kMaxFailuresPercent
+};
+
+struct Acquire {
+  int semaphore = 0;  // number in Job::semaphores, which is also its rank
+  int64_t weight = 1;
+  std::optional<Template> expression;  // instead of weight; checked against the size when it runs
+};
+
+struct Finally {
+  Action action;
+  Duration timeout = std::chrono::seconds(30);
+};
+
+struct Group {
+  int limit = 0;  // 0: none
+  Join join;
+};
+
+struct ItemsOfOutput {
+  NodeIndex sibling = kNoNode;  // an action in `needs`; its lines are the items
+};
+
+struct Map {
+  std::variant<ItemSet, ItemsOfOutput> items;
+  int workers = 0;  // 0: as many as the pool has slots
+  std::optional<Template> key;
+  Join join;
+};
+
+enum class Kind : uint8_t { kGroup, kMap, kAction };
+enum class When : uint8_t { kSuccess, kFailure, kAlways };
+
+// A vertex of the tree. A map has exactly one child, the node it runs for each item.
+struct Node {
+  std::string name;  // empty for a map's node
+  NodeIndex index = 0;
+  NodeIndex parent = kNoNode;
+  NodeIndex first_child = kNoNode;  // children are contiguous
+  int32_t child_count = 0;
+  std::vector<NodeIndex> needs;       // siblings, sorted
+  std::vector<NodeIndex> dependents;  // siblings that need this one, sorted
+  Kind kind = Kind::kAction;
+  When when = When::kSuccess;
+  bool allow_failure = false;
+  uint8_t priority = 5;  // inherited
+  uint16_t pool = 0;     // number in Job::pools; inherited
+  int32_t max_interruptions = 3;
+  TimeLimit timeout;                               // eligible to outcome
+  TimeLimit attempt_timeout;                       // actions only; spawn to outcome
+  Duration queue_timeout = TimeLimit::kUnlimited;  // eligible to first attempt started
+  Duration idle_timeout = TimeLimit::kUnlimited;   // exec only; nothing written for so long
+  Duration grace = std::chrono::seconds(5);        // SIGTERM to SIGKILL; inherited
+  std::optional<WallTime> not_before;
+  std::optional<WallTime> deadline;
+  std::shared_ptr<const RetryPolicy> retry;  // null: one attempt
+  std::vector<Acquire> acquire;              // in rank order
+  std::unique_ptr<const Finally> finally;    // null: none
+  // By `kind`.
+  std::unique_ptr<const Group> group;
+  std::unique_ptr<const Map> map;
+  std::unique_ptr<const Action> action;
+};
+
+struct Semaphore {
+  std::string name;
+  int64_t size = 1;
+  std::vector<std::string> units;  // empty, or `size` of them
+};
+
+struct Job {
+  std::string name;
+  std::string source_file;  // empty: not from a file
+  // Unset: the server's default applies. Set to kUnlimited: `none` was said.
+  std::optional<TimeLimit> timeout;
+  std::string workdir;  // empty: not said; "scratch"; or an absolute path
+  std::map<std::string, std::string> labels;
+  std::vector<Semaphore> semaphores;
+  std::vector<std::string> pools;  // names that nodes use
+  // Every parent before its children; node 0 is the root.
+  std::vector<Node> nodes;
+  // A cancel at any time is verified complete within this and 250 ms.
+  Duration max_teardown{};
+
+  const Node& node(NodeIndex index) const { return nodes[static_cast<size_t>(index)]; }
+  NodeIndex root() const { return 0; }
+  // The children of `index`, as indices.
+  auto Children(NodeIndex index) const {
+    const Node& parent = node(index);
+    return std::views::iota(parent.first_child, parent.first_child + parent.child_count);
+  }
+  // "build/test"; a map's node ends in "[]"; the root's is empty.
+  std::string PathOf(NodeIndex index) const;
+};
+
+// The variables of `exec`, outermost first: a later one replaces an earlier one of the same name.
+std::vector<const EnvLayer::Variable*> Environment(const Exec& exec);
+
+}  // namespace nursery::spec
+
+#endif  // NURSERY_SERVER_SPEC_JOB_H_
