@@ -39,7 +39,7 @@ ChildClass Classify(const ChildEnd& end) {
     case Outcome::kUndecided:
       break;
   }
-  CHECK(false) << "child " << end.child << " ended without an outcome";
+  NURSERY_CHECK(false) << "child " << end.child << " ended without an outcome";
 }
 
 std::string_view Name(ChildClass child_class) {
@@ -53,14 +53,14 @@ std::string_view Name(ChildClass child_class) {
     case ChildClass::kNeutral:
       return "neutral";
   }
-  CHECK(false) << "no such ChildClass: " << static_cast<int>(child_class);
+  NURSERY_CHECK(false) << "no such ChildClass: " << static_cast<int>(child_class);
 }
 
 JoinAccounting::JoinAccounting(JoinPolicy policy, uint32_t children)
     : policy_(policy), children_(children) {}
 
 std::optional<JoinDecision> JoinAccounting::OnOpened() {
-  CHECK(ended_ == 0) << "a group is opened before its children end";
+  NURSERY_CHECK(ended_ == 0) << "a group is opened before its children end";
   if (decided_) return std::nullopt;
   if (IsUnreachable()) return Decide(Outcome::kFailed, std::nullopt);
   if (IsMet()) return Decide(Outcome::kSucceeded, std::nullopt);
@@ -68,7 +68,8 @@ std::optional<JoinDecision> JoinAccounting::OnOpened() {
 }
 
 std::optional<JoinDecision> JoinAccounting::OnChildEnded(const ChildEnd& end) {
-  CHECK(ended_ < children_) << "child " << end.child << " of " << children_ << " ended twice";
+  NURSERY_CHECK(ended_ < children_)
+      << "child " << end.child << " of " << children_ << " ended twice";
   ++ended_;
   if (decided_) return std::nullopt;
   switch (Classify(end)) {
@@ -111,7 +112,7 @@ bool JoinAccounting::IsUnreachable() const {
     case JoinPolicy::Kind::kMaxFailures:
       return ExceedsFailures();
   }
-  CHECK(false) << "no such join policy: " << static_cast<int>(policy_.kind_);
+  NURSERY_CHECK(false) << "no such join policy: " << static_cast<int>(policy_.kind_);
 }
 
 bool JoinAccounting::ExceedsFailures() const {
@@ -129,7 +130,7 @@ JoinDecision JoinAccounting::Decide(Outcome outcome, std::optional<uint32_t> chi
     case Outcome::kCancelled:
       return {outcome, EventKind::kCancel, EventKind::kSiblingFailed, child};
     default:
-      CHECK(false) << "children do not make a group " << Name(outcome);
+      NURSERY_CHECK(false) << "children do not make a group " << Name(outcome);
   }
 }
 

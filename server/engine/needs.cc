@@ -48,7 +48,7 @@ std::string_view Name(When when) {
     case When::kAlways:
       return "always";
   }
-  CHECK(false) << "no such When: " << static_cast<int>(when);
+  NURSERY_CHECK(false) << "no such When: " << static_cast<int>(when);
 }
 
 std::string_view Name(Readiness readiness) {
@@ -60,7 +60,7 @@ std::string_view Name(Readiness readiness) {
     case Readiness::kSkipped:
       return "skipped";
   }
-  CHECK(false) << "no such Readiness: " << static_cast<int>(readiness);
+  NURSERY_CHECK(false) << "no such Readiness: " << static_cast<int>(readiness);
 }
 
 }  // namespace nursery::engine

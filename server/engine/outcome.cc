@@ -23,7 +23,7 @@ std::string_view Name(NodeState state) {
     case NodeState::kSkipped:
       return "SKIPPED";
   }
-  CHECK(false) << "no such NodeState: " << static_cast<int>(state);
+  NURSERY_CHECK(false) << "no such NodeState: " << static_cast<int>(state);
 }
 
 std::string_view Name(Outcome outcome) {
@@ -41,7 +41,7 @@ std::string_view Name(Outcome outcome) {
     case Outcome::kSkipped:
       return Name(NodeState::kSkipped);
   }
-  CHECK(false) << "no such Outcome: " << static_cast<int>(outcome);
+  NURSERY_CHECK(false) << "no such Outcome: " << static_cast<int>(outcome);
 }
 
 std::string_view Name(CauseKind cause) {
@@ -67,7 +67,7 @@ std::string_view Name(CauseKind cause) {
     case CauseKind::kCondition:
       return "condition";
   }
-  CHECK(false) << "no such CauseKind: " << static_cast<int>(cause);
+  NURSERY_CHECK(false) << "no such CauseKind: " << static_cast<int>(cause);
 }
 
 }  // namespace nursery::engine

@@ -84,7 +84,7 @@ static_assert(RowsFollowTheEnum(), "kTable is indexed by EventKind");
 
 const Row& RowOf(EventKind event) {
   const auto index = static_cast<size_t>(event);
-  CHECK(index < kTable.size()) << "no such EventKind: " << index;
+  NURSERY_CHECK(index < kTable.size()) << "no such EventKind: " << index;
   return kTable[index];
 }
 
@@ -92,8 +92,8 @@ size_t ColumnOf(NodeStatus status) {
   for (size_t i = 0; i < kNodeStatuses.size(); ++i) {
     if (kNodeStatuses[i] == status) return i;
   }
-  CHECK(false) << "no node can be " << Name(status.state) << " with outcome "
-               << Name(status.outcome);
+  NURSERY_CHECK(false) << "no node can be " << Name(status.state) << " with outcome "
+                       << Name(status.outcome);
 }
 
 }  // namespace

@@ -7,7 +7,7 @@
 // Thread safety: values and pure functions.
 //
 //   const Transition step = Next(node.status, EventKind::kCancel);
-//   CHECK(step.effect != Effect::kRefused) << "the engine decided an impossible event";
+//   NURSERY_CHECK(step.effect != Effect::kRefused) << "the engine decided an impossible event";
 //   node.status = step.next;
 #ifndef NURSERY_SERVER_ENGINE_STATE_TABLE_H_
 #define NURSERY_SERVER_ENGINE_STATE_TABLE_H_

@@ -67,7 +67,7 @@ absl::StatusOr<Value> Look(const Expression& expression, const Scope& scope) {
     case Expression::Source::kUnits:
       return Value::String(scope.Units(expression.subject));
   }
-  CHECK(false) << "an expression without a source";
+  NURSERY_CHECK(false) << "an expression without a source";
   return Value();
 }
 

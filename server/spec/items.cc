@@ -50,7 +50,8 @@ Value ObjectOf(const std::vector<ItemSet::Axis>& axes, const std::vector<int>& c
 }  // namespace
 
 ItemSet ItemSet::List(std::string blob, std::vector<uint32_t> ends, Value::Type type) {
-  CHECK(ends.empty() ? blob.empty() : ends.back() == blob.size()) << "offsets do not fit the blob";
+  NURSERY_CHECK(ends.empty() ? blob.empty() : ends.back() == blob.size())
+      << "offsets do not fit the blob";
   ItemSet set;
   set.items_ = Blob{std::move(blob), std::move(ends), type};
   return set;
@@ -99,7 +100,7 @@ int64_t ItemSet::size() const {
 }
 
 Value ItemSet::At(int64_t index) const {
-  CHECK(index >= 0 && index < size()) << "item " << index << " of " << size();
+  NURSERY_CHECK(index >= 0 && index < size()) << "item " << index << " of " << size();
   const auto at = static_cast<size_t>(index);
   if (const auto* blob = std::get_if<Blob>(&items_)) {
     const size_t begin = at == 0 ? 0 : blob->ends[at - 1];

@@ -35,7 +35,7 @@ const std::string& TableRow::operator[](std::string_view column) const {
   for (const auto& [name, cell] : cells_) {
     if (name == column) return cell;
   }
-  CHECK(false) << kFile << ":" << line_ << ": the table has no column '" << column << "'";
+  NURSERY_CHECK(false) << kFile << ":" << line_ << ": the table has no column '" << column << "'";
   std::abort();
 }
 
@@ -53,7 +53,7 @@ void PrintTo(const TableRow& row, std::ostream* out) {
 
 std::vector<TableRow> ReadTable(std::string_view name) {
   std::ifstream in(kFile);
-  CHECK(in.good()) << "cannot read " << kFile;
+  NURSERY_CHECK(in.good()) << "cannot read " << kFile;
   const std::string marker = "<!-- table: " + std::string(name) + " -->";
   std::string line;
   int number = 0;
@@ -66,13 +66,13 @@ std::vector<TableRow> ReadTable(std::string_view name) {
   while (std::getline(in, line) && IsTableLine(line)) {
     ++number;
     const std::vector<std::string> cells = Split(line);
-    CHECK(cells.size() == header.size()) << kFile << ":" << number << ": " << cells.size()
+    NURSERY_CHECK(cells.size() == header.size()) << kFile << ":" << number << ": " << cells.size()
                                          << " cells below " << header.size() << " columns";
     std::vector<std::pair<std::string, std::string>> named;
     for (size_t i = 0; i < cells.size(); ++i) named.emplace_back(header[i], cells[i]);
     rows.emplace_back(number, std::move(named));
   }
-  CHECK(!rows.empty()) << kFile << ": no table '" << name << "' with rows";
+  NURSERY_CHECK(!rows.empty()) << kFile << ": no table '" << name << "' with rows";
   return rows;
 }
 

@@ -17,7 +17,7 @@ absl::Status Open(std::string_view path) {
 
 int main() {
   const absl::Status status = Open("nursery.yaml");
-  CHECK(status.code() == absl::StatusCode::kNotFound) << status.ToString();
-  CHECK(nursery::Message(status).starts_with("config: nursery.yaml: ")) << status.ToString();
+  NURSERY_CHECK(status.code() == absl::StatusCode::kNotFound) << status.ToString();
+  NURSERY_CHECK(nursery::Message(status).starts_with("config: nursery.yaml: ")) << status.ToString();
   std::cout << nursery::Message(status) << '\n';
 }
