@@ -159,6 +159,7 @@ void ContextNode::DeadlineExpired() {
                     label_.empty() ? "deadline exceeded" : "deadline of " + label_ + " exceeded"));
   cause.actor = label_;
   cause.time = deadline_;
+  cause.scope = this;
   Cancel(std::make_shared<const Cause>(std::move(cause)));
 }
 
@@ -204,6 +205,7 @@ CancelScope CancelScope::Shielded(const Context& parent, Duration budget, std::s
 bool CancelScope::Cancel(Cause cause) const {
   NURSERY_CHECK(!cause.status.ok()) << "a cause is an error";
   cause.time = context_.Now();
+  cause.scope = id();
   return context_.node().Cancel(std::make_shared<const Cause>(std::move(cause)));
 }
 

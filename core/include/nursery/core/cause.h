@@ -40,8 +40,10 @@ struct Cause {
   std::source_location site;
   // When; filled in by the cancellation.
   Time time{};
-  // Who, for people: a user, a call, the path of a node; may be empty.
+  // Who, for people: a user, a call, the label of a deadline; may be empty.
   std::string actor;
+  // Identity of the scope that was cancelled, for comparison with CancelScope::id only.
+  const void* scope = nullptr;
 };
 
 }  // namespace nursery

@@ -80,6 +80,8 @@ class CancelScope {
   CancelScope& operator=(const CancelScope&) = delete;
 
   const Context& context() const { return context_; }
+  // What Cause::scope is when the cancellation started here.
+  const void* id() const { return &context_.node(); }
 
   // Cancels all below. The first cause wins: false when there was one already.
   bool Cancel(Cause cause) const;

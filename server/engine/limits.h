@@ -1,0 +1,51 @@
+// The engine's limits, each with its reason. Those of validation stand in server/spec/limits.h.
+#ifndef NURSERY_SERVER_ENGINE_LIMITS_H_
+#define NURSERY_SERVER_ENGINE_LIMITS_H_
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+namespace nursery::engine {
+
+// A job that says no timeout: long enough for a night's work, short enough that a stuck one is found.
+inline constexpr std::chrono::nanoseconds kDefaultJobTimeout = std::chrono::hours(24);
+
+// Errors of one job kept with their text; the rest is counted. As core's kMaxGroupErrors.
+inline constexpr size_t kMaxJobErrors = 64;
+
+// Output of an attempt kept in memory: the beginning says what it was, the end why it stopped.
+inline constexpr size_t kOutputHead = 64 << 10;
+inline constexpr size_t kOutputTail = 192 << 10;
+static_assert(kOutputTail >= kOutputHead, "the end is worth more than the beginning");
+
+// Output that siblings consume is kept whole up to this, in an unlinked file.
+inline constexpr int64_t kOutputSpool = int64_t{64} << 20;
+
+// One expanded ${{ output.N }}: the kernel takes 128 KiB in one argument.
+inline constexpr size_t kOutputInText = 64 << 10;
+
+// stderr shown with an error: what fits on a screen.
+inline constexpr size_t kErrorLines = 20;
+
+// Events kept for watchers of an ephemeral job; who comes later gets a gap.
+inline constexpr size_t kEventLogBytes = 4 << 20;
+
+// Ended items are told at most so often, so that a million of them stay a few hundred events.
+inline constexpr std::chrono::nanoseconds kItemsFlush = std::chrono::milliseconds(50);
+
+// Survivors named on a receipt; the rest is counted.
+inline constexpr size_t kMaxSurvivors = 100;
+
+// A pool's slots for the `finally` of inner nodes, beside those for work.
+inline constexpr int kCleanupSlots = 2;
+
+// `finally` is given at most this between SIGTERM and SIGKILL.
+inline constexpr std::chrono::nanoseconds kMaxFinallyGrace = std::chrono::seconds(5);
+
+// Waiting raises a node by one priority class each.
+inline constexpr std::chrono::nanoseconds kPriorityAging = std::chrono::seconds(60);
+
+}  // namespace nursery::engine
+
+#endif  // NURSERY_SERVER_ENGINE_LIMITS_H_

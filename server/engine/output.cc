@@ -1,0 +1,152 @@
+#include "server/engine/output.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+
+#include "nursery/core/status.h"
+#include "server/engine/limits.h"
+
+namespace nursery::engine {
+namespace {
+
+// Unlinked from the start, so that nothing is left behind whatever happens.
+int OpenSpool() {
+  const char* directory = std::getenv("TMPDIR");
+  const int file =
+      open(directory == nullptr ? "/tmp" : directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  return file >= 0 ? file : memfd_create("nursery-output", MFD_CLOEXEC);
+}
+
+bool WriteAll(int fd, std::string_view data) {
+  while (!data.empty()) {
+    const ssize_t put = write(fd, data.data(), data.size());
+    if (put < 0 && errno == EINTR) continue;
+    if (put <= 0) return false;
+    data.remove_prefix(static_cast<size_t>(put));
+  }
+  return true;
+}
+
+// As RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF; and no NUL.
+bool IsText(std::string_view text) {
+  for (size_t i = 0; i < text.size();) {
+    const auto lead = static_cast<unsigned char>(text[i]);
+    if (lead == 0) return false;
+    const size_t length = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
+    if (length == 0 || i + length > text.size()) return false;
+    for (size_t k = 1; k < length; ++k) {
+      const auto next = static_cast<unsigned char>(text[i + k]);
+      const unsigned char low = k == 1 && lead == 0xe0 ? 0xa0 : k == 1 && lead == 0xf0 ? 0x90 : 0x80;
+      const unsigned char high = k == 1 && lead == 0xed ? 0x9f : k == 1 && lead == 0xf4 ? 0x8f : 0xbf;
+      if (next < low || next > high) return false;
+    }
+    i += length;
+  }
+  return true;
+}
+
+}  // namespace
+
+Output::~Output() {
+  if (spool_ >= 0) close(spool_);
+}
+
+void Output::Spool(std::string_view data) {
+  if (!spool_complete_) return;
+  if (spool_ < 0) spool_ = OpenSpool();
+  const bool fits = total_ + static_cast<int64_t>(data.size()) <= cap_;
+  spool_complete_ = spool_ >= 0 && fits && WriteAll(spool_, data);
+}
+
+void Output::Append(std::string_view data) {
+  if (keep_whole_) Spool(data);
+  total_ += static_cast<int64_t>(data.size());
+  const size_t to_head = std::min(data.size(), kOutputHead - std::min(kOutputHead, head_.size()));
+  head_.append(data.substr(0, to_head));
+  tail_.append(data.substr(to_head));
+  if (tail_.size() > 2 * kOutputTail) tail_.erase(0, tail_.size() - kOutputTail);
+}
+
+std::string Output::Excerpt() const {
+  if (whole_in_memory()) return head_ + tail_;
+  const std::string_view end =
+      std::string_view(tail_).substr(tail_.size() - std::min(tail_.size(), kOutputTail));
+  const int64_t missing = total_ - static_cast<int64_t>(head_.size() + end.size());
+  return head_ + "\n[" + std::to_string(missing) + " bytes not kept]\n" + std::string(end);
+}
+
+std::string Output::LastLines(size_t lines) const {
+  std::string text = tail_.empty() || whole_in_memory() ? head_ + tail_ : tail_;
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  size_t start = text.size();
+  while (lines > 0 && start > 0) {
+    start = text.rfind('\n', start - 1);
+    if (start == std::string::npos) return text;
+    --lines;
+  }
+  return start == 0 ? text : text.substr(start + 1);
+}
+
+absl::Status Output::Missing() const {
+  return Error(absl::StatusCode::kFailedPrecondition,
+               "its output of " + std::to_string(total_) + " bytes is over the limit of " +
+                   std::to_string(cap_) + " bytes and was truncated");
+}
+
+absl::StatusOr<std::string> Output::Whole() const {
+  if (whole_in_memory()) return head_ + tail_;
+  if (spool_ < 0 || !spool_complete_) return Missing();
+  std::string text(static_cast<size_t>(total_), '\0');
+  size_t done = 0;
+  while (done < text.size()) {
+    const ssize_t got = pread(spool_, text.data() + done, text.size() - done, static_cast<off_t>(done));
+    if (got <= 0) return ErrnoError(errno, "reading the spooled output");
+    done += static_cast<size_t>(got);
+  }
+  return text;
+}
+
+absl::StatusOr<std::string> Output::Text() const {
+  const std::string advice = "; pass it with stdin: {output_of: ...} instead";
+  if (total_ > static_cast<int64_t>(kOutputInText)) {
+    return Error(absl::StatusCode::kFailedPrecondition,
+                 "its output of " + std::to_string(total_) + " bytes is over the limit of " +
+                     std::to_string(kOutputInText) + " bytes for ${{ }}" + advice);
+  }
+  absl::StatusOr<std::string> text = Whole();
+  if (!text.ok()) return text;
+  while (!text->empty() && text->back() == '\n') text->pop_back();
+  if (!IsText(*text)) {
+    return Error(absl::StatusCode::kFailedPrecondition, "its output is not UTF-8 text" + advice);
+  }
+  return text;
+}
+
+absl::StatusOr<int> Output::Open() const {
+  if (spool_ >= 0 && spool_complete_) {
+    const int file =
+        open(("/proc/self/fd/" + std::to_string(spool_)).c_str(), O_RDONLY | O_CLOEXEC);
+    if (file < 0) return ErrnoError(errno, "opening the spooled output");
+    return file;
+  }
+  if (!whole_in_memory()) return Missing();
+  return OpenText(head_ + tail_);
+}
+
+absl::StatusOr<int> OpenText(std::string_view text) {
+  const int file = memfd_create("nursery-input", MFD_CLOEXEC);
+  if (file < 0) return ErrnoError(errno, "making an input file");
+  if (!WriteAll(file, text) || lseek(file, 0, SEEK_SET) != 0) {
+    const absl::Status failed = ErrnoError(errno, "writing an input file");
+    close(file);
+    return failed;
+  }
+  return file;
+}
+
+}  // namespace nursery::engine
