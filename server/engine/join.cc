@@ -1,9 +1,13 @@
 #include "server/engine/join.h"
 
+#include <cmath>
+
 #include "nursery/core/check.h"
 
 namespace nursery::engine {
 namespace {
+
+using Policy = spec::Join::Policy;
 
 ChildClass ClassifySkipped(const ChildEnd& end) {
   switch (end.cause) {
@@ -19,6 +23,15 @@ ChildClass ClassifySkipped(const ChildEnd& end) {
 // A cancel says for itself how it counts, so `allow_failure` has no say in it.
 ChildClass ClassifyCancelled(const ChildEnd& end) {
   return end.counts_as == CountsAs::kSkipped ? ChildClass::kNeutral : ChildClass::kFailure;
+}
+
+// How many failures the policies that count them tolerate.
+int64_t MaxFailures(const spec::Join& join, uint32_t children) {
+  if (join.policy == Policy::kMaxFailures) return join.count;
+  if (join.policy != Policy::kMaxFailuresPercent) return 0;
+  // 0.29 % of 10,000 is 29, which binary fractions miss by a hair.
+  constexpr double kRounding = 1e-6;
+  return static_cast<int64_t>(std::floor(join.percent / 100 * children + kRounding));
 }
 
 }  // namespace
@@ -56,8 +69,8 @@ std::string_view Name(ChildClass child_class) {
   NURSERY_CHECK(false) << "no such ChildClass: " << static_cast<int>(child_class);
 }
 
-JoinAccounting::JoinAccounting(JoinPolicy policy, uint32_t children)
-    : policy_(policy), children_(children) {}
+JoinAccounting::JoinAccounting(spec::Join join, uint32_t children)
+    : join_(join), children_(children), max_failures_(MaxFailures(join, children)) {}
 
 std::optional<JoinDecision> JoinAccounting::OnOpened() {
   NURSERY_CHECK(ended_ == 0) << "a group is opened before its children end";
@@ -89,7 +102,7 @@ std::optional<JoinDecision> JoinAccounting::OnChildEnded(const ChildEnd& end) {
   if (IsUnreachable()) {
     if (!first_unreachable_) first_unreachable_ = end;
     // `collect` lets every child end; its outcome is known before and announced then.
-    if (policy_.kind_ == JoinPolicy::Kind::kCollect && !all_ended()) return std::nullopt;
+    if (join_.policy == Policy::kCollect && !all_ended()) return std::nullopt;
     const bool cancelled = first_unreachable_->cause == CauseKind::kCancelled;
     return Decide(cancelled ? Outcome::kCancelled : Outcome::kFailed, first_unreachable_->child);
   }
@@ -98,26 +111,26 @@ std::optional<JoinDecision> JoinAccounting::OnChildEnded(const ChildEnd& end) {
 }
 
 bool JoinAccounting::IsMet() const {
-  if (policy_.kind_ == JoinPolicy::Kind::kQuorum) return counts_.success >= policy_.count_;
+  if (join_.policy == Policy::kAny) return counts_.success > 0;
+  if (join_.policy == Policy::kQuorum) return counts_.success >= join_.count;
   return all_ended();
 }
 
 bool JoinAccounting::IsUnreachable() const {
-  switch (policy_.kind_) {
-    case JoinPolicy::Kind::kAll:
-    case JoinPolicy::Kind::kCollect:
+  const int64_t possible = int64_t{counts_.success} + (children_ - ended_);
+  switch (join_.policy) {
+    case Policy::kAll:
+    case Policy::kCollect:
       return counts_.failure + counts_.derived > 0;
-    case JoinPolicy::Kind::kQuorum:
-      return uint64_t{counts_.success} + (children_ - ended_) < policy_.count_;
-    case JoinPolicy::Kind::kMaxFailures:
-      return ExceedsFailures();
+    case Policy::kAny:
+      return possible == 0;
+    case Policy::kQuorum:
+      return possible < join_.count;
+    case Policy::kMaxFailures:
+    case Policy::kMaxFailuresPercent:
+      return counts_.failure > max_failures_;
   }
-  NURSERY_CHECK(false) << "no such join policy: " << static_cast<int>(policy_.kind_);
-}
-
-bool JoinAccounting::ExceedsFailures() const {
-  if (!policy_.percent_) return counts_.failure > policy_.count_;
-  return uint64_t{counts_.failure} * 100 > uint64_t{policy_.count_} * children_;
+  NURSERY_CHECK(false) << "no such join policy: " << static_cast<int>(join_.policy);
 }
 
 JoinDecision JoinAccounting::Decide(Outcome outcome, std::optional<uint32_t> child) {

@@ -4,7 +4,7 @@
 //
 // Thread safety: none; a group's accounting belongs to whoever applies its job's events.
 //
-//   JoinAccounting join(JoinPolicy::Quorum(2), /*children=*/3);
+//   JoinAccounting join({.policy = spec::Join::Policy::kQuorum, .count = 2}, /*children=*/3);
 //   join.OnChildEnded({.child = 0, .outcome = Outcome::kFailed, .cause = CauseKind::kFailed});
 //   if (auto decision = join.OnChildEnded(end)) Apply(decision->event, decision->siblings);
 #ifndef NURSERY_SERVER_ENGINE_JOIN_H_
@@ -16,6 +16,7 @@
 
 #include "server/engine/outcome.h"
 #include "server/engine/state_table.h"
+#include "server/spec/job.h"
 
 namespace nursery::engine {
 
@@ -46,33 +47,6 @@ ChildClass Classify(const ChildEnd& end);
 
 std::string_view Name(ChildClass child_class);
 
-class JoinPolicy {
- public:
-  static constexpr JoinPolicy All() { return {Kind::kAll, 0, false}; }
-  static constexpr JoinPolicy Collect() { return {Kind::kCollect, 0, false}; }
-  static constexpr JoinPolicy Any() { return {Kind::kQuorum, 1, false}; }
-  static constexpr JoinPolicy Quorum(uint32_t successes) {
-    return {Kind::kQuorum, successes, false};
-  }
-  static constexpr JoinPolicy MaxFailures(uint32_t failures) {
-    return {Kind::kMaxFailures, failures, false};
-  }
-  static constexpr JoinPolicy MaxFailuresPercent(uint32_t percent) {
-    return {Kind::kMaxFailures, percent, true};
-  }
-
- private:
-  friend class JoinAccounting;
-  enum class Kind : uint8_t { kAll, kCollect, kQuorum, kMaxFailures };  // `any` is a quorum of one
-
-  constexpr JoinPolicy(Kind kind, uint32_t count, bool percent)
-      : kind_(kind), percent_(percent), count_(count) {}
-
-  Kind kind_;
-  bool percent_;
-  uint32_t count_;
-};
-
 struct JoinDecision {
   Outcome outcome;                // SUCCEEDED, FAILED or CANCELLED
   EventKind event;                // what to apply to the group
@@ -89,7 +63,7 @@ class JoinAccounting {
     uint32_t neutral = 0;
   };
 
-  JoinAccounting(JoinPolicy policy, uint32_t children);
+  JoinAccounting(spec::Join join, uint32_t children);
 
   // Called once, when the group opens: decides a group that needs no child's end for it.
   std::optional<JoinDecision> OnOpened();
@@ -108,11 +82,13 @@ class JoinAccounting {
  private:
   bool IsMet() const;
   bool IsUnreachable() const;
-  bool ExceedsFailures() const;
   JoinDecision Decide(Outcome outcome, std::optional<uint32_t> child);
 
-  const JoinPolicy policy_;
+  // Constant after construction.
+  const spec::Join join_;
   const uint32_t children_;
+  const int64_t max_failures_;
+
   uint32_t ended_ = 0;
   bool decided_ = false;
   Counts counts_;

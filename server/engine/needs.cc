@@ -27,28 +27,16 @@ Summary Summarize(std::span<const NeedEnd> needs) {
 
 }  // namespace
 
-NeedsDecision DecideNeeds(When when, std::span<const NeedEnd> needs) {
+NeedsDecision DecideNeeds(spec::When when, std::span<const NeedEnd> needs) {
   const Summary summary = Summarize(needs);
-  if (when == When::kSuccess && summary.unsatisfied) {
+  if (when == spec::When::kSuccess && summary.unsatisfied) {
     return {Readiness::kSkipped, EventKind::kNeedsUnmet, summary.failed};
   }
   if (!summary.all_ended) return {Readiness::kWaiting};
-  if (when == When::kFailure && !summary.failed) {
+  if (when == spec::When::kFailure && !summary.failed) {
     return {Readiness::kSkipped, EventKind::kConditionUnmet};
   }
   return {Readiness::kReady};
-}
-
-std::string_view Name(When when) {
-  switch (when) {
-    case When::kSuccess:
-      return "success";
-    case When::kFailure:
-      return "failure";
-    case When::kAlways:
-      return "always";
-  }
-  NURSERY_CHECK(false) << "no such When: " << static_cast<int>(when);
 }
 
 std::string_view Name(Readiness readiness) {

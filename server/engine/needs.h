@@ -2,7 +2,7 @@
 //
 // Thread safety: a pure function.
 //
-//   const NeedsDecision decision = DecideNeeds(When::kSuccess, {ChildClass::kSuccess, kNotEnded});
+//   const NeedsDecision decision = DecideNeeds(node.when, ends_of_needs);
 //   if (decision.readiness == Readiness::kReady) MakeEligible(node);
 #ifndef NURSERY_SERVER_ENGINE_NEEDS_H_
 #define NURSERY_SERVER_ENGINE_NEEDS_H_
@@ -14,14 +14,9 @@
 
 #include "server/engine/join.h"
 #include "server/engine/state_table.h"
+#include "server/spec/job.h"
 
 namespace nursery::engine {
-
-enum class When : uint8_t {
-  kSuccess,  // every need is satisfied; the default
-  kFailure,  // the needs have ended and one of them failed
-  kAlways,   // the needs have ended
-};
 
 enum class Readiness : uint8_t { kWaiting, kReady, kSkipped };
 
@@ -37,9 +32,8 @@ struct NeedsDecision {
 using NeedEnd = std::optional<ChildClass>;
 
 // To be asked while the group is open; a closed group skips the node whatever its needs did.
-NeedsDecision DecideNeeds(When when, std::span<const NeedEnd> needs);
+NeedsDecision DecideNeeds(spec::When when, std::span<const NeedEnd> needs);
 
-std::string_view Name(When when);
 std::string_view Name(Readiness readiness);
 
 }  // namespace nursery::engine

@@ -10,35 +10,42 @@ namespace {
 
 using std::chrono::nanoseconds;
 
-std::string AttemptOf(uint32_t number, const RetryPolicy& policy) {
+std::string AttemptOf(int number, const spec::RetryPolicy& policy) {
   return absl::StrCat("attempt ", number, " of ", policy.max_attempts);
 }
 
 RetryDecision GiveUp(std::string reason) { return {.reason = std::move(reason)}; }
 
 // A lost attempt is repeated at once: it was not the work that failed.
-RetryDecision DecideInterrupted(const RetryPolicy& policy, const EndedAttempt& attempt,
+RetryDecision DecideInterrupted(const spec::Node& node, const EndedAttempt& attempt,
                                 bool has_time) {
-  if (attempt.interruptions > policy.max_interruptions) {
+  if (attempt.interruptions > node.max_interruptions) {
     return GiveUp(absl::StrCat("interruption ", attempt.interruptions, ", at most ",
-                               policy.max_interruptions, " allowed"));
+                               node.max_interruptions, " allowed"));
   }
   if (!has_time) return GiveUp("no time left to repeat the interrupted attempt");
   return {.retry = true};
 }
 
+bool IsRetryable(const spec::RetryPolicy& policy, const EndedAttempt& attempt) {
+  if (attempt.result == AttemptResult::kTimedOut || policy.exit_codes.empty()) return true;
+  return attempt.exit_code &&
+         std::binary_search(policy.exit_codes.begin(), policy.exit_codes.end(), *attempt.exit_code);
+}
+
 }  // namespace
 
-RetryDecision DecideRetry(const RetryPolicy& policy, const EndedAttempt& attempt,
+RetryDecision DecideRetry(const spec::Node& node, const EndedAttempt& attempt,
                           const RetryScope& scope, double random) {
   if (!scope.open) return {};
   const auto fits = [&](nanoseconds wait) { return !scope.remaining || *scope.remaining > wait; };
   if (attempt.result == AttemptResult::kInterrupted) {
-    return DecideInterrupted(policy, attempt, fits(nanoseconds(0)));
+    return DecideInterrupted(node, attempt, fits(nanoseconds(0)));
   }
-  if (policy.max_attempts <= 1) return {};
+  if (!node.retry || node.retry->max_attempts <= 1) return {};
+  const spec::RetryPolicy& policy = *node.retry;
   if (attempt.tries >= policy.max_attempts) return GiveUp(AttemptOf(attempt.tries, policy));
-  if (attempt.result == AttemptResult::kFailed && !attempt.retryable) {
+  if (!IsRetryable(policy, attempt)) {
     return GiveUp(absl::StrCat("not retryable, ", AttemptOf(attempt.tries, policy)));
   }
   const nanoseconds backoff = Backoff(policy, attempt.tries, random);
@@ -48,11 +55,11 @@ RetryDecision DecideRetry(const RetryPolicy& policy, const EndedAttempt& attempt
   return {.retry = true, .backoff = backoff};
 }
 
-nanoseconds Backoff(const RetryPolicy& policy, uint32_t tries, double random) {
+nanoseconds Backoff(const spec::RetryPolicy& policy, int tries, double random) {
   // In floating point, where a large power is infinity and not an overflow.
-  const double grown = static_cast<double>(policy.initial_backoff.count()) *
-                       std::pow(policy.multiplier, static_cast<double>(tries) - 1);
-  const double capped = std::min(grown, static_cast<double>(policy.max_backoff.count()));
+  const double grown =
+      static_cast<double>(policy.initial.count()) * std::pow(policy.multiplier, tries - 1.0);
+  const double capped = std::min(grown, static_cast<double>(policy.max.count()));
   const double chosen = capped * (1 + policy.jitter * (2 * random - 1));
   constexpr auto kLongest = static_cast<double>(nanoseconds::max().count());
   return chosen < kLongest ? nanoseconds(std::llround(chosen)) : nanoseconds::max();

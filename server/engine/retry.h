@@ -2,8 +2,8 @@
 //
 // Thread safety: pure functions; the random number comes from the caller.
 //
-//   RetryDecision decision = DecideRetry(policy, attempt, {.open = true, .remaining = 3s}, random);
-//   if (!decision.retry) Fail(node, decision.reason);
+//   RetryDecision decision = DecideRetry(node, attempt, {.open = true, .remaining = 3s}, random);
+//   if (!decision.retry) Fail(attempt.error, decision.reason);
 #ifndef NURSERY_SERVER_ENGINE_RETRY_H_
 #define NURSERY_SERVER_ENGINE_RETRY_H_
 
@@ -12,16 +12,9 @@
 #include <optional>
 #include <string>
 
-namespace nursery::engine {
+#include "server/spec/job.h"
 
-struct RetryPolicy {
-  uint32_t max_attempts = 1;
-  std::chrono::nanoseconds initial_backoff = std::chrono::seconds(1);
-  double multiplier = 2;
-  std::chrono::nanoseconds max_backoff = std::chrono::seconds(60);
-  double jitter = 0.2;  // the share by which chance makes a backoff shorter or longer, 0 to 1
-  uint32_t max_interruptions = 3;
-};
+namespace nursery::engine {
 
 enum class AttemptResult : uint8_t {
   kFailed,
@@ -31,9 +24,9 @@ enum class AttemptResult : uint8_t {
 
 struct EndedAttempt {
   AttemptResult result = AttemptResult::kFailed;
-  bool retryable = true;       // kFailed: the policy does not exclude its exit code or status
-  uint32_t tries = 1;          // attempts that failed or timed out so far, this one included
-  uint32_t interruptions = 0;  // of the node so far; those by a drain are not counted
+  std::optional<int> exit_code = {};  // kFailed: of a process that exited by itself
+  int tries = 1;                      // attempts that failed or timed out, this one included
+  int interruptions = 0;              // of the node so far; those by a drain are not counted
 };
 
 // The scope around the attempts: the node itself and everything above it.
@@ -50,12 +43,12 @@ struct RetryDecision {
 };
 
 // `random` is uniform in [0, 1).
-RetryDecision DecideRetry(const RetryPolicy& policy, const EndedAttempt& attempt,
+RetryDecision DecideRetry(const spec::Node& node, const EndedAttempt& attempt,
                           const RetryScope& scope, double random);
 
 // The wait after the `tries`-th try (from 1): the initial backoff, multiplied once for each try
-// before, at most max_backoff; then shortened or lengthened by chance.
-std::chrono::nanoseconds Backoff(const RetryPolicy& policy, uint32_t tries, double random);
+// before, at most the maximum; then shortened or lengthened by chance.
+std::chrono::nanoseconds Backoff(const spec::RetryPolicy& policy, int tries, double random);
 
 }  // namespace nursery::engine
 

@@ -30,6 +30,9 @@ absl::Status Boom(int id) {
 
 // What one child does: ends after `delay`, with an error or without.
 struct Plan {
+  Plan() = default;
+  Plan(bool does_fail, Duration its_delay) : fails(does_fail), delay(its_delay) {}
+
   bool fails = false;
   Duration delay{};
 };
@@ -61,10 +64,11 @@ Async<absl::Status> SpawnAll(Group& group, Trace* trace, std::vector<Plan> plans
 }
 
 // Children 0..n-1, of which child i ends i+1 seconds after its start and those in `failing` fail.
-std::vector<Plan> Staggered(int n, std::vector<int> failing) {
+template <class... Indices>
+std::vector<Plan> Staggered(int n, Indices... failing) {
   std::vector<Plan> plans;
-  for (int i = 0; i < n; ++i) plans.push_back({false, seconds(i + 1)});
-  for (int i : failing) plans[i].fails = true;
+  for (int i = 0; i < n; ++i) plans.emplace_back(false, seconds(i + 1));
+  ((plans[static_cast<size_t>(failing)].fails = true), ...);
   return plans;
 }
 
@@ -77,7 +81,7 @@ Async<GroupResult> RunPlans(Context ctx, GroupOptions options, Trace* trace,
 
 SEEDED_TEST(GroupTest, AllSucceedsWhenEveryoneDoes) {
   Trace trace;
-  GroupResult result = co_await RunPlans(ctx, Options(Join::All()), &trace, Staggered(5, {}));
+  GroupResult result = co_await RunPlans(ctx, Options(Join::All()), &trace, Staggered(5));
   EXPECT_TRUE(result.status.ok());
   EXPECT_EQ(result.succeeded, 5);
   co_return absl::OkStatus();
@@ -86,7 +90,7 @@ SEEDED_TEST(GroupTest, AllSucceedsWhenEveryoneDoes) {
 SEEDED_TEST(GroupTest, AllFailsFastAndCancelsTheRest) {
   Trace trace;
   const Time start = ctx.Now();
-  GroupResult result = co_await RunPlans(ctx, Options(Join::All()), &trace, Staggered(5, {1}));
+  GroupResult result = co_await RunPlans(ctx, Options(Join::All()), &trace, Staggered(5, 1));
   EXPECT_EQ(result.status, Boom(1));
   EXPECT_EQ(result.error_count, 1);
   EXPECT_EQ(result.succeeded, 1);
@@ -97,8 +101,7 @@ SEEDED_TEST(GroupTest, AllFailsFastAndCancelsTheRest) {
 
 SEEDED_TEST(GroupTest, CollectWaitsForAllAndKeepsEveryError) {
   Trace trace;
-  GroupResult result =
-      co_await RunPlans(ctx, Options(Join::Collect()), &trace, Staggered(6, {1, 4}));
+  GroupResult result = co_await RunPlans(ctx, Options(Join::Collect()), &trace, Staggered(6, 1, 4));
   EXPECT_EQ(result.status, Boom(1));
   EXPECT_EQ(result.error_count, 2);
   EXPECT_EQ(result.succeeded, 4);
@@ -108,7 +111,7 @@ SEEDED_TEST(GroupTest, CollectWaitsForAllAndKeepsEveryError) {
 
 SEEDED_TEST(GroupTest, CollectKeepsBoundedErrorsAndCountsAll) {
   Trace trace;
-  std::vector<Plan> plans(100, Plan{true, milliseconds(1)});
+  std::vector<Plan> plans(100, Plan(true, milliseconds(1)));
   GroupResult result = co_await RunPlans(ctx, Options(Join::Collect()), &trace, plans);
   EXPECT_EQ(result.errors.size(), kMaxGroupErrors);
   EXPECT_EQ(result.error_count, 100);
@@ -118,7 +121,7 @@ SEEDED_TEST(GroupTest, CollectKeepsBoundedErrorsAndCountsAll) {
 SEEDED_TEST(GroupTest, AnyTakesTheFirstSuccess) {
   Trace trace;
   const Time start = ctx.Now();
-  GroupResult result = co_await RunPlans(ctx, Options(Join::Any()), &trace, Staggered(5, {0, 1}));
+  GroupResult result = co_await RunPlans(ctx, Options(Join::Any()), &trace, Staggered(5, 0, 1));
   EXPECT_TRUE(result.status.ok());
   EXPECT_EQ(result.cancelled, 2);
   EXPECT_EQ(result.error_count, 2);
@@ -128,7 +131,7 @@ SEEDED_TEST(GroupTest, AnyTakesTheFirstSuccess) {
 
 SEEDED_TEST(GroupTest, AnyFailsWhenNoneCanSucceed) {
   Trace trace;
-  GroupResult result = co_await RunPlans(ctx, Options(Join::Any()), &trace, Staggered(2, {0, 1}));
+  GroupResult result = co_await RunPlans(ctx, Options(Join::Any()), &trace, Staggered(2, 0, 1));
   EXPECT_EQ(result.status, Annotate(Boom(0), "0 of the required 1 tasks succeeded"));
   Trace none;
   GroupResult empty = co_await RunPlans(ctx, Options(Join::Any()), &none, {});
@@ -139,12 +142,11 @@ SEEDED_TEST(GroupTest, AnyFailsWhenNoneCanSucceed) {
 SEEDED_TEST(GroupTest, QuorumEndsAsSoonAsItIsReachedOrUnreachable) {
   Trace trace;
   const Time start = ctx.Now();
-  GroupResult reached = co_await RunPlans(ctx, Options(Join::Quorum(2)), &trace, Staggered(5, {0}));
+  GroupResult reached = co_await RunPlans(ctx, Options(Join::Quorum(2)), &trace, Staggered(5, 0));
   EXPECT_TRUE(reached.status.ok());
   EXPECT_EQ(ctx.Now() - start, seconds(3));
   const Time again = ctx.Now();
-  GroupResult missed =
-      co_await RunPlans(ctx, Options(Join::Quorum(4)), &trace, Staggered(5, {0, 1}));
+  GroupResult missed = co_await RunPlans(ctx, Options(Join::Quorum(4)), &trace, Staggered(5, 0, 1));
   EXPECT_EQ(missed.status, Annotate(Boom(0), "0 of the required 4 tasks succeeded"));
   EXPECT_EQ(ctx.Now() - again, seconds(2));
   co_return absl::OkStatus();
@@ -153,12 +155,12 @@ SEEDED_TEST(GroupTest, QuorumEndsAsSoonAsItIsReachedOrUnreachable) {
 SEEDED_TEST(GroupTest, MaxFailuresToleratesSoMany) {
   Trace trace;
   GroupResult tolerated =
-      co_await RunPlans(ctx, Options(Join::MaxFailures(2)), &trace, Staggered(5, {0, 3}));
+      co_await RunPlans(ctx, Options(Join::MaxFailures(2)), &trace, Staggered(5, 0, 3));
   EXPECT_TRUE(tolerated.status.ok());
   EXPECT_EQ(tolerated.error_count, 2);
   const Time start = ctx.Now();
   GroupResult exceeded =
-      co_await RunPlans(ctx, Options(Join::MaxFailures(1)), &trace, Staggered(5, {0, 1}));
+      co_await RunPlans(ctx, Options(Join::MaxFailures(1)), &trace, Staggered(5, 0, 1));
   EXPECT_EQ(exceeded.status, Boom(1));
   EXPECT_EQ(ctx.Now() - start, seconds(2));
   co_return absl::OkStatus();
@@ -175,7 +177,7 @@ SEEDED_TEST(GroupTest, EmptyGroupSucceeds) {
 
 SEEDED_TEST(GroupTest, LimitBoundsTheLiveTasks) {
   Trace trace;
-  std::vector<Plan> plans(20, Plan{false, seconds(1)});
+  std::vector<Plan> plans(20, Plan(false, seconds(1)));
   GroupResult result = co_await RunPlans(ctx, Options(Join::All(), 3), &trace, plans);
   EXPECT_TRUE(result.status.ok());
   EXPECT_EQ(trace.peak, 3);
@@ -193,7 +195,7 @@ SEEDED_TEST(GroupTest, EveryPolicyEndsUnderCancelAndDeadline) {
       CancelScope scope(ctx, start + milliseconds(500), "test");
       Trace trace;
       GroupResult result = co_await RunPlans(scope.context(), Options(join, limit), &trace,
-                                             Staggered(4, {0, 1, 2, 3}));
+                                             Staggered(4, 0, 1, 2, 3));
       EXPECT_TRUE(absl::IsDeadlineExceeded(result.status)) << result.status;
       EXPECT_EQ(ctx.Now() - start, milliseconds(500));
     }
@@ -221,7 +223,7 @@ SEEDED_TEST(GroupTest, AFailingBodyCancelsItsTasks) {
   Trace trace;
   const Time start = ctx.Now();
   auto body = [](Group& group, Trace* of) -> Async<absl::Status> {
-    absl::Status spawned = co_await group.Spawn("child", Child, of, Plan{false, seconds(60)}, 0);
+    absl::Status spawned = co_await group.Spawn("child", Child, of, Plan(false, seconds(60)), 0);
     co_return spawned.ok() ? Boom(99) : spawned;
   };
   GroupResult result = co_await WithGroup(ctx, GroupOptions(), body, &trace);
@@ -239,11 +241,11 @@ SEEDED_TEST(GroupTest, AFailingBodyCancelsItsTasks) {
 SEEDED_TEST(GroupTest, SpawnAfterTheDecisionGivesTheCause) {
   Trace trace;
   auto body = [](Group& group, Trace* of) -> Async<absl::Status> {
-    absl::Status spawned = co_await group.Spawn("failing", Child, of, Plan{true, seconds(1)}, 7);
+    absl::Status spawned = co_await group.Spawn("failing", Child, of, Plan(true, seconds(1)), 7);
     EXPECT_TRUE(spawned.ok());
     absl::Status cancelled = co_await UntilCancelled(group.context());
     EXPECT_EQ(cancelled, Error(absl::StatusCode::kCancelled, "sibling failing failed: boom 7"));
-    absl::Status late = co_await group.Spawn("late", Child, of, Plan{}, 8);
+    absl::Status late = co_await group.Spawn("late", Child, of, Plan(), 8);
     EXPECT_EQ(late, cancelled);
     co_return late;
   };
@@ -257,9 +259,9 @@ SEEDED_TEST(GroupTest, SpawnAfterTheDecisionGivesTheCause) {
 SEEDED_TEST(GroupTest, ChildrenSpawnSiblingsWithTrySpawnOnly) {
   Trace trace;
   auto child = [](Context child_ctx, Group* group, Trace* of) -> Async<absl::Status> {
-    absl::Status waiting = co_await group->Spawn("sibling", Child, of, Plan{}, 1);
+    absl::Status waiting = co_await group->Spawn("sibling", Child, of, Plan(), 1);
     EXPECT_TRUE(absl::IsFailedPrecondition(waiting)) << waiting;
-    absl::Status full = group->TrySpawn("sibling", Child, of, Plan{}, 2);
+    absl::Status full = group->TrySpawn("sibling", Child, of, Plan(), 2);
     EXPECT_TRUE(absl::IsResourceExhausted(full)) << full;
     co_return child_ctx.status();
   };
@@ -275,7 +277,7 @@ SEEDED_TEST(GroupTest, ChildrenSpawnSiblingsWithTrySpawnOnly) {
 SEEDED_TEST(GroupTest, ATaskSpawnedByAChildKeepsTheScopeOpen) {
   Trace trace;
   auto child = [](Context child_ctx, Group* group, Trace* of) -> Async<absl::Status> {
-    absl::Status spawned = group->TrySpawn("sibling", Child, of, Plan{false, seconds(5)}, 2);
+    absl::Status spawned = group->TrySpawn("sibling", Child, of, Plan(false, seconds(5)), 2);
     EXPECT_TRUE(spawned.ok()) << spawned;
     co_return child_ctx.status();
   };
@@ -291,7 +293,7 @@ SEEDED_TEST(GroupTest, ATaskSpawnedByAChildKeepsTheScopeOpen) {
 
 SEEDED_TEST(GroupTest, NestedFailureTravelsToTheTop) {
   auto inner = [](Context inner_ctx, Trace* of) -> Async<absl::Status> {
-    GroupResult result = co_await RunPlans(inner_ctx, Options(Join::All()), of, Staggered(3, {0}));
+    GroupResult result = co_await RunPlans(inner_ctx, Options(Join::All()), of, Staggered(3, 0));
     co_return result.status;
   };
   auto body = [](Group& group, Trace* traces, decltype(inner) run) -> Async<absl::Status> {
@@ -313,8 +315,8 @@ SEEDED_TEST(GroupTest, NestedFailureTravelsToTheTop) {
 SEEDED_TEST(GroupTest, StatsFollowTheTasks) {
   Trace trace;
   auto body = [](Group& group, Trace* of) -> Async<absl::Status> {
-    absl::Status one = co_await group.Spawn("one", Child, of, Plan{false, seconds(1)}, 1);
-    absl::Status two = co_await group.Spawn("two", Child, of, Plan{false, seconds(3)}, 2);
+    absl::Status one = co_await group.Spawn("one", Child, of, Plan(false, seconds(1)), 1);
+    absl::Status two = co_await group.Spawn("two", Child, of, Plan(false, seconds(3)), 2);
     EXPECT_EQ(group.Stats().running, 2);
     absl::Status slept = co_await Sleep(group.context(), seconds(2));
     EXPECT_EQ(group.Stats().running, 1);

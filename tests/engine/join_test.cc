@@ -60,17 +60,19 @@ TEST(ChildClassTest, ArchitectureHasARowForEveryWayToEnd) {
   }
 }
 
-JoinPolicy ParsePolicy(const TableRow& row) {
+spec::Join ParsePolicy(const TableRow& row) {
+  using Policy = spec::Join::Policy;
   const std::vector<std::string> words = row.Words("policy");
   const std::string& kind = words.at(0);
-  if (kind == "all") return JoinPolicy::All();
-  if (kind == "collect") return JoinPolicy::Collect();
-  if (kind == "any") return JoinPolicy::Any();
-  const auto count = static_cast<uint32_t>(std::stoul(words.at(1)));
-  if (kind == "quorum") return JoinPolicy::Quorum(count);
+  if (kind == "all") return {.policy = Policy::kAll};
+  if (kind == "collect") return {.policy = Policy::kCollect};
+  if (kind == "any") return {.policy = Policy::kAny};
+  if (kind == "quorum") return {.policy = Policy::kQuorum, .count = std::stoi(words.at(1))};
   EXPECT_EQ(kind, "max_failures");
-  return words.at(1).ends_with('%') ? JoinPolicy::MaxFailuresPercent(count)
-                                    : JoinPolicy::MaxFailures(count);
+  if (!words.at(1).ends_with('%')) {
+    return {.policy = Policy::kMaxFailures, .count = std::stoi(words.at(1))};
+  }
+  return {.policy = Policy::kMaxFailuresPercent, .percent = std::stod(words.at(1))};
 }
 
 ChildEnd ParseEnd(const std::string& word, uint32_t child) {
@@ -157,7 +159,7 @@ TEST(JoinAccountingTest, ArchitectureHasEveryPolicyWithEveryEndAndEmpty) {
 }
 
 TEST(JoinAccountingTest, AClosedGroupDecidesNothing) {
-  JoinAccounting join(JoinPolicy::Any(), 2);
+  JoinAccounting join({.policy = spec::Join::Policy::kAny}, 2);
   join.Close();
   EXPECT_TRUE(join.decided());
   EXPECT_FALSE(join.OnOpened());
@@ -168,7 +170,7 @@ TEST(JoinAccountingTest, AClosedGroupDecidesNothing) {
 }
 
 TEST(JoinAccountingTest, CountsEachClass) {
-  JoinAccounting join(JoinPolicy::Collect(), 5);
+  JoinAccounting join({.policy = spec::Join::Policy::kCollect}, 5);
   for (const char* word : {"success", "failure", "derived", "unneeded"}) {
     join.OnChildEnded(ParseEnd(word, 0));
   }
@@ -178,14 +180,14 @@ TEST(JoinAccountingTest, CountsEachClass) {
   EXPECT_EQ(join.counts().neutral, 1U);
 }
 
-TEST(JoinAccountingTest, PercentOfALargeGroupDoesNotOverflow) {
-  // 64 times 2^26 is 2^32, which 32 bits take for 0.
-  JoinAccounting join(JoinPolicy::MaxFailuresPercent(64), 1U << 26);
-  EXPECT_FALSE(join.OnChildEnded(ParseEnd("failure", 0)));
+TEST(JoinAccountingTest, ASharePerHundredIsNotLostToRounding) {
+  JoinAccounting join({.policy = spec::Join::Policy::kMaxFailuresPercent, .percent = 0.29}, 10'000);
+  for (uint32_t i = 0; i < 29; ++i) ASSERT_FALSE(join.OnChildEnded(ParseEnd("failure", i)));
+  EXPECT_EQ(join.OnChildEnded(ParseEnd("failure", 29))->outcome, Outcome::kFailed);
 }
 
 TEST(JoinAccountingDeathTest, AnEndTooManyIsABug) {
-  JoinAccounting join(JoinPolicy::All(), 1);
+  JoinAccounting join({.policy = spec::Join::Policy::kAll}, 1);
   join.OnChildEnded(ParseEnd("success", 0));
   EXPECT_DEATH(join.OnChildEnded(ParseEnd("success", 0)), "ended twice");
 }

@@ -67,7 +67,7 @@ std::vector<TableRow> ReadTable(std::string_view name) {
     ++number;
     const std::vector<std::string> cells = Split(line);
     NURSERY_CHECK(cells.size() == header.size()) << kFile << ":" << number << ": " << cells.size()
-                                         << " cells below " << header.size() << " columns";
+                                                 << " cells below " << header.size() << " columns";
     std::vector<std::pair<std::string, std::string>> named;
     for (size_t i = 0; i < cells.size(); ++i) named.emplace_back(header[i], cells[i]);
     rows.emplace_back(number, std::move(named));

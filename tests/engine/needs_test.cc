@@ -1,5 +1,6 @@
 #include "server/engine/needs.h"
 
+#include <algorithm>
 #include <array>
 #include <set>
 #include <string>
@@ -12,7 +13,29 @@
 namespace nursery::engine {
 namespace {
 
+using spec::When;
+
 constexpr std::array kWhens = {When::kSuccess, When::kFailure, When::kAlways};
+
+std::string_view Name(When when) {
+  switch (when) {
+    case When::kSuccess:
+      return "success";
+    case When::kFailure:
+      return "failure";
+    case When::kAlways:
+      return "always";
+  }
+  return "?";
+}
+
+When ParseWhen(const TableRow& row) {
+  const auto* when = std::find_if(kWhens.begin(), kWhens.end(),
+                                  [&](When candidate) { return Name(candidate) == row["when"]; });
+  EXPECT_NE(when, kWhens.end()) << row["when"];
+  return *when;
+}
+
 constexpr std::array kClasses = {ChildClass::kSuccess, ChildClass::kFailure, ChildClass::kDerived,
                                  ChildClass::kNeutral};
 
@@ -28,7 +51,7 @@ class NeedsTest : public testing::TestWithParam<TableRow> {};
 
 TEST_P(NeedsTest, DecisionIsWhatArchitectureSays) {
   const TableRow& row = GetParam();
-  const NeedsDecision decision = DecideNeeds(FromName<When>(row["when"], kWhens), ParseNeeds(row));
+  const NeedsDecision decision = DecideNeeds(ParseWhen(row), ParseNeeds(row));
   EXPECT_EQ(Name(decision.readiness), row["decision"]);
   if (decision.readiness != Readiness::kSkipped) return;
   EXPECT_EQ(Name(decision.event), row["event"]);
@@ -37,7 +60,7 @@ TEST_P(NeedsTest, DecisionIsWhatArchitectureSays) {
 }
 
 TEST_P(NeedsTest, OrderOfTheNeedsDoesNotMatter) {
-  const auto when = FromName<When>(GetParam()["when"], kWhens);
+  const auto when = ParseWhen(GetParam());
   const std::vector<NeedEnd> needs = ParseNeeds(GetParam());
   const NeedsDecision forward = DecideNeeds(when, needs);
   const NeedsDecision backward = DecideNeeds(when, std::vector(needs.rbegin(), needs.rend()));

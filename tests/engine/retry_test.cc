@@ -1,8 +1,10 @@
 #include "server/engine/retry.h"
 
 #include <chrono>
+#include <memory>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "gtest/gtest.h"
 #include "server/engine/state_table.h"
@@ -12,7 +14,6 @@ namespace nursery::engine {
 namespace {
 
 using std::chrono::nanoseconds;
-using std::chrono::seconds;
 
 // "900ms" or "2s".
 nanoseconds ParseDuration(const std::string& text) {
@@ -20,8 +21,18 @@ nanoseconds ParseDuration(const std::string& text) {
   return text.ends_with("ms") ? count : count * 1000;
 }
 
-uint32_t Number(const TableRow& row, std::string_view column) {
-  return static_cast<uint32_t>(std::stoul(row[column]));
+int Number(const TableRow& row, std::string_view column) { return std::stoi(row[column]); }
+
+spec::Node ParseNode(const TableRow& row) {
+  auto policy = std::make_shared<spec::RetryPolicy>();
+  policy->max_attempts = Number(row, "max_attempts");
+  for (const std::string& code : row.Words("exit_codes")) {
+    policy->exit_codes.push_back(std::stoi(code));
+  }
+  spec::Node node;
+  node.retry = std::move(policy);
+  node.max_interruptions = Number(row, "max_interruptions");
+  return node;
 }
 
 EndedAttempt ParseAttempt(const TableRow& row) {
@@ -32,8 +43,8 @@ EndedAttempt ParseAttempt(const TableRow& row) {
     attempt.result = AttemptResult::kTimedOut;
   } else if (word == "interrupted") {
     attempt.result = AttemptResult::kInterrupted;
-  } else if (word == "not retryable") {
-    attempt.retryable = false;
+  } else if (word.starts_with("exit ")) {
+    attempt.exit_code = std::stoi(word.substr(5));
   } else {
     EXPECT_EQ(word, "failed");
   }
@@ -44,11 +55,10 @@ class RetryTest : public testing::TestWithParam<TableRow> {};
 
 TEST_P(RetryTest, DecisionIsWhatArchitectureSays) {
   const TableRow& row = GetParam();
-  const RetryPolicy policy = {.max_attempts = Number(row, "max_attempts"),
-                              .max_interruptions = Number(row, "max_interruptions")};
   RetryScope scope = {.open = row["scope"] == "open"};
   if (row["remaining"] != "none") scope.remaining = ParseDuration(row["remaining"]);
-  const RetryDecision decision = DecideRetry(policy, ParseAttempt(row), scope, /*random=*/0.5);
+  const RetryDecision decision =
+      DecideRetry(ParseNode(row), ParseAttempt(row), scope, /*random=*/0.5);
   EXPECT_EQ(decision.reason, row["reason"]);
   ASSERT_EQ(decision.retry, row["decision"] != "give up");
   if (decision.retry) {
@@ -75,10 +85,11 @@ class BackoffTest : public testing::TestWithParam<TableRow> {};
 
 TEST_P(BackoffTest, BackoffIsWhatArchitectureSays) {
   const TableRow& row = GetParam();
-  const RetryPolicy policy = {.initial_backoff = ParseDuration(row["initial"]),
-                              .multiplier = std::stod(row["multiplier"]),
-                              .max_backoff = ParseDuration(row["max"]),
-                              .jitter = std::stod(row["jitter"])};
+  const spec::RetryPolicy policy = {.initial = ParseDuration(row["initial"]),
+                                    .max = ParseDuration(row["max"]),
+                                    .multiplier = std::stod(row["multiplier"]),
+                                    .jitter = std::stod(row["jitter"]),
+                                    .exit_codes = {}};
   const nanoseconds backoff = Backoff(policy, Number(row, "tries"), std::stod(row["random"]));
   EXPECT_EQ(backoff, ParseDuration(row["backoff"]));
 }
@@ -87,10 +98,10 @@ INSTANTIATE_TEST_SUITE_P(Architecture, BackoffTest, testing::ValuesIn(ReadTable(
                          RowName);
 
 TEST(BackoffTest, LongestPossibleBackoffDoesNotOverflow) {
-  const RetryPolicy policy = {.max_backoff = nanoseconds::max(), .jitter = 1};
-  EXPECT_EQ(Backoff(policy, 4'000'000'000, 0.5), nanoseconds::max());
-  EXPECT_EQ(Backoff(policy, 4'000'000'000, 0.999999), nanoseconds::max());
-  EXPECT_EQ(Backoff(policy, 4'000'000'000, 0), nanoseconds(0));
+  const spec::RetryPolicy policy = {.max = nanoseconds::max(), .jitter = 1, .exit_codes = {}};
+  EXPECT_EQ(Backoff(policy, 2'000'000'000, 0.5), nanoseconds::max());
+  EXPECT_EQ(Backoff(policy, 2'000'000'000, 0.999999), nanoseconds::max());
+  EXPECT_EQ(Backoff(policy, 2'000'000'000, 0), nanoseconds(0));
 }
 
 class DeadlineTest : public testing::TestWithParam<TableRow> {};
@@ -119,16 +130,14 @@ TEST_P(DeadlineTest, EffectIsWhatArchitectureSays) {
   EXPECT_EQ(running, row["while RUNNING"]);
   const std::string ending = Written(Next({NodeState::kEnding, Outcome::kSucceeded}, event));
   EXPECT_EQ(ending, row["while ENDING(S)"]);
-  if (of_attempt) {
-    const RetryDecision decision =
-        DecideRetry({.max_attempts = 2},
-                    {.result = AttemptResult::kTimedOut, .tries = retried ? 1U : 2U}, {}, 0);
-    EXPECT_EQ(decision.retry ? "yes" : "no", row["retried"]);
-  } else {
-    // The outcome is decided, and a node with an outcome has no further attempt.
-    EXPECT_EQ(DecideRetry({.max_attempts = 2}, {}, {.open = false}, 0).retry ? "yes" : "no",
-              row["retried"]);
-  }
+  // Other clocks decide the node, and a decided node has no further attempt.
+  const EndedAttempt attempt = {.result = AttemptResult::kTimedOut, .tries = retried ? 1 : 2};
+  auto policy = std::make_shared<spec::RetryPolicy>();
+  policy->max_attempts = 2;
+  spec::Node node;
+  node.retry = std::move(policy);
+  const RetryDecision decision = DecideRetry(node, attempt, {.open = of_attempt}, 0);
+  EXPECT_EQ(decision.retry ? "yes" : "no", row["retried"]);
 }
 
 INSTANTIATE_TEST_SUITE_P(Architecture, DeadlineTest, testing::ValuesIn(ReadTable("deadlines")),

@@ -18,6 +18,7 @@ absl::Status Open(std::string_view path) {
 int main() {
   const absl::Status status = Open("nursery.yaml");
   NURSERY_CHECK(status.code() == absl::StatusCode::kNotFound) << status.ToString();
-  NURSERY_CHECK(nursery::Message(status).starts_with("config: nursery.yaml: ")) << status.ToString();
-  std::cout << nursery::Message(status) << '\n';
+  const std::string_view message = nursery::Message(status);
+  NURSERY_CHECK(message.starts_with("config: nursery.yaml: ")) << message;
+  std::cout << message << '\n';
 }
