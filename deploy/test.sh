@@ -75,7 +75,6 @@ for name in "${wanted[@]}"; do
 done
 
 mkdir -p "$logs"
-export CCACHE_SLOPPINESS=pch_defines,time_macros
 export UBSAN_OPTIONS=print_stacktrace=1
 
 step setup - 240

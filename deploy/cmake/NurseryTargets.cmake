@@ -6,6 +6,10 @@ target_compile_options(nursery_flags INTERFACE
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   target_compile_options(nursery_flags INTERFACE -Werror -Wthread-safety -Wshadow-uncaptured-local)
   target_link_options(nursery_flags INTERFACE -fuse-ld=lld)
+  # A precompiled header without its time in it, or ccache finds nothing again.
+  target_compile_options(nursery_flags INTERFACE "SHELL:-Xclang -fno-pch-timestamp")
+else()
+  target_compile_options(nursery_flags INTERFACE -fpch-preprocess)
 endif()
 if(NURSERY_SANITIZE STREQUAL "address")
   target_compile_options(nursery_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all)
@@ -56,6 +60,7 @@ function(nursery_test name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
   target_link_libraries(${name} PRIVATE ${ARG_LIBS} GTest::gmock nursery_flags)
+  target_precompile_headers(${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/precompiled.h)
   add_test(NAME ${name} COMMAND ${name} ${ARG_ARGS}
     --gtest_output=xml:${CMAKE_BINARY_DIR}/test-results/${name}.xml WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   if(NOT ARG_TIMEOUT)
