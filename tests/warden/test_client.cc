@@ -26,7 +26,7 @@ bool AwaitEvent(int fd, short events) {
 
 WardenProcess StartBuiltWarden(int lock_fd) {
   absl::StatusOr<WardenProcess> warden = StartWarden(BuiltBinary("nursery-warden"), lock_fd);
-  CHECK(warden.ok()) << Message(warden.status());
+  NURSERY_CHECK(warden.ok()) << Message(warden.status());
   return *std::move(warden);
 }
 
@@ -36,13 +36,13 @@ bool AwaitReadable(int fd) { return AwaitEvent(fd, POLLIN); }
 
 Pipe MakePipe() {
   int ends[2];
-  CHECK(pipe2(ends, O_CLOEXEC) == 0);
+  NURSERY_CHECK(pipe2(ends, O_CLOEXEC) == 0);
   return {UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
 std::string BuiltBinary(const std::string& name) {
   const char* directory = std::getenv("NURSERY_BIN");
-  CHECK(directory != nullptr) << "run through ctest, or set NURSERY_BIN to build/<preset>/bin";
+  NURSERY_CHECK(directory != nullptr) << "run through ctest, or set NURSERY_BIN to build/<preset>/bin";
   return std::string(directory) + "/" + name;
 }
 
@@ -51,12 +51,12 @@ TestClient::TestClient(int lock_fd)
 
 TestClient::~TestClient() {
   CloseSocket();
-  CHECK(AwaitWardenEnd()) << "the warden did not end after its socket was closed";
+  NURSERY_CHECK(AwaitWardenEnd()) << "the warden did not end after its socket was closed";
 }
 
 uint64_t TestClient::Spawn(const ProcessSpec& spec, const Stdio& stdio) {
   const absl::StatusOr<UniqueFd> file = MakeSpecFile(spec);
-  CHECK(file.ok()) << Message(file.status());
+  NURSERY_CHECK(file.ok()) << Message(file.status());
   Packet packet;
   packet.type = PacketType::kSpawn;
   packet.attempt = ++last_attempt_;
@@ -80,7 +80,7 @@ void TestClient::Send(PacketType type, uint64_t attempt) {
 }
 
 void TestClient::SendWithFds(const Packet& packet, std::span<const int> fds) {
-  while (!channel_.TrySend(packet, fds)) CHECK(AwaitEvent(channel_.fd(), POLLOUT));
+  while (!channel_.TrySend(packet, fds)) NURSERY_CHECK(AwaitEvent(channel_.fd(), POLLOUT));
 }
 
 std::optional<Packet> TestClient::Await(PacketType type, uint64_t attempt) {
