@@ -54,7 +54,7 @@ struct AttemptRequest {
   AttemptObserver* observer = nullptr;
 };
 
-struct AttemptResult {
+struct ActionResult {
   // OK, or what went wrong: "exit code 2", "killed by SIGSEGV", "no such program ...".
   absl::Status status;
   // The attempt was lost with the warden: not its own fault.
@@ -82,7 +82,7 @@ class ActionRunner {
  public:
   virtual ~ActionRunner() = default;
   // Never fails by itself: what went wrong is in the result.
-  virtual Async<AttemptResult> Run(Context context, const AttemptRequest& request) = 0;
+  virtual Async<ActionResult> Run(Context context, const AttemptRequest& request) = 0;
 };
 
 }  // namespace nursery::engine

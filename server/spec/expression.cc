@@ -79,18 +79,24 @@ absl::StatusOr<Value> Evaluate(const Expression& expression, const Scope& scope)
     if (!value.ok()) return value;
     value = value->Field(field);
   }
-  if (!value.ok()) return value;
-  switch (expression.function) {
+  if (!value.ok() || expression.function == Expression::Function::kNone) return value;
+  std::string text = Apply(expression.function, *value);
+  const bool is_json = expression.function == Expression::Function::kJson;
+  return is_json ? Value::Json(std::move(text)) : Value::String(std::move(text));
+}
+
+std::string Apply(Expression::Function function, const Value& value) {
+  switch (function) {
     case Expression::Function::kNone:
-      return value;
+      break;
     case Expression::Function::kJson:
-      return Value::Json(value->ToJson());
+      return value.ToJson();
     case Expression::Function::kUrlencode:
-      return Value::String(UrlEncode(value->Text()));
+      return UrlEncode(value.Text());
     case Expression::Function::kShell:
-      return Value::String(ShellQuote(value->Text()));
+      return ShellQuote(value.Text());
   }
-  return value;
+  return value.Text();
 }
 
 Template Template::Literal(std::string text) {
@@ -121,7 +127,7 @@ absl::StatusOr<std::string> Template::Expand(const Scope& scope) const {
     if (piece.expression == nullptr) continue;
     absl::StatusOr<Value> value = spec::Evaluate(*piece.expression, scope);
     if (!value.ok()) return Annotate(value.status(), Source());
-    // json() is wanted as it is written, quotes included.
+    // What json() gave is wanted as it is written, quotes included.
     const bool raw = piece.expression->function == Expression::Function::kJson;
     out += raw ? value->text : value->Text();
   }

@@ -32,7 +32,8 @@ class Scope {
   virtual absl::StatusOr<Value> Item(NodeIndex map) const = 0;
   virtual int64_t Index(NodeIndex map) const = 0;
   virtual std::string Key(NodeIndex map) const = 0;
-  // Output of node `sibling`, which has ended: UTF-8 without trailing newlines, at most 64 KiB.
+  // Output of node `sibling`, which has ended: UTF-8 without trailing newlines, at most 64 KiB. It
+  // is a need of the node itself or of one of its ancestors, so it may be outside enclosing maps.
   virtual absl::StatusOr<std::string> Output(NodeIndex sibling) const = 0;
   virtual std::string JobId() const = 0;
   virtual std::string JobName() const = 0;
@@ -57,6 +58,9 @@ struct Expression {
 };
 
 absl::StatusOr<Value> Evaluate(const Expression& expression, const Scope& scope);
+
+// The text that replaces a call of `function` with `value` inside a longer string.
+std::string Apply(Expression::Function function, const Value& value);
 
 class Template {
  public:

@@ -1,0 +1,112 @@
+// Node: one live vertex of a running tree. The children of an open group exist from its opening, the
+// items of a map only while they run.
+//
+// Thread safety: what changes is guarded by the mutex of the node's Tree.
+#ifndef NURSERY_SERVER_ENGINE_NODE_H_
+#define NURSERY_SERVER_ENGINE_NODE_H_
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "nursery/core/channel.h"
+#include "nursery/core/context.h"
+#include "nursery/v1/resources.pb.h"
+#include "server/engine/action.h"
+#include "server/engine/join.h"
+#include "server/engine/state_table.h"
+#include "server/spec/job.h"
+
+namespace nursery::engine {
+
+// What a task waits for that must look again: full means it will look anyway.
+struct Tick {};
+using BellSender = Sender<Tick>;
+using BellReceiver = Receiver<Tick>;
+
+// What became of the work that one closing took down; filled while it ends.
+struct Teardowns {
+  std::atomic<int64_t> skipped{0};
+  std::atomic<int64_t> interrupted{0};
+  std::atomic<int64_t> terminated{0};
+  std::atomic<int64_t> killed{0};
+  std::atomic<int64_t> cleanups_run{0};
+  std::atomic<int64_t> cleanups_skipped{0};
+};
+
+// Where a node's time goes.
+enum class Phase : uint8_t { kIdle, kQueued, kWaiting, kRunning, kBackingOff };
+inline constexpr int kPhases = 5;
+
+struct MapState {
+  int64_t total = 0;
+  int64_t next = 0;  // items from here on have not been taken
+  std::array<int64_t, 8> by_state{};  // of the items that have ended, by NodeState
+  int64_t tolerated = 0;
+  std::vector<class Node*> live;
+  // Ended but not logged yet.
+  std::vector<int64_t> succeeded;
+  std::vector<v1::ItemFailure> failures;
+  Time flushed{};
+  // One for each item when somebody consumes them; null for what did not succeed.
+  std::vector<std::shared_ptr<const Output>> outputs;
+};
+
+class Node {
+ public:
+  Node(const spec::Node& the_spec, Node* the_parent, int64_t the_item = -1)
+      : spec(the_spec),
+        parent(the_parent),
+        item(the_item),
+        in_item(the_item >= 0 || (the_parent != nullptr && the_parent->in_item)) {}
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
+  // "build/test", "fetch[17]", "" for the root.
+  std::string Path() const;
+
+  // Constant after construction.
+  const spec::Node& spec;
+  Node* const parent;
+  const int64_t item;  // -1: not an item
+  // An item of a map or below one: its events are logged only when it fails.
+  const bool in_item;
+  std::string key;     // of an item whose map has keys
+
+  // Guarded by the tree.
+  NodeStatus status;
+  CauseKind cause_kind = CauseKind::kNone;
+  std::shared_ptr<const v1::Cause> cause;
+  CountsAs counts_as = CountsAs::kFailure;
+  bool after_failure = false;
+  bool started = false;
+  Teardown teardown = Teardown::kGraceful;
+  v1::WaitReason wait = v1::WAIT_REASON_UNSPECIFIED;
+  std::string wait_object;
+  Phase phase = Phase::kIdle;
+  Time phase_since{};
+  std::array<Duration, kPhases> spent{};
+  Time eligible_at{};
+  Time started_at{};
+  Time ended_at{};
+  int attempt = 0;
+  int interruptions = 0;
+  int64_t pid = 0;  // of the running attempt's leader
+  std::vector<AttemptObserver::Survivor> survivors;
+  std::shared_ptr<const CancelScope> work;  // while its task runs
+  std::shared_ptr<const CancelScope> kill;  // while something of it can be killed
+  std::shared_ptr<Teardowns> teardowns;     // of the closing that took it down
+  std::shared_ptr<const Output> output;
+  std::shared_ptr<const Output> errors;
+  std::vector<std::unique_ptr<Node>> children;  // of an open group
+  std::unique_ptr<MapState> map;                // of an open map
+  std::vector<Node*> ended_children;            // not yet seen by the group's runner
+  std::unique_ptr<BellSender> bell;             // rung when something was added there
+};
+
+}  // namespace nursery::engine
+
+#endif  // NURSERY_SERVER_ENGINE_NODE_H_

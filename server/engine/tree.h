@@ -1,0 +1,139 @@
+// Tree: the state of one running job. Every change of it is a step through the state table, logged
+// before anything follows from it.
+//
+// Invariants:
+//  1. A node's status changes only in Step, by the state table.
+//  2. Closing is atomic: when Close returns, no node below can start, at any depth.
+//  3. Contexts are cancelled after the state says why, outside of the lock.
+//
+// Thread safety: any thread.
+#ifndef NURSERY_SERVER_ENGINE_TREE_H_
+#define NURSERY_SERVER_ENGINE_TREE_H_
+
+#include <array>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "nursery/core/clock.h"
+#include "nursery/core/mutex.h"
+#include "nursery/v1/event.pb.h"
+#include "server/engine/node.h"
+#include "server/engine/store.h"
+
+namespace nursery::engine {
+
+class Tree {
+ public:
+  // `clock` gives steady time; `store` outlives the tree.
+  Tree(std::string id, std::shared_ptr<const spec::Job> job, const Clock& clock, Store& store);
+
+  const std::string& id() const { return id_; }
+  const spec::Job& job() const { return *job_; }
+  const Clock& clock() const { return clock_; }
+  Node& root() { return root_; }
+
+  // The root may start from now on; `deadline` is for the log.
+  void Admit(Time deadline);
+
+  // A node's life, each by its runner. Start is false when the node was closed before.
+  bool Start(Node& node) NURSERY_EXCLUDES(mutex_);
+  void Enter(Node& node, Phase phase, v1::WaitReason wait, std::string object = "")
+      NURSERY_EXCLUDES(mutex_);
+  void BindWork(Node& node, std::shared_ptr<const CancelScope> work) NURSERY_EXCLUDES(mutex_);
+  void BindKill(Node& node, std::shared_ptr<const CancelScope> kill) NURSERY_EXCLUDES(mutex_);
+  // An attempt starts; its number, from 1.
+  int StartAttempt(Node& node) NURSERY_EXCLUDES(mutex_);
+  void EndAttempt(Node& node, const ActionResult& result, v1::AttemptState state)
+      NURSERY_EXCLUDES(mutex_);
+  void ScheduleRetry(Node& node, bool interrupted, Duration backoff) NURSERY_EXCLUDES(mutex_);
+  // Decides `node` by `event` and closes all below. False when it was decided before.
+  bool Decide(Node& node, EventKind event, v1::Cause cause) NURSERY_EXCLUDES(mutex_);
+  // A failure with its text for the job's list of errors.
+  bool Fail(Node& node, EventKind event, const absl::Status& status, int attempt,
+            std::string stderr_tail) NURSERY_EXCLUDES(mutex_);
+  // All that the node started is gone and its `finally` has ended: it gets its final state.
+  void Finish(Node& node) NURSERY_EXCLUDES(mutex_);
+
+  // Closes `path` and all below, for whoever asks from outside. ALREADY_EXISTS: it has ended;
+  // NOT_FOUND: no such live node. The caller cancels `scopes` afterwards.
+  struct Closing {
+    std::shared_ptr<Teardowns> teardowns;
+    std::shared_ptr<const CancelScope> work;               // null: its task has not started
+    std::vector<std::shared_ptr<const CancelScope>> kill;  // for Teardown::kKill
+  };
+  absl::StatusOr<Closing> Close(const std::string& path, EventKind event, v1::Cause cause,
+                                Teardown teardown, CountsAs counts_as) NURSERY_EXCLUDES(mutex_);
+
+  // Groups and maps.
+  void OpenGroup(Node& group, BellSender bell) NURSERY_EXCLUDES(mutex_);
+  std::vector<Node*> TakeEnded(Node& group) NURSERY_EXCLUDES(mutex_);
+  void OpenMap(Node& map, int64_t total, bool keep_outputs) NURSERY_EXCLUDES(mutex_);
+  // The next item to run; -1: none is left or the map is closed.
+  int64_t TakeItem(Node& map) NURSERY_EXCLUDES(mutex_);
+  void AddItem(Node& map, Node& item) NURSERY_EXCLUDES(mutex_);
+  void RemoveItem(Node& map, Node& item) NURSERY_EXCLUDES(mutex_);
+
+  // Reads or changes nodes under the lock. `visit` must not call the tree.
+  template <class Visit>
+  auto Locked(Visit visit) const NURSERY_EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    return visit();
+  }
+  // How many nodes (items apart) are in each state; where the job's time went.
+  std::array<int64_t, 8> Counts() const NURSERY_EXCLUDES(mutex_);
+  std::array<Duration, kPhases> Spent() const NURSERY_EXCLUDES(mutex_);
+  std::vector<v1::NodeError> Errors(int64_t* count) const NURSERY_EXCLUDES(mutex_);
+  int64_t last_seq() const NURSERY_EXCLUDES(mutex_);
+  int64_t tolerated() const NURSERY_EXCLUDES(mutex_);
+
+  // A bell that rings whenever an event was logged.
+  BellReceiver Watch() NURSERY_EXCLUDES(bells_mutex_);
+  v1::Cause MakeCause(EventKind event, const Node& node, std::string reason) const;
+  void Log(v1::Event event) NURSERY_EXCLUDES(mutex_);
+
+ private:
+  // What a closing hands down.
+  struct Told {
+    std::shared_ptr<const v1::Cause> cause;
+    std::shared_ptr<Teardowns> teardowns;
+  };
+  bool Step(Node& node, EventKind event, const Told& told) NURSERY_REQUIRES(mutex_);
+  bool DecideLocked(Node& node, EventKind event, const Told& told) NURSERY_REQUIRES(mutex_);
+  void CloseBelow(Node& node, EventKind event, const Told& told) NURSERY_REQUIRES(mutex_);
+  void LogDecision(const Node& node, const Told& told) NURSERY_REQUIRES(mutex_);
+  void LogEnd(const Node& node) NURSERY_REQUIRES(mutex_);
+  Node* Find(Node& from, const std::string& path) NURSERY_REQUIRES(mutex_);
+  void SkipItems(Node& map, const Told& told) NURSERY_REQUIRES(mutex_);
+  static void CollectKill(Node& node, Closing& closing);
+  void OnEnded(Node& node) NURSERY_REQUIRES(mutex_);
+  void SetPhase(Node& node, Phase phase) NURSERY_REQUIRES(mutex_);
+  void Append(v1::Event event) NURSERY_REQUIRES(mutex_);
+  void FlushItems(Node& map, bool all) NURSERY_REQUIRES(mutex_);
+  void Ring() NURSERY_EXCLUDES(bells_mutex_);
+
+  const std::string id_;
+  const std::shared_ptr<const spec::Job> job_;
+  const Clock& clock_;
+  Store& store_;
+
+  mutable Mutex mutex_;
+  Node root_;
+  int64_t seq_ NURSERY_GUARDED_BY(mutex_) = 0;
+  std::array<int64_t, 8> counts_ NURSERY_GUARDED_BY(mutex_){};
+  int64_t tolerated_ NURSERY_GUARDED_BY(mutex_) = 0;
+  // Nodes by phase, and how long the job's most advanced phase was which.
+  std::array<int64_t, kPhases> in_phase_ NURSERY_GUARDED_BY(mutex_){};
+  std::array<Duration, kPhases> spent_ NURSERY_GUARDED_BY(mutex_){};
+  Time spent_until_ NURSERY_GUARDED_BY(mutex_);
+  std::vector<v1::NodeError> errors_ NURSERY_GUARDED_BY(mutex_);
+  int64_t error_count_ NURSERY_GUARDED_BY(mutex_) = 0;
+
+  Mutex bells_mutex_;
+  std::vector<BellSender> bells_ NURSERY_GUARDED_BY(bells_mutex_);
+};
+
+}  // namespace nursery::engine
+
+#endif  // NURSERY_SERVER_ENGINE_TREE_H_

@@ -1,0 +1,201 @@
+#include <algorithm>
+#include <functional>
+
+#include "server/spec/job_compiler.h"
+
+namespace nursery::spec {
+
+void JobCompiler::CompileGroup(const v1::GroupSpec& spec, Frame& frame, Node& node) {
+  AddChildren(spec, node);
+  auto group = std::make_unique<Group>();
+  if (CheckRange("limit", spec.limit(), 0, options_.limits.nodes_per_job)) {
+    group->limit = spec.limit();
+  }
+  if (spec.has_output()) NotInThisVersion("output");
+  group->join = CompileJoin(spec.join(), spec.nodes_size());
+  node.group = std::move(group);
+  ResolveNeeds(spec, node);
+  CheckCycles(spec, node);
+  for (int i = 0; i < spec.nodes_size(); ++i) {
+    const FieldPath::Segment list = path_.Enter("nodes");
+    const FieldPath::Segment segment = path_.Enter(static_cast<size_t>(i));
+    CompileNode(node.first_child + i, spec.nodes(i), frame);
+  }
+}
+
+void JobCompiler::AddChildren(const v1::GroupSpec& spec, Node& node) {
+  node.first_child = static_cast<NodeIndex>(job_->nodes.size());
+  node.child_count = spec.nodes_size();
+  std::unordered_map<std::string_view, int> seen;
+  for (int i = 0; i < spec.nodes_size(); ++i) {
+    const FieldPath::Segment list = path_.Enter("nodes");
+    const FieldPath::Segment segment = path_.Enter(static_cast<size_t>(i));
+    const std::string& name = spec.nodes(i).name();
+    if (CheckName("name", name)) {
+      const auto [first, is_new] = seen.emplace(name, i);
+      if (!is_new) {
+        Fail("name", "'" + name + "' is the name of nodes[" + std::to_string(first->second) +
+                         "] too; siblings need different names");
+      }
+    }
+    Node& child = job_->nodes.emplace_back();
+    child.name = name;
+    child.parent = node.index;
+    child.index = static_cast<NodeIndex>(job_->nodes.size() - 1);
+    specs_.push_back(&spec.nodes(i));
+  }
+}
+
+void JobCompiler::ResolveNeeds(const v1::GroupSpec& spec, const Node& node) {
+  const Join::Policy policy = node.group->join.policy;
+  const bool first_wins = policy == Join::Policy::kAny || policy == Join::Policy::kQuorum;
+  std::unordered_map<std::string_view, NodeIndex> siblings;
+  for (int i = 0; i < spec.nodes_size(); ++i) {
+    siblings.emplace(spec.nodes(i).name(), node.first_child + i);
+  }
+  for (int i = 0; i < spec.nodes_size(); ++i) {
+    if (spec.nodes(i).needs_size() == 0) continue;
+    const FieldPath::Segment list = path_.Enter("nodes");
+    const FieldPath::Segment segment = path_.Enter(static_cast<size_t>(i));
+    const FieldPath::Segment needs_segment = path_.Enter("needs");
+    if (first_wins) {
+      Fail("", "has no meaning in a group with join any or quorum, where any child may decide");
+      continue;
+    }
+    Node& child = job_->nodes[static_cast<size_t>(node.first_child + i)];
+    for (int j = 0; j < spec.nodes(i).needs_size(); ++j) {
+      const FieldPath::Segment item = path_.Enter(static_cast<size_t>(j));
+      const std::string& need = spec.nodes(i).needs(j);
+      const auto found = siblings.find(need);
+      if (found == siblings.end()) {
+        NotASibling(need, spec, child.name);
+      } else if (found->second == child.index) {
+        Fail("", "'" + need + "' is the node itself");
+      } else if (std::find(child.needs.begin(), child.needs.end(), found->second) !=
+                 child.needs.end()) {
+        Fail("", "'" + need + "' is listed twice");
+      } else {
+        child.needs.push_back(found->second);
+      }
+    }
+    std::sort(child.needs.begin(), child.needs.end());
+    for (const NodeIndex need : child.needs) {
+      job_->nodes[static_cast<size_t>(need)].dependents.push_back(child.index);
+    }
+  }
+}
+
+void JobCompiler::NotASibling(const std::string& need, const v1::GroupSpec& spec,
+                              const std::string& self) {
+  // A search of the whole tree: only for as many violations as are shown.
+  const bool search = !need.empty() && violations_.total() < kMaxShownErrors;
+  const std::string elsewhere = search ? FindPath(spec_.root(), "", need) : "";
+  if (!elsewhere.empty()) {
+    const size_t slash = elsewhere.rfind('/');
+    const std::string group =
+        slash == elsewhere.npos ? "the root" : "'" + elsewhere.substr(0, slash) + "'";
+    return Fail("", "'" + need + "' is not a sibling but in " + group +
+                        "; needs name siblings only: lift it to the common group");
+  }
+  std::vector<std::string> siblings;
+  for (const v1::NodeSpec& sibling : spec.nodes()) {
+    if (sibling.name() != self) siblings.push_back(sibling.name());
+  }
+  Fail("", "'" + need + "' is not a sibling" +
+               (siblings.empty() ? "; there are none" : "; siblings: " + Listed(siblings)));
+}
+
+std::string JobCompiler::FindPath(const v1::NodeSpec& node, const std::string& path,
+                                  const std::string& name) const {
+  if (node.has_map()) return FindPath(node.map().node(), path + "[]", name);
+  for (const v1::NodeSpec& child : node.group().nodes()) {
+    const std::string child_path = path.empty() ? child.name() : path + "/" + child.name();
+    if (child.name() == name) return child_path;
+    std::string found = FindPath(child, child_path, name);
+    if (!found.empty()) return found;
+  }
+  return "";
+}
+
+// Takes away, again and again, what needs nothing that is left; what remains is in or behind a
+// cycle, and following needs from there runs into it.
+void JobCompiler::CheckCycles(const v1::GroupSpec& spec, const Node& node) {
+  std::vector<size_t> open(static_cast<size_t>(node.child_count));
+  std::vector<NodeIndex> free;
+  for (const NodeIndex child : job_->Children(node.index)) {
+    open[static_cast<size_t>(child - node.first_child)] = job_->node(child).needs.size();
+    if (job_->node(child).needs.empty()) free.push_back(child);
+  }
+  size_t taken = 0;
+  for (; !free.empty(); ++taken) {
+    const NodeIndex next = free.back();
+    free.pop_back();
+    for (const NodeIndex dependent : job_->node(next).dependents) {
+      if (--open[static_cast<size_t>(dependent - node.first_child)] == 0) free.push_back(dependent);
+    }
+  }
+  if (taken == open.size()) return;
+  const auto blocked = [&](NodeIndex child) {
+    return open[static_cast<size_t>(child - node.first_child)] > 0;
+  };
+  NodeIndex at = node.first_child;
+  while (!blocked(at)) ++at;
+  std::vector<NodeIndex> walk;
+  while (std::find(walk.begin(), walk.end(), at) == walk.end()) {
+    walk.push_back(at);
+    const std::vector<NodeIndex>& needs = job_->node(at).needs;
+    at = *std::find_if(needs.begin(), needs.end(), blocked);
+  }
+  walk.erase(walk.begin(), std::find(walk.begin(), walk.end(), at));
+  FailCycle(spec, node, walk);
+}
+
+void JobCompiler::FailCycle(const v1::GroupSpec& spec, const Node& node,
+                            std::vector<NodeIndex> cycle) {
+  std::rotate(cycle.begin(), std::min_element(cycle.begin(), cycle.end()), cycle.end());
+  std::string text = "cycle: ";
+  for (const NodeIndex member : cycle) text += job_->node(member).name + " needs ";
+  text += job_->node(cycle.front()).name;
+  const NodeIndex first = cycle.front() - node.first_child;
+  const FieldPath::Segment list = path_.Enter("nodes");
+  const FieldPath::Segment segment = path_.Enter(static_cast<size_t>(first));
+  const FieldPath::Segment needs = path_.Enter("needs");
+  const std::string& next = job_->node(cycle[1]).name;
+  for (int j = 0; j < spec.nodes(first).needs_size(); ++j) {
+    if (spec.nodes(first).needs(j) != next) continue;
+    const FieldPath::Segment item = path_.Enter(static_cast<size_t>(j));
+    return Fail("", text);
+  }
+}
+
+Join JobCompiler::CompileJoin(const v1::Join& spec, int64_t children) {
+  const FieldPath::Segment segment = path_.Enter("join");
+  Join join;
+  const std::string only = "but there are only " + std::to_string(children) + " children";
+  if (spec.has_quorum()) {
+    join.policy = Join::Policy::kQuorum;
+    join.count = spec.quorum();
+    if (CheckRange("quorum", join.count, 1, options_.limits.items_per_map) && children >= 0 &&
+        join.count > children) {
+      Fail("quorum", std::to_string(join.count) + " must succeed, " + only);
+    }
+  } else if (spec.has_max_failures()) {
+    join.policy = Join::Policy::kMaxFailures;
+    join.count = spec.max_failures();
+    CheckRange("max_failures", join.count, 0, options_.limits.items_per_map);
+  } else if (spec.has_max_failures_percent()) {
+    join.policy = Join::Policy::kMaxFailuresPercent;
+    join.percent = spec.max_failures_percent();
+    if (!(join.percent > 0 && join.percent <= 100)) {
+      Fail("max_failures_percent", "must be more than 0% and at most 100%");
+    }
+  } else if (spec.mode() == v1::JOIN_MODE_COLLECT) {
+    join.policy = Join::Policy::kCollect;
+  } else if (spec.mode() == v1::JOIN_MODE_ANY) {
+    join.policy = Join::Policy::kAny;
+    if (children == 0) Fail("", "any needs at least one child");
+  }
+  return join;
+}
+
+}  // namespace nursery::spec

@@ -1,0 +1,65 @@
+// Channel: one non-blocking end of a SOCK_SEQPACKET socket that carries Packets, with a queue for
+// what the socket does not take at once.
+//
+// Thread safety: none; the owner serializes.
+// Lifetime: owns its descriptor.
+#ifndef NURSERY_SERVER_WARDEN_CHANNEL_H_
+#define NURSERY_SERVER_WARDEN_CHANNEL_H_
+
+#include <cstddef>
+#include <deque>
+#include <span>
+
+#include "server/warden/protocol.h"
+#include "server/warden/unique_fd.h"
+
+namespace nursery::warden {
+
+// The memfd of a spec and the three standard descriptors.
+inline constexpr size_t kMaxPassedFds = 4;
+
+struct ReceivedPacket {
+  Packet packet;
+  UniqueFd fds[kMaxPassedFds];
+  size_t fd_count = 0;
+  bool fds_lost = false;  // the kernel had no descriptor number left for one of them
+};
+
+class Channel {
+ public:
+  enum class Result { kPacket, kEmpty, kMalformed, kClosed };
+
+  explicit Channel(UniqueFd fd) : fd_(std::move(fd)) {}
+
+  int fd() const { return fd_.get(); }
+  bool open() const { return fd_.valid(); }
+  void Close() {
+    fd_.reset();
+    queue_.clear();
+  }
+
+  // Sends `packet`, or queues it behind those that wait already. The peer's death is noticed by
+  // Receive, not here.
+  void Send(const Packet& packet);
+  // Sends what is queued, as far as the socket takes it.
+  void Flush();
+  size_t queued() const { return queue_.size(); }
+
+  // Sends at once with descriptors, which the kernel duplicates; false if the socket is full or
+  // packets are queued: try again when it is writable.
+  bool TrySend(const Packet& packet, std::span<const int> fds);
+
+  // No more sending from here: the peer reads end of file.
+  void ShutdownSending();
+
+  // kClosed: the peer is dead or has shut down its sending side.
+  Result Receive(ReceivedPacket* received);
+
+ private:
+  UniqueFd fd_;
+  std::deque<Packet> queue_;
+};
+
+}  // namespace nursery::warden
+
+#endif  // NURSERY_SERVER_WARDEN_CHANNEL_H_

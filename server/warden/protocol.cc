@@ -1,0 +1,68 @@
+#include "server/warden/protocol.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace nursery::warden {
+
+void SetUsage(const Usage& usage, Packet* packet) {
+  packet->payload = {usage.user_microseconds, usage.system_microseconds, usage.max_rss_bytes};
+}
+
+Usage UsageOf(const Packet& packet) {
+  return {packet.payload[0], packet.payload[1], packet.payload[2]};
+}
+
+void SetCounters(const Counters& counters, Packet* packet) {
+  packet->payload = {counters.live, counters.spawned, counters.failed, counters.reapers_lost};
+}
+
+Counters CountersOf(const Packet& packet) {
+  return {packet.payload[0], packet.payload[1], packet.payload[2], packet.payload[3]};
+}
+
+void SetText(std::string_view text, Packet* packet) {
+  packet->payload = {};
+  std::memcpy(packet->payload.data(), text.data(), std::min(text.size(), sizeof(packet->payload)));
+}
+
+std::string_view TextOf(const Packet& packet) {
+  const char* text = reinterpret_cast<const char*>(packet.payload.data());
+  return {text, strnlen(text, sizeof(packet.payload))};
+}
+
+std::string_view StepText(Step step) {
+  switch (step) {
+    case Step::kSpec:
+      return "malformed process spec";
+    case Step::kDescriptors:
+      return "descriptors lost on the way to the warden";
+    case Step::kReaper:
+      return "cannot start a reaper process";
+    case Step::kFork:
+      return "cannot start a process";
+    case Step::kSession:
+      return "cannot start a session";
+    case Step::kStdio:
+      return "cannot set up stdin, stdout or stderr";
+    case Step::kPrivileges:
+      return "cannot set no_new_privs";
+    case Step::kPriority:
+      return "cannot set the nice value";
+    case Step::kDirectory:
+      return "cannot enter the working directory";
+    case Step::kLimits:
+      return "cannot set the resource limits";
+    case Step::kProgram:
+      return "cannot execute the program";
+  }
+  return "unknown step";
+}
+
+std::string_view LevelName(Level level) {
+  static constexpr std::string_view kNames[] = {"none", "group", "subreaper", "cgroup"};
+  const auto index = static_cast<size_t>(level);
+  return index < std::size(kNames) ? kNames[index] : "unknown";
+}
+
+}  // namespace nursery::warden

@@ -1,0 +1,114 @@
+// The language that server, warden and reapers speak: packets of 64 bytes, one per SOCK_SEQPACKET
+// packet. A reaper's reports have the form in which the server reads them, so the warden passes
+// them on as they are.
+//
+//   server -> warden   SPAWN (with the memfd of the spec and up to three descriptors), TERM, KILL,
+//                      DRAIN, STATS
+//   warden -> server   HELLO first; per attempt SPAWN_FAILED, or SPAWNED, EXITED, any number of
+//                      SURVIVOR, GONE; STATS as the answer to STATS
+//   warden -> reaper   TERM. Closing the warden's sending half means KILL, and so does its death
+//
+// Order: SPAWN_FAILED and GONE are the last word on an attempt, and mean that no process of it is
+// alive. GONE without EXITED: its reaper was killed, and the warden cleaned up in its place.
+//
+// Thread safety: plain data.
+#ifndef NURSERY_SERVER_WARDEN_PROTOCOL_H_
+#define NURSERY_SERVER_WARDEN_PROTOCOL_H_
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+#include <type_traits>
+
+namespace nursery::warden {
+
+inline constexpr int32_t kProtocolVersion = 1;
+
+// SPAWN packets that may be without an answer (SPAWNED or SPAWN_FAILED) at one time. Each holds up
+// to four descriptors in flight, which the kernel counts against the sender's limit of open files.
+inline constexpr uint32_t kSpawnCredits = 64;
+
+// SURVIVOR packets for one attempt; further survivors are only counted.
+inline constexpr uint32_t kMaxNamedSurvivors = 16;
+
+enum class PacketType : uint8_t {
+  kHello = 1,
+  kSpawn,
+  kSpawned,
+  kSpawnFailed,
+  kTerm,
+  kKill,
+  kExited,
+  kSurvivor,
+  kGone,
+  kDrain,
+  kStats,
+};
+
+// How well what an attempt starts is contained, weakest first.
+enum class Level : uint8_t { kNone, kGroup, kSubreaper, kCgroup };
+
+// What failed when a task process could not be started.
+enum class Step : uint8_t {
+  kSpec = 1,     // the spec was malformed
+  kDescriptors,  // the warden received fewer descriptors than were sent
+  kReaper,       // no reaper process or no socket to it
+  kFork,         // no process for the task
+  kSession,
+  kStdio,
+  kPrivileges,
+  kPriority,
+  kDirectory,
+  kLimits,
+  kProgram,
+};
+
+// Bits of Packet::flags.
+inline constexpr uint16_t kHasStdin = 1;  // SPAWN: which descriptors follow the memfd
+inline constexpr uint16_t kHasStdout = 2;
+inline constexpr uint16_t kHasStderr = 4;
+inline constexpr uint16_t kKilledByUs = 8;   // EXITED, GONE: the warden's side sent SIGKILL
+inline constexpr uint16_t kReaperLost = 16;  // GONE: the reaper died before its attempt
+
+struct Packet {
+  PacketType type = PacketType::kHello;
+  uint8_t detail = 0;  // Level, Step, or the state letter of a SURVIVOR
+  uint16_t flags = 0;
+  uint32_t count = 0;  // HELLO: credits; SURVIVOR: how many in all; GONE: leftovers
+  uint64_t attempt = 0;
+  int32_t pid = 0;   // SPAWNED, SURVIVOR
+  int32_t code = 0;  // HELLO: version; SPAWN_FAILED: errno; EXITED: wait status
+  std::array<uint64_t, 5> payload = {};
+};
+static_assert(sizeof(Packet) == 64 && std::is_trivially_copyable_v<Packet>);
+
+// Resources used, in the payload of EXITED (the leader and what it waited for) and of GONE
+// (everything the attempt started).
+struct Usage {
+  uint64_t user_microseconds = 0;
+  uint64_t system_microseconds = 0;
+  uint64_t max_rss_bytes = 0;
+};
+
+struct Counters {
+  uint64_t live = 0;
+  uint64_t spawned = 0;
+  uint64_t failed = 0;
+  uint64_t reapers_lost = 0;
+};
+
+void SetUsage(const Usage& usage, Packet* packet);
+Usage UsageOf(const Packet& packet);
+void SetCounters(const Counters& counters, Packet* packet);
+Counters CountersOf(const Packet& packet);
+// The command line of a survivor, cut to what fits.
+void SetText(std::string_view text, Packet* packet);
+std::string_view TextOf(const Packet& packet);
+
+// As in "cannot enter the working directory".
+std::string_view StepText(Step step);
+std::string_view LevelName(Level level);
+
+}  // namespace nursery::warden
+
+#endif  // NURSERY_SERVER_WARDEN_PROTOCOL_H_

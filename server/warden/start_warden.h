@@ -1,0 +1,36 @@
+// Starting the warden from the server's side.
+//
+// Thread safety: any thread, at any time: posix_spawn, no fork.
+#ifndef NURSERY_SERVER_WARDEN_START_WARDEN_H_
+#define NURSERY_SERVER_WARDEN_START_WARDEN_H_
+
+#include <sys/types.h>
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "server/warden/process_spec.h"
+#include "server/warden/unique_fd.h"
+
+namespace nursery::warden {
+
+struct WardenProcess {
+  pid_t pid = -1;  // a child of this process: the caller reaps it
+  UniqueFd pidfd;
+  UniqueFd socket;  // non-blocking SOCK_SEQPACKET, see protocol.h
+};
+
+// The path of nursery-warden: $NURSERY_WARDEN if set, else beside the running binary, else in
+// ../libexec/nursery as seen from there.
+absl::StatusOr<std::string> FindWarden();
+
+// Starts `executable` in a session of its own. It and its reapers hold `lock_fd` (-1: none) open
+// until the last of them has ended.
+absl::StatusOr<WardenProcess> StartWarden(const std::string& executable, int lock_fd);
+
+// The sealed memfd that carries `spec` to the warden.
+absl::StatusOr<UniqueFd> MakeSpecFile(const ProcessSpec& spec);
+
+}  // namespace nursery::warden
+
+#endif  // NURSERY_SERVER_WARDEN_START_WARDEN_H_

@@ -1,0 +1,304 @@
+#include "server/warden/warden.h"
+
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <utility>
+
+#include "server/warden/process_tree.h"
+#include "server/warden/reaper.h"
+
+namespace nursery::warden {
+namespace {
+
+// 256 KiB of memory. One batch of events may overshoot it by what the reapers' sockets hold.
+constexpr size_t kMaxQueued = 4096;
+constexpr int kEventBatch = 64;
+// A reaper that does not read its socket gets no further TERM; KILL always reaches it.
+constexpr size_t kMaxQueuedTerms = 4;
+
+enum Source : uint64_t { kServer, kSignals, kReapers };
+
+void Watch(int epoll, int fd, uint32_t events, uint64_t data, int operation) {
+  epoll_event event = {};
+  event.events = events;
+  event.data.u64 = data;
+  epoll_ctl(epoll, operation, fd, &event);
+}
+
+UniqueFd ChildSignals() {
+  sigset_t child;
+  sigemptyset(&child);
+  sigaddset(&child, SIGCHLD);
+  return UniqueFd(signalfd(-1, &child, SFD_NONBLOCK | SFD_CLOEXEC));
+}
+
+}  // namespace
+
+Warden::Warden(WardenOptions options)
+    : lock_fd_(options.lock_fd),
+      level_(options.level),
+      inherited_(options.inherited),
+      events_(epoll_create1(EPOLL_CLOEXEC)),
+      reaper_events_(epoll_create1(EPOLL_CLOEXEC)),
+      signals_(ChildSignals()),
+      server_(std::move(options.server)) {
+  Watch(events_.get(), server_.fd(), EPOLLIN, kServer, EPOLL_CTL_ADD);
+  Watch(events_.get(), signals_.get(), EPOLLIN, kSignals, EPOLL_CTL_ADD);
+  Watch(events_.get(), reaper_events_.get(), EPOLLIN, kReapers, EPOLL_CTL_ADD);
+  Packet hello;
+  hello.type = PacketType::kHello;
+  hello.detail = static_cast<uint8_t>(level_);
+  hello.code = kProtocolVersion;
+  hello.count = kSpawnCredits;
+  server_.Send(hello);
+}
+
+void Warden::Run() {
+  std::array<epoll_event, 4> events;
+  while (!Finished()) {
+    UpdateInterest();
+    const int count = epoll_wait(events_.get(), events.data(), events.size(), Timeout());
+    for (int i = 0; i < count; ++i) {
+      switch (events[static_cast<size_t>(i)].data.u64) {
+        case kServer:
+          server_.Flush();
+          ReadServer();
+          break;
+        case kSignals:
+          ReapChildren();
+          break;
+        case kReapers:
+          ReadReapers();
+          break;
+      }
+    }
+    if (sweeping_) SweepStrays();
+  }
+}
+
+bool Warden::Finished() const {
+  return ending_ && attempts_.empty() && !sweeping_ && server_.queued() == 0;
+}
+
+int Warden::Timeout() const {
+  if (!sweeping_) return -1;
+  const auto elapsed = std::chrono::steady_clock::now() - sweep_start_;
+  return static_cast<int>(TimeToNextRound(elapsed).count());
+}
+
+void Warden::UpdateInterest() {
+  const bool reading = server_.queued() < kMaxQueued;
+  if (reading != reading_) {
+    reading_ = reading;
+    Watch(events_.get(), reaper_events_.get(), reading ? EPOLLIN : 0, kReapers, EPOLL_CTL_MOD);
+  }
+  if (!server_.open()) return;
+  const uint32_t wanted = (reading ? EPOLLIN : 0) | (server_.queued() > 0 ? EPOLLOUT : 0);
+  Watch(events_.get(), server_.fd(), wanted, kServer, EPOLL_CTL_MOD);
+}
+
+void Warden::ReadServer() {
+  for (int i = 0; i < kEventBatch && server_.open() && server_.queued() < kMaxQueued; ++i) {
+    ReceivedPacket received;
+    switch (server_.Receive(&received)) {
+      case Channel::Result::kPacket:
+        Handle(std::move(received));
+        break;
+      case Channel::Result::kMalformed:
+        std::fprintf(stderr, "nursery-warden: a packet of the wrong size was ignored\n");
+        break;
+      case Channel::Result::kEmpty:
+        return;
+      case Channel::Result::kClosed:
+        server_.Close();
+        End();
+        return;
+    }
+  }
+}
+
+void Warden::Handle(ReceivedPacket received) {
+  const uint64_t attempt = received.packet.attempt;
+  switch (received.packet.type) {
+    case PacketType::kSpawn:
+      return Spawn(std::move(received));
+    case PacketType::kTerm:
+      return Terminate(attempt);
+    case PacketType::kKill:
+      return Kill(attempt);
+    case PacketType::kDrain:
+      return End();
+    case PacketType::kStats:
+      return SendStats();
+    default:
+      std::fprintf(stderr, "nursery-warden: a packet of type %d was ignored\n",
+                   static_cast<int>(received.packet.type));
+  }
+}
+
+void Warden::Spawn(ReceivedPacket received) {
+  const uint64_t id = received.packet.attempt;
+  const auto stdio = static_cast<unsigned>(received.packet.flags) & 7u;
+  if (attempts_.contains(id)) {
+    // An answer could not be told from one to the attempt that has this number.
+    std::fprintf(stderr, "nursery-warden: attempt %llu exists, SPAWN was ignored\n",
+                 static_cast<unsigned long long>(id));
+    return;
+  }
+  if (ending_) return RefuseSpawn(id, Step::kReaper, ESHUTDOWN);
+  if (received.fd_count != 1u + static_cast<size_t>(std::popcount(stdio))) {
+    return RefuseSpawn(id, Step::kDescriptors, received.fds_lost ? EMFILE : EPROTO);
+  }
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) != 0) {
+    return RefuseSpawn(id, Step::kReaper, errno);
+  }
+  UniqueFd ours(ends[0]);
+  UniqueFd theirs(ends[1]);
+  const pid_t reaper = fork();
+  if (reaper < 0) return RefuseSpawn(id, Step::kReaper, errno);
+  if (reaper == 0) BecomeReaper(std::move(received), std::move(theirs));
+  Watch(reaper_events_.get(), ours.get(), EPOLLIN, id, EPOLL_CTL_ADD);
+  attempts_.emplace(id, Attempt{Channel(std::move(ours)), reaper});
+  reapers_.emplace(reaper, id);
+}
+
+void Warden::BecomeReaper(ReceivedPacket received, UniqueFd control) {
+  ReaperOptions options;
+  options.spawn = received.packet;
+  options.control = std::move(control);
+  options.spec = std::move(received.fds[0]);
+  size_t next = 1;
+  for (size_t i = 0; i < 3; ++i) {
+    if ((options.spawn.flags >> i & 1) != 0) options.stdio[i] = std::move(received.fds[next++]);
+  }
+  options.inherited = inherited_;
+  options.lock_fd = lock_fd_;
+  _exit(RunReaper(std::move(options)));
+}
+
+void Warden::RefuseSpawn(uint64_t attempt, Step step, int error) {
+  ++counters_.failed;
+  Packet packet;
+  packet.type = PacketType::kSpawnFailed;
+  packet.attempt = attempt;
+  packet.detail = static_cast<uint8_t>(step);
+  packet.code = error;
+  server_.Send(packet);
+}
+
+// An attempt that is not known has ended while the packet was on its way.
+void Warden::Terminate(uint64_t attempt) {
+  const auto found = attempts_.find(attempt);
+  if (found == attempts_.end() || found->second.control.queued() >= kMaxQueuedTerms) return;
+  Packet packet;
+  packet.type = PacketType::kTerm;
+  found->second.control.Send(packet);
+}
+
+void Warden::Kill(uint64_t attempt) {
+  const auto found = attempts_.find(attempt);
+  if (found != attempts_.end()) found->second.control.ShutdownSending();
+}
+
+void Warden::End() {
+  ending_ = true;
+  for (auto& [id, attempt] : attempts_) attempt.control.ShutdownSending();
+}
+
+void Warden::ReadReapers() {
+  std::array<epoll_event, kEventBatch> events;
+  const int count = epoll_wait(reaper_events_.get(), events.data(), events.size(), 0);
+  for (int i = 0; i < count && server_.queued() < kMaxQueued; ++i) {
+    const auto attempt = attempts_.find(events[static_cast<size_t>(i)].data.u64);
+    if (attempt == attempts_.end()) continue;
+    ReadReaper(attempt->first, &attempt->second);
+    ForgetIfOver(attempt);
+  }
+}
+
+void Warden::ReadReaper(uint64_t id, Attempt* attempt) {
+  attempt->control.Flush();
+  ReceivedPacket received;
+  Channel::Result result;
+  while ((result = attempt->control.Receive(&received)) == Channel::Result::kPacket) {
+    const PacketType type = received.packet.type;
+    counters_.spawned += type == PacketType::kSpawned ? 1 : 0;
+    counters_.failed += type == PacketType::kSpawnFailed ? 1 : 0;
+    attempt->finished |= type == PacketType::kGone || type == PacketType::kSpawnFailed;
+    received.packet.attempt = id;
+    server_.Send(received.packet);
+  }
+  if (result == Channel::Result::kClosed) attempt->control.Close();
+}
+
+void Warden::ReapChildren() {
+  signalfd_siginfo ignored;
+  while (read(signals_.get(), &ignored, sizeof(ignored)) > 0) {
+  }
+  pid_t pid;
+  int status;
+  while ((pid = waitpid(-1, &status, WNOHANG | __WALL)) > 0) {
+    const auto reaper = reapers_.find(pid);
+    if (reaper == reapers_.end()) continue;
+    if (status != 0) BeginSweep();
+    const auto attempt = attempts_.find(reaper->second);
+    reapers_.erase(reaper);
+    attempt->second.reaped = true;
+    ForgetIfOver(attempt);
+  }
+}
+
+void Warden::ForgetIfOver(Attempts::iterator attempt) {
+  if (!attempt->second.reaped || attempt->second.control.open()) return;
+  if (!attempt->second.finished) {
+    // Only now, with the reaper dead and reaped, have all its children become ours.
+    BeginSweep();
+    lost_.push_back(attempt->first);
+    ++counters_.reapers_lost;
+  }
+  attempts_.erase(attempt);
+}
+
+void Warden::BeginSweep() {
+  if (!sweeping_) sweep_start_ = std::chrono::steady_clock::now();
+  sweeping_ = true;
+}
+
+void Warden::SweepStrays() {
+  const auto is_reaper = [this](pid_t pid) { return reapers_.contains(pid); };
+  KillDescendants(is_reaper);
+  // Only this process reaps its children, so none can slip through this scan.
+  bool stray = false;
+  VisitDescendants(getpid(), [&stray](const ProcessInfo&) { stray = true; }, is_reaper);
+  if (stray) return;
+  sweeping_ = false;
+  for (const uint64_t attempt : lost_) {
+    Packet packet;
+    packet.type = PacketType::kGone;
+    packet.attempt = attempt;
+    packet.detail = static_cast<uint8_t>(level_);
+    packet.flags = kReaperLost | kKilledByUs;
+    server_.Send(packet);
+  }
+  lost_.clear();
+}
+
+void Warden::SendStats() {
+  Packet packet;
+  packet.type = PacketType::kStats;
+  counters_.live = attempts_.size();
+  SetCounters(counters_, &packet);
+  server_.Send(packet);
+}
+
+}  // namespace nursery::warden

@@ -1,0 +1,224 @@
+#include "server/spec/compile.h"
+
+#include <gmock/gmock.h>
+
+#include <string>
+
+#include "nursery/v1/job.pb.h"
+#include "server/spec/load.h"
+
+namespace nursery::spec {
+namespace {
+
+using namespace std::chrono_literals;
+
+std::shared_ptr<const Job> CompileText(const std::string& text) {
+  const LoadedJob loaded = LoadJobText(text, "", ".", {});
+  EXPECT_NE(loaded.job, nullptr) << Describe("", loaded);
+  return loaded.job;
+}
+
+const Node& Find(const Job& job, const std::string& path) {
+  for (const Node& node : job.nodes) {
+    if (job.PathOf(node.index) == path) return node;
+  }
+  ADD_FAILURE() << "no node " << path;
+  return job.nodes[0];
+}
+
+v1::JobSpec Minimal() {
+  v1::JobSpec spec;
+  spec.set_name("x");
+  spec.mutable_root()->mutable_call()->set_function("noop");
+  return spec;
+}
+
+std::string Violations(const v1::JobSpec& spec, const CompileOptions& options = {}) {
+  std::string lines;
+  for (const Violation& violation : Compile(spec, options).violations) {
+    lines += Format(violation, "") + "\n";
+  }
+  return lines;
+}
+
+TEST(CompileTest, TreeIsFlatAndParentsComeFirst) {
+  const auto job = CompileText(
+      "name: x\n"
+      "nodes:\n"
+      "  - {name: a, nodes: [{name: b, sleep: 1s}, {name: c, sleep: 1s}]}\n"
+      "  - {name: d, map: {items: [1], node: {nodes: [{name: e, call: noop}]}}}\n");
+  std::vector<std::string> paths;
+  for (const Node& node : job->nodes) {
+    paths.push_back(job->PathOf(node.index));
+    EXPECT_LT(node.parent, node.index);
+    for (const NodeIndex child : job->Children(node.index)) {
+      EXPECT_EQ(job->node(child).parent, node.index);
+    }
+  }
+  EXPECT_THAT(paths, testing::ElementsAre("", "a", "d", "a/b", "a/c", "d[]", "d[]/e"));
+}
+
+TEST(CompileTest, NeedsAndDependentsMirrorEachOther) {
+  const auto job = CompileText(
+      "name: x\nnodes:\n  - {name: a, sleep: 1s}\n  - {name: b, sleep: 1s, needs: [c, a]}\n"
+      "  - {name: c, sleep: 1s, needs: [a]}\n");
+  EXPECT_THAT(Find(*job, "b").needs, testing::ElementsAre(1, 3));
+  EXPECT_THAT(Find(*job, "a").dependents, testing::ElementsAre(2, 3));
+  EXPECT_THAT(Find(*job, "c").dependents, testing::ElementsAre(2));
+}
+
+TEST(CompileTest, NearestDefaultWinsAndEnvMerges) {
+  const auto job = CompileText(
+      "name: x\npriority: 3\n"
+      "defaults: {timeout: 1m, retry: {max_attempts: 2}, env: {A: job, B: job}, grace: 1s}\n"
+      "nodes:\n"
+      "  - name: g\n    pool: io\n    defaults: {env: {B: group, C: group}, cwd: /g}\n"
+      "    nodes:\n"
+      "      - {name: a, exec: {argv: [env], env: {C: own}}, priority: 7}\n"
+      "      - {name: b, exec: {argv: [env], cwd: /b}, timeout: none, retry: {max_attempts: 5},\n"
+      "         pool: default, grace: 2s}\n");
+  const Node& a = Find(*job, "g/a");
+  const Node& b = Find(*job, "g/b");
+  EXPECT_EQ(a.timeout.limit, 1min);
+  EXPECT_FALSE(b.timeout.limited());
+  EXPECT_FALSE(Find(*job, "g").timeout.limited()) << "defaults are for actions";
+  EXPECT_EQ(a.retry->max_attempts, 2);
+  EXPECT_EQ(b.retry->max_attempts, 5);
+  EXPECT_EQ(a.priority, 7);
+  EXPECT_EQ(b.priority, 3);
+  EXPECT_EQ(job->pools[a.pool], "io");
+  EXPECT_EQ(job->pools[b.pool], "default");
+  EXPECT_EQ(a.grace, 1s);
+  EXPECT_EQ(b.grace, 2s);
+  EXPECT_EQ(std::get<Exec>(*a.action).cwd->Source(), "/g");
+  EXPECT_EQ(std::get<Exec>(*b.action).cwd->Source(), "/b");
+  std::string seen;
+  for (const EnvLayer::Variable* variable : Environment(std::get<Exec>(*a.action))) {
+    seen += variable->name + "=" + variable->value.Source() + " ";
+  }
+  EXPECT_EQ(seen, "A=job B=job B=group C=group C=own ");
+}
+
+TEST(CompileTest, AttemptsAreBoundedUnlessNoneIsSaid) {
+  const auto job = CompileText(
+      "name: x\nnodes:\n  - {name: a, call: noop}\n"
+      "  - {name: b, call: noop, attempt_timeout: none}\n  - {name: c, sleep: 2h}\n");
+  EXPECT_EQ(Find(*job, "a").attempt_timeout.limit, 1h);
+  EXPECT_FALSE(Find(*job, "b").attempt_timeout.limited());
+  EXPECT_FALSE(Find(*job, "c").attempt_timeout.limited());
+}
+
+// grace 10 s + the path root 20 s + 5 s, g 3 s + 2 s, a 30 s + 5 s.
+TEST(CompileTest, TeardownIsTheLongestPath) {
+  const auto job = CompileText(
+      "name: x\n"
+      "finally: {call: noop, timeout: 20s}\n"
+      "nodes:\n"
+      "  - name: g\n    grace: 2s\n    finally: {call: noop, timeout: 3s}\n"
+      "    nodes:\n"
+      "      - {name: a, sleep: 1s, grace: 10s, finally: {call: noop}}\n"
+      "      - {name: b, sleep: 1s, finally: {call: noop, timeout: 29s}}\n"
+      "  - {name: h, sleep: 1s, finally: {call: noop, timeout: 30s}}\n");
+  EXPECT_EQ(job->max_teardown, 10s + 25s + 5s + 35s);
+}
+
+TEST(CompileTest, AcquisitionIsInOrderOfDeclaration) {
+  const auto job = CompileText(
+      "name: x\nsemaphores: [{name: a, size: 1}, {name: b, size: 1}, {name: c, size: 1}]\n"
+      "acquire: [{semaphore: b}, {semaphore: a}]\n"
+      "nodes: [{name: n, sleep: 1s, acquire: [{semaphore: c}]}]\n");
+  EXPECT_EQ(job->node(0).acquire[0].semaphore, 0);
+  EXPECT_EQ(job->node(0).acquire[1].semaphore, 1);
+  EXPECT_EQ(job->node(1).acquire[0].semaphore, 2);
+}
+
+TEST(CompileTest, OutputOfANeedOfAnAncestorIsSeen) {
+  const auto job = CompileText(
+      "name: x\nnodes:\n  - {name: v1.2, exec: {argv: [date]}}\n"
+      "  - name: all\n    needs: [v1.2]\n"
+      "    map: {items: [1], node: {exec: {argv: [echo, '${{ output.v1.2.tag }}']}}}\n");
+  const auto& exec = std::get<Exec>(*Find(*job, "all[]").action);
+  const Expression& expression = *exec.argv[1].Pieces()[0].expression;
+  EXPECT_EQ(expression.source, Expression::Source::kOutput);
+  EXPECT_EQ(expression.subject, Find(*job, "v1.2").index);
+  EXPECT_THAT(expression.fields, testing::ElementsAre("tag"));
+}
+
+TEST(CompileTest, EmptyMessageIsRefusedWithPathsOfTheContract) {
+  EXPECT_EQ(Violations(v1::JobSpec()),
+            "name: is required\n"
+            "root: nothing to run: give one of exec, sleep, call, map or group (nodes)\n");
+}
+
+TEST(CompileTest, SpecBytesAreBounded) {
+  CompileOptions options;
+  options.limits.spec_bytes = 10;
+  EXPECT_EQ(Violations(Minimal(), options), "is 13 bytes, over the limit of 10\n");
+}
+
+TEST(CompileTest, NodesAreBounded) {
+  CompileOptions options;
+  options.limits.nodes_per_job = 3;
+  v1::JobSpec spec;
+  spec.set_name("x");
+  for (int i = 0; i < 3; ++i) {
+    v1::NodeSpec& node = *spec.mutable_root()->mutable_group()->add_nodes();
+    node.set_name("n" + std::to_string(i));
+    node.mutable_call()->set_function("noop");
+  }
+  EXPECT_EQ(Violations(spec, options),
+            "root: has 4 nodes, over the limit of 3; a map makes nodes only as its items run\n");
+}
+
+TEST(CompileTest, ItemListMustAddUp) {
+  v1::JobSpec spec = Minimal();
+  v1::MapSpec& map = *spec.mutable_root()->mutable_map();
+  map.mutable_node()->mutable_call()->set_function("noop");
+  map.mutable_items()->mutable_list()->set_data("abc");
+  map.mutable_items()->mutable_list()->add_sizes(0xffffffff);
+  EXPECT_EQ(Violations(spec),
+            "root.map.items.list.sizes: add up to 4294967295 bytes, but data has 3\n");
+  map.mutable_items()->mutable_list()->set_sizes(0, 3);
+  EXPECT_EQ(Violations(spec), "");
+  map.mutable_items()->mutable_list()->set_format(v1::ITEM_FORMAT_JSON);
+  EXPECT_EQ(Violations(spec), "root.map.items.list.data: item 0 is not one JSON value\n");
+}
+
+TEST(CompileTest, TimesOutOfRangeAreRefused) {
+  v1::JobSpec spec = Minimal();
+  spec.mutable_timeout()->mutable_duration()->set_seconds(INT64_MIN);
+  spec.mutable_root()->mutable_grace()->set_seconds(INT64_MAX);
+  spec.mutable_root()->mutable_deadline()->set_seconds(-1);
+  spec.mutable_root()->mutable_attempt_timeout();
+  EXPECT_EQ(Violations(spec),
+            "timeout: must be more than 0\n"
+            "root.grace: must be between 0s and 87600h\n"
+            "root.deadline: must be between 1970 and 2255\n"
+            "root.attempt_timeout: must be a duration or none\n");
+}
+
+TEST(CompileTest, NulBytesAreRefused) {
+  v1::JobSpec spec = Minimal();
+  spec.mutable_root()->mutable_exec()->add_argv(std::string("a\0b", 3));
+  EXPECT_EQ(Violations(spec), "root.exec.argv[0]: must not hold a NUL byte\n");
+}
+
+TEST(CompileTest, RangesAtTheEndsOfTheNumbersDoNotOverflow) {
+  v1::JobSpec spec = Minimal();
+  v1::MapSpec& map = *spec.mutable_root()->mutable_map();
+  map.mutable_node()->mutable_call()->set_function("noop");
+  v1::RangeItems& range = *map.mutable_items()->mutable_range();
+  range.set_from(INT64_MIN);
+  range.set_to(INT64_MAX);
+  EXPECT_EQ(Violations(spec),
+            "root.map.items.range: gives more items than the limit of 10000000\n");
+  range.set_step(INT64_MAX);
+  const CompileResult result = Compile(spec, {});
+  ASSERT_NE(result.job, nullptr);
+  const auto& items = std::get<ItemSet>(result.job->node(0).map->items);
+  EXPECT_EQ(items.size(), 3);
+  EXPECT_EQ(items.At(2).Text(), std::to_string(INT64_MAX - 1));
+}
+
+}  // namespace
+}  // namespace nursery::spec
