@@ -20,7 +20,7 @@ PLANTED = [
     ("layering", "core/src/a.cc", "#  include <prometheus/counter.h>"),
     ("layering", "core/src/a.cc", "#include <google/protobuf/message.h>"),
     ("layering", "server/engine/a.cc", '#include "server/rpc/call.h"'),
-    ("layering", "server/engine/a.cc", '#include "nursery/v1/job.pb.h"'),
+    ("layering", "server/engine/a.cc", '#include "nursery/v1/job_service.grpc.pb.h"'),
     ("layering", "server/engine/a.cc", '#include "server/app.h"'),
     ("layering", "server/spec/a.cc", '#include "server/engine/join.h"'),
     ("layering", "server/store/a.cc", "#include <grpcpp/server.h>"),

@@ -9,12 +9,13 @@ import re
 LAYERS = [
     ("core/", {"core"}),
     ("server/spec/", {"core", "server/spec", "protobuf"}),
-    ("server/engine/", {"core", "server/spec", "server/engine"}),
+    # Events are messages, so that what is logged, watched and shown is one thing.
+    ("server/engine/", {"core", "server/spec", "server/engine", "protobuf"}),
     ("server/warden/", {"core", "server/spec", "server/engine", "server/warden"}),
     ("server/actions/grpc*", {"core", "server/spec", "server/engine", "server/actions",
                               "grpc", "protobuf"}),
     ("server/actions/", {"core", "server/spec", "server/engine", "server/warden",
-                         "server/actions"}),
+                         "server/actions", "protobuf"}),
     ("server/store/", {"core", "server/spec", "server/engine", "server/store", "protobuf"}),
     ("server/rpc/", {"core", "server/spec", "server/engine", "server/rpc", "protobuf", "grpc",
                      "stubs"}),
