@@ -19,6 +19,8 @@ SEED_SUITE = re.compile(r"^Seed\w*/")
 
 
 def case_name(test, suite, name):
+    if not name:  # gtest's entry for what fails in an environment, around all cases
+        return f"{test}: outside its cases"
     if SEED_SUITE.match(suite):
         name = name.rpartition("/")[0] or name
     return f"{test}: {suite}.{name}"
