@@ -1,7 +1,7 @@
 // What the engine asks of actions: one attempt, from start to verified end.
 //
-// Implementations stand in server/actions. An implementation returns only when nothing that the attempt
-// started is left, or never: the engine gives nothing back before.
+// Implementations stand in server/actions. An implementation returns only when nothing that the
+// attempt started is left, or never: the engine gives nothing back before.
 #ifndef NURSERY_SERVER_ENGINE_ACTION_H_
 #define NURSERY_SERVER_ENGINE_ACTION_H_
 

@@ -8,7 +8,8 @@
 
 namespace nursery::engine {
 
-// A job that says no timeout: long enough for a night's work, short enough that a stuck one is found.
+// A job that says no timeout: long enough for a night's work, short enough that a stuck one is
+// found.
 inline constexpr std::chrono::nanoseconds kDefaultJobTimeout = std::chrono::hours(24);
 
 // Errors of one job kept with their text; the rest is counted. As core's kMaxGroupErrors.

@@ -1,5 +1,5 @@
-// Node: one live vertex of a running tree. The children of an open group exist from its opening, the
-// items of a map only while they run.
+// Node: one live vertex of a running tree. The children of an open group exist from its opening,
+// the items of a map only while they run.
 //
 // Thread safety: what changes is guarded by the mutex of the node's Tree.
 #ifndef NURSERY_SERVER_ENGINE_NODE_H_
@@ -14,8 +14,9 @@
 
 #include "nursery/core/channel.h"
 #include "nursery/core/context.h"
-#include "nursery/v1/resources.pb.h"
+#include "nursery/v1/event.pb.h"
 #include "server/engine/action.h"
+#include "server/engine/finally.h"
 #include "server/engine/join.h"
 #include "server/engine/state_table.h"
 #include "server/spec/job.h"
@@ -42,8 +43,9 @@ enum class Phase : uint8_t { kIdle, kQueued, kWaiting, kRunning, kBackingOff };
 inline constexpr int kPhases = 5;
 
 struct MapState {
+  std::shared_ptr<const spec::ItemSet> items;
   int64_t total = 0;
-  int64_t next = 0;  // items from here on have not been taken
+  int64_t next = 0;                   // items from here on have not been taken
   std::array<int64_t, 8> by_state{};  // of the items that have ended, by NodeState
   int64_t tolerated = 0;
   std::vector<class Node*> live;
@@ -74,7 +76,7 @@ class Node {
   const int64_t item;  // -1: not an item
   // An item of a map or below one: its events are logged only when it fails.
   const bool in_item;
-  std::string key;     // of an item whose map has keys
+  std::string key;  // of an item whose map has keys
 
   // Guarded by the tree.
   NodeStatus status;
@@ -94,7 +96,8 @@ class Node {
   Time ended_at{};
   int attempt = 0;
   int interruptions = 0;
-  int64_t pid = 0;  // of the running attempt's leader
+  int last_exit_code = -1;  // of an attempt that exited by itself
+  int64_t pid = 0;          // of the running attempt's leader
   std::vector<AttemptObserver::Survivor> survivors;
   std::shared_ptr<const CancelScope> work;  // while its task runs
   std::shared_ptr<const CancelScope> kill;  // while something of it can be killed

@@ -37,12 +37,21 @@ bool IsText(std::string_view text) {
   for (size_t i = 0; i < text.size();) {
     const auto lead = static_cast<unsigned char>(text[i]);
     if (lead == 0) return false;
-    const size_t length = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
+    const size_t length = lead < 0x80   ? 1
+                          : lead < 0xc2 ? 0
+                          : lead < 0xe0 ? 2
+                          : lead < 0xf0 ? 3
+                          : lead < 0xf5 ? 4
+                                        : 0;
     if (length == 0 || i + length > text.size()) return false;
     for (size_t k = 1; k < length; ++k) {
       const auto next = static_cast<unsigned char>(text[i + k]);
-      const unsigned char low = k == 1 && lead == 0xe0 ? 0xa0 : k == 1 && lead == 0xf0 ? 0x90 : 0x80;
-      const unsigned char high = k == 1 && lead == 0xed ? 0x9f : k == 1 && lead == 0xf4 ? 0x8f : 0xbf;
+      const unsigned char low = k == 1 && lead == 0xe0   ? 0xa0
+                                : k == 1 && lead == 0xf0 ? 0x90
+                                                         : 0x80;
+      const unsigned char high = k == 1 && lead == 0xed   ? 0x9f
+                                 : k == 1 && lead == 0xf4 ? 0x8f
+                                                          : 0xbf;
       if (next < low || next > high) return false;
     }
     i += length;
@@ -104,7 +113,8 @@ absl::StatusOr<std::string> Output::Whole() const {
   std::string text(static_cast<size_t>(total_), '\0');
   size_t done = 0;
   while (done < text.size()) {
-    const ssize_t got = pread(spool_, text.data() + done, text.size() - done, static_cast<off_t>(done));
+    const ssize_t got =
+        pread(spool_, text.data() + done, text.size() - done, static_cast<off_t>(done));
     if (got <= 0) return ErrnoError(errno, "reading the spooled output");
     done += static_cast<size_t>(got);
   }

@@ -1,5 +1,5 @@
-// Output: what an attempt wrote to one stream: its beginning and its end, and for output that siblings
-// consume also the whole, up to a cap, in an unlinked file.
+// Output: what an attempt wrote to one stream: its beginning and its end, and for output that
+// siblings consume also the whole, up to a cap, in an unlinked file.
 //
 // Thread safety: none while it is written; any thread once it is shared as const.
 //
@@ -33,15 +33,17 @@ class Output {
   // The last `lines` lines that are kept, without a final newline.
   std::string LastLines(size_t lines) const;
 
-  // The whole as text for ${{ output.N }}: without trailing newlines. FAILED_PRECONDITION when it is
-  // truncated, longer than kOutputInText, or no UTF-8 text.
+  // The whole as text for ${{ output.N }}: without trailing newlines. FAILED_PRECONDITION when it
+  // is truncated, longer than kOutputInText, or no UTF-8 text.
   absl::StatusOr<std::string> Text() const;
-  // A descriptor that reads the whole from its start; the caller closes it. FAILED_PRECONDITION when it
-  // is truncated.
+  // A descriptor that reads the whole from its start; the caller closes it. FAILED_PRECONDITION
+  // when it is truncated.
   absl::StatusOr<int> Open() const;
 
  private:
-  bool whole_in_memory() const { return total_ == static_cast<int64_t>(head_.size() + tail_.size()); }
+  bool whole_in_memory() const {
+    return total_ == static_cast<int64_t>(head_.size() + tail_.size());
+  }
   void Spool(std::string_view data);
   absl::Status Missing() const;
   absl::StatusOr<std::string> Whole() const;

@@ -1,8 +1,8 @@
 // Pool: named slots that actions occupy while they run.
 //
-// Who waits is served by priority class (9 first; a minute of waiting raises by one class), within a
-// class round robin over fair keys (jobs), within a key first come first served. Cleanup slots are apart:
-// work never takes them.
+// Who waits is served by priority class (9 first; a minute of waiting raises by one class), within
+// a class round robin over fair keys (jobs), within a key first come first served. Cleanup slots
+// are apart: work never takes them.
 //
 // Thread safety: any thread. Lifetime: the pool outlives its slots and waiters.
 // Suspends: Acquire until a slot is free. Resumes on: the executor.

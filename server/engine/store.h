@@ -1,7 +1,7 @@
 // Store: where a job's events go before anything that follows from them leaves the process.
 //
-// Order of every change: decide, append, apply, durable, externalise. An event may be shown, acknowledged
-// or acted upon outside only once Append has made it durable.
+// Order of every change: decide, append, apply, durable, externalise. An event may be shown,
+// acknowledged or acted upon outside only once Append has made it durable.
 //
 // Thread safety: any thread.
 #ifndef NURSERY_SERVER_ENGINE_STORE_H_
@@ -29,8 +29,8 @@ class Store {
  public:
   virtual ~Store() = default;
 
-  // Makes `event` durable as the store understands it. ALREADY_EXISTS when its seq is not the next one;
-  // UNAVAILABLE when it cannot be kept: then nothing may follow from it.
+  // Makes `event` durable as the store understands it. ALREADY_EXISTS when its seq is not the next
+  // one; UNAVAILABLE when it cannot be kept: then nothing may follow from it.
   virtual absl::Status Append(std::string_view job, const v1::Event& event) = 0;
   // Up to `limit` events with seq > `after`. NOT_FOUND: no such job.
   virtual absl::StatusOr<EventBatch> Read(std::string_view job, int64_t after,

@@ -23,7 +23,8 @@ Tree::Tree(std::string id, std::shared_ptr<const spec::Job> job, const Clock& cl
     const auto index = static_cast<size_t>(node.index);
     if (node.parent != spec::kNoNode) {
       const spec::Node& parent = job_->node(node.parent);
-      below_map[index] = below_map[static_cast<size_t>(node.parent)] || parent.kind == spec::Kind::kMap;
+      below_map[index] =
+          below_map[static_cast<size_t>(node.parent)] || parent.kind == spec::Kind::kMap;
     }
     if (!below_map[index]) ++counts_[static_cast<size_t>(NodeState::kPending)];
   }
@@ -51,7 +52,12 @@ void Tree::Admit(Time deadline) {
   if (deadline != kNever) {
     *event.mutable_job_submitted()->mutable_deadline() = ToProto(ToWall(clock_, deadline));
   }
-  Log(std::move(event));
+  {
+    MutexLock lock(mutex_);
+    Append(std::move(event));
+    NURSERY_CHECK(Step(root_, EventKind::kStart, {}));
+  }
+  Ring();
 }
 
 void Tree::SetPhase(Node& node, Phase phase) {
@@ -103,7 +109,8 @@ void Tree::OnEnded(Node& node) {
   SetPhase(node, Phase::kIdle);
   node.wait = v1::WAIT_REASON_UNSPECIFIED;
   node.ended_at = clock_.Now();
-  const bool failed = node.status.state == NodeState::kFailed || node.status.state == NodeState::kDeadlineExceeded;
+  const bool failed =
+      node.status.state == NodeState::kFailed || node.status.state == NodeState::kDeadlineExceeded;
   const bool tolerated = node.spec.allow_failure && failed;
   if (tolerated && !node.in_item) ++tolerated_;
   if (node.parent == nullptr) return;
@@ -131,7 +138,9 @@ void Tree::OnEnded(Node& node) {
 bool Tree::Start(Node& node) {
   {
     MutexLock lock(mutex_);
-    if (!Step(node, EventKind::kStart, {})) return false;
+    const bool admitted_root = &node == &root_ && node.status.state == NodeState::kRunning;
+    if (!admitted_root && node.status.state != NodeState::kPending) return false;
+    if (!admitted_root) Step(node, EventKind::kStart, {});
     node.started = true;
     node.started_at = clock_.Now();
     if (node.in_item) return true;
@@ -177,6 +186,7 @@ void Tree::EndAttempt(Node& node, const ActionResult& result, v1::AttemptState s
     node.pid = 0;
     node.output = result.output;
     node.errors = result.errors;
+    node.last_exit_code = result.exit_code.value_or(-1);
     if (node.teardowns != nullptr) {
       node.teardowns->terminated += result.terminated;
       node.teardowns->killed += result.killed;
@@ -194,6 +204,7 @@ void Tree::ScheduleRetry(Node& node, bool interrupted, Duration backoff) {
   {
     MutexLock lock(mutex_);
     if (interrupted) ++node.interruptions;
+    if (node.status.outcome != Outcome::kUndecided) return;
     if (!Step(node, interrupted ? EventKind::kInterrupt : EventKind::kRetry, {})) return;
     v1::Event event;
     event.mutable_retry_scheduled()->set_path(node.Path());
@@ -217,11 +228,16 @@ bool Tree::Decide(Node& node, EventKind event, v1::Cause cause) {
   return decided;
 }
 
-bool Tree::DecideLocked(Node& node, EventKind event, const Told& told) {
+bool Tree::StepAndCount(Node& node, EventKind event, const Told& told) {
   const bool ran = node.phase == Phase::kRunning && node.spec.kind == spec::Kind::kAction;
   if (!Step(node, event, told)) return false;
   if (node.status.state == NodeState::kSkipped) ++told.teardowns->skipped;
   if (ran) ++told.teardowns->interrupted;
+  return true;
+}
+
+bool Tree::DecideLocked(Node& node, EventKind event, const Told& told) {
+  if (!StepAndCount(node, event, told)) return false;
   LogDecision(node, told);
   if (const std::optional<EventKind> below = EventBelow(event)) CloseBelow(node, *below, told);
   return true;
@@ -249,11 +265,8 @@ void Tree::LogDecision(const Node& node, const Told& told) {
 
 void Tree::CloseBelow(Node& node, EventKind event, const Told& told) {
   const auto close = [&](Node& child) NURSERY_REQUIRES(mutex_) {
-    const bool ran = child.phase == Phase::kRunning && child.spec.kind == spec::Kind::kAction;
-    const bool moved = Step(child, event, told);
-    if (moved && child.status.state == NodeState::kSkipped) ++told.teardowns->skipped;
-    if (moved && ran) ++told.teardowns->interrupted;
-    if (moved) CloseBelow(child, EventBelow(event).value_or(event), told);
+    if (!StepAndCount(child, event, told)) return;
+    CloseBelow(child, EventBelow(event).value_or(event), told);
   };
   for (const auto& child : node.children) close(*child);
   if (node.map == nullptr) return;
@@ -279,7 +292,9 @@ bool Tree::Fail(Node& node, EventKind event, const absl::Status& status, int att
     MutexLock lock(mutex_);
     const Told told{std::make_shared<const v1::Cause>(cause), std::make_shared<Teardowns>()};
     decided = DecideLocked(node, event, told);
-    if (decided && ++error_count_ <= static_cast<int64_t>(kMaxJobErrors)) {
+    // A failed clean-up of a node that has failed already is a second error.
+    const bool counts = decided || event == EventKind::kFinallyFailed;
+    if (counts && ++error_count_ <= static_cast<int64_t>(kMaxJobErrors)) {
       v1::NodeError& error = errors_.emplace_back();
       error.set_path(node.Path());
       error.set_attempt(attempt);
@@ -300,9 +315,44 @@ void Tree::LogEnd(const Node& node) {
   ended.set_path(node.Path());
   ended.set_state(ToProto(node.status.state));
   if (node.cause != nullptr) *ended.mutable_cause() = *node.cause;
-  const bool failed = node.status.state == NodeState::kFailed || node.status.state == NodeState::kDeadlineExceeded;
+  const bool failed =
+      node.status.state == NodeState::kFailed || node.status.state == NodeState::kDeadlineExceeded;
   ended.set_tolerated(failed && node.spec.allow_failure);
   Append(std::move(event));
+}
+
+void Tree::StartFinally(Node& node) {
+  {
+    MutexLock lock(mutex_);
+    SetPhase(node, Phase::kRunning);
+    node.wait = v1::WAIT_REASON_UNSPECIFIED;
+    if (node.teardowns != nullptr) ++node.teardowns->cleanups_run;
+    if (node.in_item) return;
+    v1::Event event;
+    event.mutable_finally_started()->set_path(node.Path());
+    Append(std::move(event));
+  }
+  Ring();
+}
+
+void Tree::EndFinally(Node& node, const ActionResult& result, const absl::Status& status) {
+  {
+    MutexLock lock(mutex_);
+    SetPhase(node, Phase::kIdle);
+    node.pid = 0;
+    if (node.in_item && status.ok()) return;
+    v1::Event event;
+    event.mutable_finally_ended()->set_path(node.Path());
+    *event.mutable_finally_ended()->mutable_attempt() =
+        ToProto(result, 1, status.ok() ? v1::ATTEMPT_STATE_SUCCEEDED : v1::ATTEMPT_STATE_FAILED);
+    Append(std::move(event));
+  }
+  Ring();
+}
+
+void Tree::SkipFinally(Node& node) {
+  MutexLock lock(mutex_);
+  if (node.teardowns != nullptr) ++node.teardowns->cleanups_skipped;
 }
 
 void Tree::Finish(Node& node) {
@@ -320,7 +370,8 @@ Node* Tree::Find(Node& from, const std::string& path) {
   if (from.Path() == path) return &from;
   const auto leads_there = [&path](const Node& child) {
     const std::string own = child.Path();
-    return path.starts_with(own) && (path.size() == own.size() || path[own.size()] == '/' || path[own.size()] == '[');
+    return path.starts_with(own) &&
+           (path.size() == own.size() || path[own.size()] == '/' || path[own.size()] == '[');
   };
   for (const auto& child : from.children) {
     if (!leads_there(*child)) continue;
@@ -349,11 +400,12 @@ absl::StatusOr<Tree::Closing> Tree::Close(const std::string& path, EventKind eve
     MutexLock lock(mutex_);
     Node* node = Find(root_, path);
     if (node == nullptr) {
-      return Error(absl::StatusCode::kNotFound,
-                   "job " + id_ + " has no live node '" + path + "'; it has not been opened yet, or has ended");
+      return Error(absl::StatusCode::kNotFound, "job " + id_ + " has no live node '" + path +
+                                                    "'; it has not been opened yet, or has ended");
     }
     if (IsTerminal(node->status.state)) {
-      return Error(absl::StatusCode::kAlreadyExists, "it has ended: " + std::string(Name(node->status.state)));
+      return Error(absl::StatusCode::kAlreadyExists,
+                   "it has ended: " + std::string(Name(node->status.state)));
     }
     const Told told{std::make_shared<const v1::Cause>(std::move(cause)),
                     std::make_shared<Teardowns>()};
@@ -378,7 +430,10 @@ void Tree::OpenGroup(Node& group, BellSender bell) {
   // Closed between its start and now: the children must not be seen open.
   if (group.status.state != NodeState::kEnding) return;
   if (const Told told{group.cause, group.teardowns}; group.teardowns != nullptr) {
-    CloseBelow(group, group.status.outcome == Outcome::kDeadlineExceeded ? EventKind::kAncestorDeadline : EventKind::kCancel, told);
+    CloseBelow(group,
+               group.status.outcome == Outcome::kDeadlineExceeded ? EventKind::kAncestorDeadline
+                                                                  : EventKind::kCancel,
+               told);
   }
 }
 
@@ -387,12 +442,13 @@ std::vector<Node*> Tree::TakeEnded(Node& group) {
   return std::exchange(group.ended_children, {});
 }
 
-void Tree::OpenMap(Node& map, int64_t total, bool keep_outputs) {
+void Tree::OpenMap(Node& map, std::shared_ptr<const spec::ItemSet> items, bool keep_outputs) {
   MutexLock lock(mutex_);
   map.map = std::make_unique<MapState>();
-  map.map->total = total;
+  map.map->total = items->size();
+  map.map->items = std::move(items);
   map.map->flushed = clock_.Now();
-  if (keep_outputs) map.map->outputs.resize(static_cast<size_t>(total));
+  if (keep_outputs) map.map->outputs.resize(static_cast<size_t>(map.map->total));
   if (map.status.state == NodeState::kEnding && map.teardowns != nullptr) {
     SkipItems(map, Told{map.cause, map.teardowns});
   }
@@ -409,7 +465,8 @@ void Tree::AddItem(Node& map, Node& item) {
   map.map->live.push_back(&item);
   if (map.status.state != NodeState::kEnding) return;
   // Taken before the map was closed, added after: it starts nothing.
-  const Told told{map.cause, map.teardowns == nullptr ? std::make_shared<Teardowns>() : map.teardowns};
+  const Told told{map.cause,
+                  map.teardowns == nullptr ? std::make_shared<Teardowns>() : map.teardowns};
   Step(item, EventKind::kGroupDecided, told);
 }
 

@@ -34,7 +34,7 @@ class Tree {
   const Clock& clock() const { return clock_; }
   Node& root() { return root_; }
 
-  // The root may start from now on; `deadline` is for the log.
+  // Opens the root: from now on a job can only end, never be skipped. `deadline` is for the log.
   void Admit(Time deadline);
 
   // A node's life, each by its runner. Start is false when the node was closed before.
@@ -53,6 +53,11 @@ class Tree {
   // A failure with its text for the job's list of errors.
   bool Fail(Node& node, EventKind event, const absl::Status& status, int attempt,
             std::string stderr_tail) NURSERY_EXCLUDES(mutex_);
+  void StartFinally(Node& node) NURSERY_EXCLUDES(mutex_);
+  void EndFinally(Node& node, const ActionResult& result, const absl::Status& status)
+      NURSERY_EXCLUDES(mutex_);
+  // It is owed, and KILL says not to run it.
+  void SkipFinally(Node& node) NURSERY_EXCLUDES(mutex_);
   // All that the node started is gone and its `finally` has ended: it gets its final state.
   void Finish(Node& node) NURSERY_EXCLUDES(mutex_);
 
@@ -69,7 +74,9 @@ class Tree {
   // Groups and maps.
   void OpenGroup(Node& group, BellSender bell) NURSERY_EXCLUDES(mutex_);
   std::vector<Node*> TakeEnded(Node& group) NURSERY_EXCLUDES(mutex_);
-  void OpenMap(Node& map, int64_t total, bool keep_outputs) NURSERY_EXCLUDES(mutex_);
+  // `keep_outputs`: somebody will read the outputs of its items.
+  void OpenMap(Node& map, std::shared_ptr<const spec::ItemSet> items, bool keep_outputs)
+      NURSERY_EXCLUDES(mutex_);
   // The next item to run; -1: none is left or the map is closed.
   int64_t TakeItem(Node& map) NURSERY_EXCLUDES(mutex_);
   void AddItem(Node& map, Node& item) NURSERY_EXCLUDES(mutex_);
@@ -100,6 +107,7 @@ class Tree {
     std::shared_ptr<Teardowns> teardowns;
   };
   bool Step(Node& node, EventKind event, const Told& told) NURSERY_REQUIRES(mutex_);
+  bool StepAndCount(Node& node, EventKind event, const Told& told) NURSERY_REQUIRES(mutex_);
   bool DecideLocked(Node& node, EventKind event, const Told& told) NURSERY_REQUIRES(mutex_);
   void CloseBelow(Node& node, EventKind event, const Told& told) NURSERY_REQUIRES(mutex_);
   void LogDecision(const Node& node, const Told& told) NURSERY_REQUIRES(mutex_);

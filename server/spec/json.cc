@@ -220,12 +220,15 @@ std::string JsonUnquote(std::string_view token) {
   return out;
 }
 
-std::optional<std::string_view> JsonMember(std::string_view text, std::string_view name) {
-  if (!IsJson(text)) return std::nullopt;
+namespace {
+
+// Calls `visit` with the quoted name and the value of each member, if `text` is a valid object.
+template <class Visit>
+void ForEachMember(std::string_view text, Visit visit) {
+  if (!IsJson(text)) return;
   Scanner scanner(text);
   scanner.SkipBlanks();
-  if (!scanner.Skip('{')) return std::nullopt;
-  std::optional<std::string_view> found;
+  if (!scanner.Skip('{')) return;
   scanner.SkipBlanks();
   while (scanner.Next('"')) {
     size_t start = scanner.position();
@@ -236,12 +239,28 @@ std::optional<std::string_view> JsonMember(std::string_view text, std::string_vi
     scanner.SkipBlanks();
     start = scanner.position();
     scanner.SkipValue(0);
-    if (JsonUnquote(key) == name) found = text.substr(start, scanner.position() - start);
+    visit(key, text.substr(start, scanner.position() - start));
     scanner.SkipBlanks();
     scanner.Skip(',');
     scanner.SkipBlanks();
   }
+}
+
+}  // namespace
+
+std::optional<std::string_view> JsonMember(std::string_view text, std::string_view name) {
+  std::optional<std::string_view> found;
+  ForEachMember(text, [&](std::string_view key, std::string_view value) {
+    if (JsonUnquote(key) == name) found = value;
+  });
   return found;
+}
+
+std::vector<std::string> JsonMemberNames(std::string_view text) {
+  std::vector<std::string> names;
+  ForEachMember(text,
+                [&](std::string_view key, std::string_view) { names.push_back(JsonUnquote(key)); });
+  return names;
 }
 
 void AppendUtf8(std::string& out, uint32_t code_point) {

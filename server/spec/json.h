@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace nursery::spec {
 
@@ -26,6 +27,9 @@ std::string JsonUnquote(std::string_view token);
 // The value of member `name` of JSON object `text`, as it is written there; the last one if there
 // are several. Nothing if `text` is no valid object or has no such member.
 std::optional<std::string_view> JsonMember(std::string_view text, std::string_view name);
+
+// The names of the members of JSON object `text`, in its order; none if it is no valid object.
+std::vector<std::string> JsonMemberNames(std::string_view text);
 
 // Appends the UTF-8 form of `code_point`.
 void AppendUtf8(std::string& out, uint32_t code_point);

@@ -19,9 +19,9 @@ absl::Status MemoryStore::Append(std::string_view job, const v1::Event& event) {
   Log& log = logs_.try_emplace(std::string(job)).first->second;
   const int64_t next = log.first_seq + static_cast<int64_t>(log.events.size());
   if (event.seq() != next) {
-    return Error(absl::StatusCode::kAlreadyExists,
-                 "event " + std::to_string(event.seq()) + " where " + std::to_string(next) +
-                     " is next");
+    return Error(
+        absl::StatusCode::kAlreadyExists,
+        "event " + std::to_string(event.seq()) + " where " + std::to_string(next) + " is next");
   }
   log.events.push_back(event.SerializeAsString());
   log.bytes += log.events.back().size();
@@ -42,7 +42,8 @@ absl::StatusOr<engine::EventBatch> MemoryStore::Read(std::string_view job, int64
   engine::EventBatch batch;
   batch.oldest_seq = log.first_seq;
   const int64_t start = std::max<int64_t>(after + 1 - log.first_seq, 0);
-  for (auto i = static_cast<size_t>(start); i < log.events.size() && batch.events.size() < limit; ++i) {
+  for (auto i = static_cast<size_t>(start); i < log.events.size() && batch.events.size() < limit;
+       ++i) {
     NURSERY_CHECK(batch.events.emplace_back().ParseFromString(log.events[i]));
   }
   return batch;

@@ -1,0 +1,68 @@
+#include "server/engine/engine.h"
+
+#include <chrono>
+
+#include "nursery/core/check.h"
+#include "nursery/core/status.h"
+#include "server/engine/consumed.h"
+
+namespace nursery::engine {
+
+Engine::Engine(EngineOptions options) : options_(std::move(options)), random_(options_.seed) {
+  NURSERY_CHECK(options_.clock != nullptr && options_.actions != nullptr &&
+                options_.store != nullptr);
+  for (const auto& [name, slots] : options_.pools) {
+    pools_[name] = std::make_unique<Pool>(name, slots);
+  }
+  NURSERY_CHECK(pools_.contains("default")) << "nodes that name no pool use 'default'";
+}
+
+double Engine::Random() {
+  MutexLock lock(mutex_);
+  return std::uniform_real_distribution<double>(0, 1)(random_);
+}
+
+// As a UUIDv7: 48 bits of milliseconds, then chance; 26 characters of Crockford's base 32, so that
+// ids sort by time and can be read aloud.
+std::string Engine::NewId() {
+  static constexpr char kDigits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  const auto millis =
+      static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
+  MutexLock lock(mutex_);
+  std::string id;
+  for (int shift = 45; shift >= 0; shift -= 5) id += kDigits[(millis >> shift) & 31];
+  for (int i = 0; i < 16; ++i) id += kDigits[random_() & 31];
+  return id;
+}
+
+absl::StatusOr<std::shared_ptr<Job>> Engine::Admit(std::shared_ptr<const spec::Job> spec,
+                                                   JobOptions options) {
+  auto tree = std::make_unique<Tree>(NewId(), spec, *options_.clock, *options_.store);
+  Runtime runtime(*tree);
+  runtime.actions = options_.actions;
+  runtime.containment = options_.containment;
+  runtime.random = [this] { return Random(); };
+  for (const std::string& name : spec->pools) {
+    const auto pool = pools_.find(name);
+    if (pool == pools_.end()) {
+      return Error(absl::StatusCode::kInvalidArgument, "no pool '" + name + "' in this server");
+    }
+    runtime.pools.push_back(pool->second.get());
+  }
+  runtime.consumed = ConsumedOutputs(*spec);
+  {
+    MutexLock lock(mutex_);
+    runtime.fair_key = ++jobs_;
+  }
+  return std::make_shared<Job>(std::move(tree), std::move(runtime), std::move(options),
+                               *options_.store, options_.data_dir);
+}
+
+std::vector<std::string> Engine::PoolNames() const {
+  std::vector<std::string> names;
+  for (const auto& [name, pool] : pools_) names.push_back(name);
+  return names;
+}
+
+}  // namespace nursery::engine

@@ -1,0 +1,60 @@
+// Engine: what jobs share (pools, actions, store) and where they are admitted.
+//
+// Thread safety: any thread. Lifetime: outlives its jobs.
+//
+//   Engine engine(options);
+//   absl::StatusOr<std::shared_ptr<Job>> job = engine.Admit(spec, JobOptions());
+#ifndef NURSERY_SERVER_ENGINE_ENGINE_H_
+#define NURSERY_SERVER_ENGINE_ENGINE_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "nursery/core/mutex.h"
+#include "server/engine/job.h"
+
+namespace nursery::engine {
+
+struct EngineOptions {
+  EngineOptions() = default;
+
+  const Clock* clock = nullptr;  // required; so are actions and store
+  ActionRunner* actions = nullptr;
+  Store* store = nullptr;
+  // Slots by name; `default` must be there.
+  std::map<std::string, int64_t> pools;
+  // Where jobs get directories of their own.
+  std::string data_dir = "/tmp";
+  uint64_t seed = 0;  // of ids and of jitter
+  // How processes are contained, for receipts.
+  std::function<v1::Containment()> containment = [] { return v1::CONTAINMENT_UNSPECIFIED; };
+};
+
+class Engine {
+ public:
+  explicit Engine(EngineOptions options);
+
+  // INVALID_ARGUMENT: it names a pool that does not exist.
+  absl::StatusOr<std::shared_ptr<Job>> Admit(std::shared_ptr<const spec::Job> spec,
+                                             JobOptions options);
+
+  std::vector<std::string> PoolNames() const;
+
+ private:
+  std::string NewId() NURSERY_EXCLUDES(mutex_);
+  double Random() NURSERY_EXCLUDES(mutex_);
+
+  const EngineOptions options_;
+  std::map<std::string, std::unique_ptr<Pool>> pools_;  // constant after construction
+  Mutex mutex_;
+  std::mt19937_64 random_ NURSERY_GUARDED_BY(mutex_);
+  uint64_t jobs_ NURSERY_GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace nursery::engine
+
+#endif  // NURSERY_SERVER_ENGINE_ENGINE_H_

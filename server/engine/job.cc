@@ -1,0 +1,200 @@
+#include "server/engine/job.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+
+#include "nursery/core/executor.h"
+#include "nursery/core/status.h"
+#include "server/engine/convert.h"
+#include "server/engine/limits.h"
+
+namespace nursery::engine {
+namespace {
+
+// "job timeout 10m, set in report.yaml:2".
+std::string DeadlineSource(const spec::Job& job, const spec::TimeLimit& limit) {
+  std::string label = "job timeout " + FormatDuration(limit.limit);
+  if (!job.timeout) return label + ", the default";
+  if (limit.mark.line == 0 || job.source_file.empty()) return label;
+  return label + ", set in " + job.source_file + ":" + std::to_string(limit.mark.line);
+}
+
+void CollectSurvivors(const Node& node, std::vector<v1::Survivor>* survivors) {
+  for (const AttemptObserver::Survivor& each : node.survivors) {
+    v1::Survivor& survivor = survivors->emplace_back();
+    survivor.set_pid(each.pid);
+    survivor.set_command(each.command);
+    survivor.set_state(each.state);
+    survivor.set_path(node.Path());
+  }
+  for (const auto& child : node.children) CollectSurvivors(*child, survivors);
+  if (node.map == nullptr) return;
+  for (const Node* item : node.map->live) CollectSurvivors(*item, survivors);
+}
+
+const Node* FindOpen(const Node& node, const std::string& path) {
+  if (node.Path() == path) return &node;
+  for (const auto& child : node.children) {
+    if (const Node* found = FindOpen(*child, path)) return found;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+Job::Job(std::unique_ptr<Tree> tree, Runtime runtime, JobOptions options, Store& store,
+         std::string data_dir)
+    : options_(std::move(options)),
+      data_dir_(std::move(data_dir)),
+      store_(store),
+      tree_(std::move(tree)),
+      runtime_(std::move(runtime)) {
+  runtime_.workdir = options_.workdir;
+  runtime_.job_dir = [this] { return JobDir(); };
+  for (const spec::Semaphore& each : tree_->job().semaphores) {
+    runtime_.semaphores.push_back(std::make_unique<JobSemaphore>(each));
+  }
+}
+
+Job::~Job() {
+  MutexLock lock(mutex_);
+  std::error_code ignored;
+  if (!job_dir_.empty()) std::filesystem::remove_all(job_dir_, ignored);
+}
+
+std::string Job::JobDir() {
+  MutexLock lock(mutex_);
+  if (!job_dir_.empty()) return job_dir_;
+  std::string pattern = data_dir_ + "/job-" + id() + "-XXXXXX";
+  if (mkdtemp(pattern.data()) != nullptr) job_dir_ = pattern;
+  return job_dir_;
+}
+
+Async<void> Job::Run(Context context) {
+  spec::TimeLimit limit;
+  limit.limit = kDefaultJobTimeout;
+  if (tree_->job().timeout) limit = *tree_->job().timeout;
+  const Time now = context.Now();
+  const Time own = limit.limited() ? Later(now, limit.limit) : kNever;
+  const std::string source = DeadlineSource(tree_->job(), limit);
+  const CancelScope bounded(context, own, source);
+  {
+    MutexLock lock(mutex_);
+    admitted_ = now;
+    deadline_ = bounded.context().deadline();
+    deadline_source_ = own <= context.deadline() ? source : "the caller's deadline";
+  }
+  const CancelScope shield = CancelScope::Shielded(context, Duration::max(), "");
+  runtime_.shield = shield.context();
+  tree_->Admit(bounded.context().deadline());
+  co_await RunNode(bounded.context(), &runtime_, &tree_->root());
+  runtime_.shield.reset();
+  v1::Event ended;
+  tree_->Locked([&] {
+    ended.mutable_job_ended()->set_state(ToProto(tree_->root().status.state));
+    if (tree_->root().cause != nullptr)
+      *ended.mutable_job_ended()->mutable_cause() = *tree_->root().cause;
+  });
+  bool cancelled;
+  {
+    MutexLock lock(mutex_);
+    cancelled = cancel_.has_value();
+  }
+  if (cancelled) {
+    v1::Event completed;
+    *completed.mutable_cancel_completed()->mutable_receipt() = LastCancel();
+    tree_->Log(std::move(completed));
+  }
+  tree_->Log(std::move(ended));
+}
+
+absl::StatusOr<v1::CancelReceipt> Job::Cancel(const CancelRequest& request) {
+  v1::Cause cause = tree_->MakeCause(EventKind::kCancel, tree_->root(), request.reason);
+  cause.set_actor(request.actor);
+  cause.set_origin_path(request.path);
+  CancelRecord record;
+  record.asked = tree_->clock().Now();
+  record.request.set_job("jobs/" + id());
+  record.request.set_path(request.path);
+  *record.request.mutable_cause() = cause;
+  absl::StatusOr<Tree::Closing> closing =
+      tree_->Close(request.path, EventKind::kCancel, cause,
+                   request.kill ? Teardown::kKill : Teardown::kGraceful, request.counts_as);
+  *record.request.mutable_admission_close_time() = ToProto(std::chrono::system_clock::now());
+  if (absl::IsAlreadyExists(closing.status())) {
+    record.request.set_already_ended(true);
+    record.request.set_complete(true);
+    return record.request;
+  }
+  if (!closing.ok()) return closing.status();
+  record.teardowns = closing->teardowns;
+  {
+    MutexLock lock(mutex_);
+    // A second cancel of the same tree (to kill it) keeps the first one's account.
+    if (!cancel_ || cancel_->teardowns != record.teardowns) cancel_ = record;
+  }
+  nursery::Cause told(nursery::CauseKind::kExplicit,
+                      Error(absl::StatusCode::kCancelled, request.reason));
+  told.actor = request.actor;
+  if (closing->work != nullptr) closing->work->Cancel(told);
+  for (const auto& kill : closing->kill) kill->Cancel(told);
+  return LastCancel();
+}
+
+std::vector<v1::Survivor> Job::Survivors() const {
+  std::vector<v1::Survivor> survivors;
+  tree_->Locked([&] { CollectSurvivors(tree_->root(), &survivors); });
+  return survivors;
+}
+
+v1::CancelReceipt Job::LastCancel() const {
+  std::optional<CancelRecord> record;
+  {
+    MutexLock lock(mutex_);
+    record = cancel_;
+  }
+  if (!record) return {};
+  v1::CancelReceipt receipt = record->request;
+  const Teardowns& done = *record->teardowns;
+  receipt.set_skipped(done.skipped);
+  receipt.set_interrupted(done.interrupted);
+  receipt.set_terminated(done.terminated);
+  receipt.set_killed(done.killed);
+  receipt.set_cleanups_run(done.cleanups_run);
+  receipt.set_cleanups_skipped(done.cleanups_skipped);
+  receipt.set_containment(runtime_.containment());
+  Time ended = tree_->clock().Now();
+  bool complete = false;
+  tree_->Locked([&] {
+    const Node* node = FindOpen(tree_->root(), receipt.path());
+    // An item that has ended is no node any more.
+    complete = node == nullptr || IsTerminal(node->status.state);
+    if (node != nullptr && complete) ended = node->ended_at;
+  });
+  const std::vector<v1::Survivor> survivors = Survivors();
+  receipt.set_survivor_count(static_cast<int64_t>(survivors.size()));
+  for (size_t i = 0; i < std::min(survivors.size(), kMaxSurvivors); ++i) {
+    *receipt.add_survivors() = survivors[i];
+  }
+  receipt.set_complete(complete && survivors.empty());
+  *receipt.mutable_duration() = ToProto(ended - record->asked);
+  return receipt;
+}
+
+bool Job::done() const {
+  return tree_->Locked([&] { return IsTerminal(tree_->root().status.state); });
+}
+
+absl::StatusOr<EventBatch> Job::Events(int64_t after, size_t limit) const {
+  return store_.Read(id(), after, limit);
+}
+
+std::shared_ptr<const Output> Job::OutputOf(const std::string& path) const {
+  return tree_->Locked([&]() -> std::shared_ptr<const Output> {
+    const Node* node = FindOpen(tree_->root(), path);
+    return node == nullptr ? nullptr : node->output;
+  });
+}
+
+}  // namespace nursery::engine

@@ -1,0 +1,128 @@
+// Job: one submitted tree, from admission to its last event and after.
+//
+// Thread safety: any thread; Run is called once. Lifetime: shared by whoever runs, watches or
+// cancels it.
+//
+//   absl::StatusOr<std::shared_ptr<Job>> job = engine.Admit(spec, JobOptions());
+//   co_await (*job)->Run(ctx);
+//   Print((*job)->Describe());
+#ifndef NURSERY_SERVER_ENGINE_JOB_H_
+#define NURSERY_SERVER_ENGINE_JOB_H_
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "nursery/core/async.h"
+#include "nursery/core/context.h"
+#include "nursery/v1/event.pb.h"
+#include "nursery/v1/resources.pb.h"
+#include "server/engine/runner.h"
+#include "server/engine/store.h"
+#include "server/engine/tree.h"
+
+namespace nursery::engine {
+
+struct JobOptions {
+  JobOptions() = default;
+
+  // Where relative programs and paths start; empty: a directory made for the job.
+  std::string workdir;
+};
+
+struct CancelRequest {
+  CancelRequest() = default;
+
+  std::string path;  // empty: the whole job
+  std::string reason;
+  std::string actor;
+  bool kill = false;  // SIGKILL at once, no `finally`
+  CountsAs counts_as = CountsAs::kFailure;
+};
+
+// One line of the tree as it stands, parents before children.
+struct NodeView {
+  std::string path;
+  std::string name;
+  int depth = 0;
+  spec::Kind kind = spec::Kind::kAction;
+  NodeState state = NodeState::kPending;
+  Outcome outcome = Outcome::kUndecided;
+  std::string action;  // "exec", "sleep", "call"
+  v1::WaitReason wait = v1::WAIT_REASON_UNSPECIFIED;
+  std::string wait_object;
+  Duration elapsed{};
+  int attempt = 0;
+  int64_t pid = 0;
+  // Of a map.
+  int64_t items = 0;
+  int64_t items_ended = 0;
+  int64_t items_failed = 0;
+  int64_t workers = 0;
+  // Of an ended node: why, if it did not succeed.
+  std::string reason;
+};
+
+class Job {
+ public:
+  // For Engine::Admit.
+  Job(std::unique_ptr<Tree> tree, Runtime runtime, JobOptions options, Store& store,
+      std::string data_dir);
+  ~Job();
+
+  const std::string& id() const { return tree_->id(); }
+  const spec::Job& spec() const { return tree_->job(); }
+
+  // Runs the tree in the calling scope: its cancellation and deadline are the job's. Returns when
+  // nothing of the job is left.
+  Async<void> Run(Context context);
+
+  // Closes admission below the path, before it returns; what runs there is taken down meanwhile.
+  // NOT_FOUND: no such node is open. A job that has ended is not an error: `already_ended` says so.
+  absl::StatusOr<v1::CancelReceipt> Cancel(const CancelRequest& request);
+  // The receipt as it stands now; complete once all that was closed has verifiably ended.
+  v1::CancelReceipt LastCancel() const;
+
+  // The resource as it stands.
+  v1::Job Describe() const;
+  // At most `limit` lines; failed and running children first where a group has more than `fold`.
+  std::vector<NodeView> View(size_t limit) const;
+  // The output of a node that has ended; null: none is kept.
+  std::shared_ptr<const Output> OutputOf(const std::string& path) const;
+
+  // Events with a sequence number above `after`, and a bell that rings for more.
+  absl::StatusOr<EventBatch> Events(int64_t after, size_t limit) const;
+  BellReceiver Watch() { return tree_->Watch(); }
+  bool done() const;
+
+ private:
+  std::string JobDir() NURSERY_EXCLUDES(mutex_);
+  void AddViews(const Node& node, int depth, size_t limit, std::vector<NodeView>* views) const;
+  NodeView ViewOf(const Node& node, int depth) const;
+  std::vector<v1::Survivor> Survivors() const;
+
+  // Constant after construction.
+  const JobOptions options_;
+  const std::string data_dir_;
+  Store& store_;
+  const std::unique_ptr<Tree> tree_;
+  Runtime runtime_;
+
+  mutable Mutex mutex_;
+  std::string job_dir_ NURSERY_GUARDED_BY(mutex_);
+  Time admitted_ NURSERY_GUARDED_BY(mutex_){};
+  Time deadline_ NURSERY_GUARDED_BY(mutex_){};
+  std::string deadline_source_ NURSERY_GUARDED_BY(mutex_);
+  struct CancelRecord {
+    v1::CancelReceipt request;  // what was known when it was asked
+    std::shared_ptr<Teardowns> teardowns;
+    Time asked{};
+  };
+  std::optional<CancelRecord> cancel_ NURSERY_GUARDED_BY(mutex_);
+};
+
+}  // namespace nursery::engine
+
+#endif  // NURSERY_SERVER_ENGINE_JOB_H_

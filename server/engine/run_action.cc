@@ -1,0 +1,228 @@
+#include <algorithm>
+
+#include "nursery/core/sleep.h"
+#include "nursery/core/status.h"
+#include "server/engine/finally.h"
+#include "server/engine/limits.h"
+#include "server/engine/node_scope.h"
+#include "server/engine/retry.h"
+#include "server/engine/runner.h"
+
+namespace nursery::engine {
+namespace {
+
+// Keeps what the attempt reports while it runs in the node.
+class Observer final : public AttemptObserver {
+ public:
+  Observer(Tree& tree, Node& node) : tree_(tree), node_(node) {}
+  void OnProcess(int64_t pid) override {
+    tree_.Locked([&] { node_.pid = pid; });
+  }
+  void OnSurvivors(std::vector<Survivor> survivors) override {
+    tree_.Locked([&] { node_.survivors = std::move(survivors); });
+  }
+
+ private:
+  Tree& tree_;
+  Node& node_;
+};
+
+AttemptRequest MakeRequest(Runtime& run, const Node& node, const spec::Action& action,
+                           const NodeScope& scope, Time deadline) {
+  AttemptRequest request(action);
+  request.scope = &scope;
+  request.environment = scope.Environment(deadline);
+  request.workdir = run.workdir;
+  request.grace = node.spec.grace;
+  request.idle_timeout = node.spec.idle_timeout;
+  request.open_output = [&scope](spec::NodeIndex sibling) { return scope.OpenOutput(sibling); };
+  request.keep_whole_output = run.consumed[static_cast<size_t>(node.spec.index)];
+  return request;
+}
+
+// sleep needs nothing of the machine, and takes no slot.
+bool NeedsSlot(const spec::Action& action) { return !std::holds_alternative<spec::Sleep>(action); }
+
+struct Ended {
+  Ended() = default;
+  ActionResult result;
+  AttemptResult how = AttemptResult::kFailed;
+};
+
+// One attempt under its own timeout, killable through the node's kill scope.
+Async<Ended> RunAttempt(Context context, Runtime* run, Node* node, const std::vector<Hold>* holds) {
+  run->tree.StartAttempt(*node);
+  const spec::TimeLimit& limit = node->spec.attempt_timeout;
+  const CancelScope timed(context, limit.limited() ? Later(context.Now(), limit.limit) : kNever,
+                          node->Path() + " (attempt_timeout " + FormatDuration(limit.limit) + ")");
+  const auto kill = std::make_shared<const CancelScope>(*run->shield);
+  run->tree.BindKill(*node, kill);
+  const NodeScope scope(*run, *node, *holds);
+  Observer observer(run->tree, *node);
+  AttemptRequest request =
+      MakeRequest(*run, *node, *node->spec.action, scope, timed.context().deadline());
+  request.kill = kill->context();
+  request.observer = &observer;
+  Ended ended;
+  ended.result = co_await run->actions->Run(timed.context(), request);
+  run->tree.BindKill(*node, nullptr);
+  const std::shared_ptr<const Cause> cause = timed.context().cause();
+  if (ended.result.interrupted) {
+    ended.how = AttemptResult::kInterrupted;
+  } else if (cause != nullptr && cause->scope == timed.id()) {
+    ended.how = AttemptResult::kTimedOut;
+    ended.result.status =
+        Error(absl::StatusCode::kDeadlineExceeded, "deadline exceeded: " + cause->actor);
+  }
+  v1::AttemptState state = v1::ATTEMPT_STATE_FAILED;
+  if (ended.how == AttemptResult::kInterrupted) state = v1::ATTEMPT_STATE_INTERRUPTED;
+  if (ended.how == AttemptResult::kTimedOut || ended.result.idle)
+    state = v1::ATTEMPT_STATE_TIMED_OUT;
+  if (context.cancelled()) state = v1::ATTEMPT_STATE_CANCELLED;
+  if (ended.result.status.ok() && !context.cancelled()) state = v1::ATTEMPT_STATE_SUCCEEDED;
+  run->tree.EndAttempt(*node, ended.result, state);
+  co_return ended;
+}
+
+// Decides the node by its attempt. True: try again after *backoff.
+bool DecideByAttempt(const Context& context, Runtime& run, Node& node, const Ended& ended,
+                     int* tries, Duration* backoff) {
+  if (context.cancelled()) {
+    DecideByContext(context, run, node);
+    return false;
+  }
+  const ActionResult& result = ended.result;
+  if (result.status.ok()) {
+    run.tree.Decide(node, EventKind::kSucceed, run.tree.MakeCause(EventKind::kSucceed, node, ""));
+    return false;
+  }
+  const bool interrupted = ended.how == AttemptResult::kInterrupted;
+  if (!interrupted) ++*tries;
+  EndedAttempt attempt;
+  attempt.result = ended.how;
+  attempt.exit_code = result.exit_code;
+  attempt.tries = *tries;
+  attempt.interruptions = node.interruptions + (interrupted ? 1 : 0);
+  RetryScope scope;
+  scope.open = run.tree.Locked([&] { return node.status.outcome == Outcome::kUndecided; });
+  if (context.deadline() != kNever) scope.remaining = context.remaining();
+  const RetryDecision decision = DecideRetry(node.spec, attempt, scope, run.random());
+  if (decision.retry) {
+    run.tree.ScheduleRetry(node, interrupted, decision.backoff);
+    *backoff = decision.backoff;
+    return true;
+  }
+  absl::Status status = result.status;
+  if (!decision.reason.empty()) {
+    status = Error(status.code(), std::string(Message(status)) + " (" + decision.reason + ")");
+  }
+  const EventKind event =
+      ended.how == AttemptResult::kTimedOut ? EventKind::kOwnTimeout : EventKind::kFail;
+  run.tree.Fail(node, event, status, node.attempt,
+                result.errors == nullptr ? "" : result.errors->LastLines(kErrorLines));
+  return false;
+}
+
+}  // namespace
+
+Async<void> RunAction(Context context, Context queue, Runtime* run, Node* node,
+                      const std::vector<Hold>* holds, PoolSlot* slot) {
+  // Who holds permits goes to the front class: permits must not idle behind a long queue.
+  const int priority = holds->empty() ? node->spec.priority : kPriorityClasses - 1;
+  int tries = 0;
+  for (bool first = true;; first = false) {
+    const Context waiting = first ? queue : context;
+    if (NeedsSlot(*node->spec.action)) {
+      Pool& pool = *run->pools[node->spec.pool];
+      run->tree.Enter(*node, Phase::kQueued, v1::WAIT_REASON_POOL_SLOT, pool.name());
+      absl::StatusOr<PoolSlot> taken =
+          co_await pool.Acquire(waiting, PoolRequest(priority, run->fair_key));
+      if (!taken.ok()) {
+        DecideByContext(waiting, *run, *node);
+        co_return;
+      }
+      *slot = std::move(*taken);
+    }
+    if (first && !run->tree.Start(*node)) co_return;
+    Ended ended = co_await RunAttempt(context, run, node, holds);
+    Duration backoff{};
+    if (!DecideByAttempt(context, *run, *node, ended, &tries, &backoff)) co_return;
+    *slot = PoolSlot();
+    run->tree.Enter(*node, Phase::kBackingOff, v1::WAIT_REASON_BACKOFF);
+    absl::Status slept = co_await Sleep(context, backoff);
+    if (!slept.ok()) {
+      DecideByContext(context, *run, *node);
+      co_return;
+    }
+  }
+}
+
+namespace {
+
+std::vector<std::pair<std::string, std::string>> OutcomeVariables(const Tree& tree,
+                                                                  const Node& node, int exit_code) {
+  std::vector<std::pair<std::string, std::string>> variables;
+  tree.Locked([&] {
+    variables.emplace_back("NURSERY_OUTCOME", Name(node.status.outcome));
+    if (exit_code >= 0) variables.emplace_back("NURSERY_EXIT_CODE", std::to_string(exit_code));
+  });
+  return variables;
+}
+
+// Runs the clean-up in a scope that only its own bound and KILL end.
+Async<absl::Status> CleanUp(Context kill, Runtime* run, Node* node,
+                            const std::vector<Hold>* holds) {
+  const spec::Finally& finally = *node->spec.finally;
+  const CancelScope bounded(kill, Later(kill.Now(), finally.timeout), "finally of " + node->Path());
+  const NodeScope scope(*run, *node, *holds);
+  Observer observer(run->tree, *node);
+  AttemptRequest request =
+      MakeRequest(*run, *node, finally.action, scope, bounded.context().deadline());
+  const auto outcome = OutcomeVariables(run->tree, *node, node->last_exit_code);
+  request.environment.insert(request.environment.end(), outcome.begin(), outcome.end());
+  request.grace = std::min<Duration>(node->spec.grace, kMaxFinallyGrace);
+  request.kill = kill;
+  request.keep_whole_output = false;
+  request.observer = &observer;
+  run->tree.StartFinally(*node);
+  const ActionResult result = co_await run->actions->Run(bounded.context(), request);
+  absl::Status status = result.status;
+  if (const auto cause = bounded.context().cause(); !status.ok() && cause != nullptr) {
+    status = cause->status;
+  }
+  run->tree.EndFinally(*node, result, status);
+  co_return Annotate(status, "finally");
+}
+
+}  // namespace
+
+Async<void> RunFinally(Runtime* run, Node* node, const std::vector<Hold>* holds, bool has_slot) {
+  if (node->spec.finally == nullptr) co_return;
+  const FinallyStep step =
+      run->tree.Locked([&] { return DecideFinally(node->started, node->teardown); });
+  if (step == FinallyStep::kNotDue) co_return;
+  if (step == FinallyStep::kSkipped) {
+    run->tree.SkipFinally(*node);
+    co_return;
+  }
+  const auto kill = std::make_shared<const CancelScope>(*run->shield);
+  run->tree.BindKill(*node, kill);
+  Permit place;
+  if (!has_slot) {
+    run->tree.Enter(*node, Phase::kIdle, v1::WAIT_REASON_CLEANUP_SLOT);
+    // Only KILL ends this wait, and then there is nothing to run.
+    absl::StatusOr<Permit> permit =
+        co_await run->pools[node->spec.pool]->cleanup().Acquire(kill->context());
+    if (!permit.ok()) {
+      run->tree.BindKill(*node, nullptr);
+      run->tree.SkipFinally(*node);
+      co_return;
+    }
+    place = std::move(*permit);
+  }
+  absl::Status status = co_await CleanUp(kill->context(), run, node, holds);
+  run->tree.BindKill(*node, nullptr);
+  if (!status.ok()) run->tree.Fail(*node, EventKind::kFinallyFailed, status, 0, "");
+}
+
+}  // namespace nursery::engine

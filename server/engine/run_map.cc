@@ -1,0 +1,134 @@
+#include <algorithm>
+
+#include "nursery/core/group.h"
+#include "nursery/core/status.h"
+#include "server/engine/node_scope.h"
+#include "server/engine/runner.h"
+
+namespace nursery::engine {
+namespace {
+
+// What the workers of one map share.
+class MapRun {
+ public:
+  MapRun(Runtime& run, Node& node, int64_t total)
+      : run_(run), node_(node), join_(node.spec.map->join, static_cast<uint32_t>(total)) {}
+
+  void Open() NURSERY_EXCLUDES(mutex_) {
+    std::optional<JoinDecision> decision;
+    {
+      MutexLock lock(mutex_);
+      decision = join_.OnOpened();
+    }
+    if (decision) ApplyDecision(run_.tree, node_, *decision, nullptr);
+  }
+
+  // Whether it decided the map.
+  bool OnItemEnded(const Node& item) NURSERY_EXCLUDES(mutex_) {
+    const ChildEnd end = EndOf(run_.tree, item, static_cast<uint32_t>(item.item));
+    std::optional<JoinDecision> decision;
+    {
+      MutexLock lock(mutex_);
+      decision = join_.OnChildEnded(end);
+    }
+    if (decision) ApplyDecision(run_.tree, node_, *decision, &item);
+    return decision.has_value();
+  }
+
+ private:
+  Runtime& run_;
+  Node& node_;
+  Mutex mutex_;
+  JoinAccounting join_ NURSERY_GUARDED_BY(mutex_);
+};
+
+// The key of `item` by the map's template; an error fails the item.
+absl::Status SetKey(Runtime& run, Node& item) {
+  const std::optional<spec::Template>& key = item.parent->spec.map->key;
+  if (!key) return absl::OkStatus();
+  const std::vector<Hold> none;
+  absl::StatusOr<std::string> text = key->Expand(NodeScope(run, item, none));
+  if (text.ok()) item.key = *std::move(text);
+  return text.status();
+}
+
+Async<void> RunItem(Context context, Runtime* run, Node* map, int64_t index, MapRun* state,
+                    const CancelScope* items) {
+  const spec::Node& spec = run->tree.job().node(map->spec.first_child);
+  Node item(spec, map, index);
+  absl::Status keyed = SetKey(*run, item);
+  run->tree.AddItem(*map, item);
+  if (!keyed.ok() && run->tree.Start(item)) {
+    run->tree.Fail(item, EventKind::kFail, keyed, 0, "");
+    run->tree.Finish(item);
+  } else {
+    co_await RunNode(context, run, &item);
+  }
+  if (state->OnItemEnded(item)) {
+    items->Cancel(Cause(nursery::CauseKind::kGroupDecided,
+                        Error(absl::StatusCode::kCancelled, "the map is decided")));
+  }
+  run->tree.RemoveItem(*map, item);
+}
+
+Async<void> Work(Context context, Runtime* run, Node* map, MapRun* state,
+                 const CancelScope* items) {
+  for (;;) {
+    const int64_t index = run->tree.TakeItem(*map);
+    if (index < 0) co_return;
+    co_await RunItem(context, run, map, index, state, items);
+    if (!context.cancelled()) continue;
+    DecideByContext(context, *run, *map);
+    co_return;
+  }
+}
+
+int64_t WorkersOf(const Runtime& run, const Node& map) {
+  if (map.spec.map->workers > 0) return map.spec.map->workers;
+  const spec::Node& item = run.tree.job().node(map.spec.first_child);
+  return run.pools[item.pool]->slots();
+}
+
+Async<absl::Status> SpawnWorkers(Group& group, Runtime* run, Node* map, int64_t total,
+                                 MapRun* state, const CancelScope* items) {
+  const int64_t workers = std::min(total, WorkersOf(*run, *map));
+  for (int64_t i = 0; i < workers; ++i) {
+    // Refused only because the map is closed already.
+    absl::Status spawned = group.TrySpawn(map->Path() + " worker", Work, run, map, state, items);
+    if (!spawned.ok()) break;
+  }
+  co_return absl::OkStatus();
+}
+
+// The items, which may be the lines of a sibling's output.
+absl::StatusOr<std::shared_ptr<const spec::ItemSet>> ItemsOf(Runtime& run, Node& map) {
+  const auto& source = map.spec.map->items;
+  if (const auto* list = std::get_if<spec::ItemSet>(&source)) {
+    return std::shared_ptr<const spec::ItemSet>(std::shared_ptr<void>(), list);
+  }
+  return ItemsOfOutput(run, map, std::get<spec::ItemsOfOutput>(source).sibling);
+}
+
+}  // namespace
+
+Async<void> RunMap(Context context, Runtime* run, Node* node) {
+  absl::StatusOr<std::shared_ptr<const spec::ItemSet>> list = ItemsOf(*run, *node);
+  if (!list.ok()) {
+    run->tree.Fail(*node, EventKind::kFail, list.status(), 0, "");
+    co_return;
+  }
+  const int64_t total = (*list)->size();
+  run->tree.OpenMap(*node, *std::move(list), run->consumed[static_cast<size_t>(node->spec.index)]);
+  MapRun state(*run, *node, total);
+  state.Open();
+  const CancelScope items(context);
+  GroupOptions options;
+  options.join = nursery::Join::Collect();
+  GroupResult result =
+      co_await WithGroup(items.context(), options, SpawnWorkers, run, node, total, &state, &items);
+  NURSERY_CHECK(result.status.ok()) << node->Path() << ": " << result.status;
+  // Cancelled before any worker could run.
+  if (context.cancelled()) DecideByContext(context, *run, *node);
+}
+
+}  // namespace nursery::engine

@@ -1,0 +1,226 @@
+#include <algorithm>
+
+#include "nursery/core/sleep.h"
+#include "nursery/core/status.h"
+#include "server/engine/finally.h"
+#include "server/engine/limits.h"
+#include "server/engine/node_scope.h"
+#include "server/engine/runner.h"
+
+namespace nursery::engine {
+
+JobSemaphore::JobSemaphore(const spec::Semaphore& spec)
+    : spec_(spec), permits_(spec.size), taken_(spec.units.size()) {}
+
+std::vector<int> JobSemaphore::TakeUnits(int64_t weight) {
+  std::vector<int> units;
+  MutexLock lock(mutex_);
+  for (size_t i = 0; i < taken_.size() && static_cast<int64_t>(units.size()) < weight; ++i) {
+    if (taken_[i]) continue;
+    taken_[i] = true;
+    units.push_back(static_cast<int>(i));
+  }
+  return units;
+}
+
+void JobSemaphore::ReturnUnits(const std::vector<int>& units) {
+  MutexLock lock(mutex_);
+  for (int unit : units) taken_[static_cast<size_t>(unit)] = false;
+}
+
+std::string Hold::Units() const {
+  std::string text;
+  for (int unit : units_) {
+    if (!text.empty()) text += ",";
+    text += of_->spec().units[static_cast<size_t>(unit)];
+  }
+  return text;
+}
+
+namespace {
+
+// "fetch (timeout 5s, set in nightly.yaml:7)": the label of a scope's deadline.
+std::string DeadlineLabel(const Tree& tree, const Node& node, std::string_view what,
+                          const spec::TimeLimit& limit) {
+  std::string label = node.Path() + " (" + std::string(what) + " " + FormatDuration(limit.limit);
+  if (limit.mark.line != 0 && !tree.job().source_file.empty()) {
+    label += ", set in " + tree.job().source_file + ":" + std::to_string(limit.mark.line);
+  }
+  return label + ")";
+}
+
+Time SteadyOf(const Clock& clock, spec::WallTime wall) {
+  const auto remaining = wall - std::chrono::system_clock::now();
+  return clock.Now() + std::chrono::duration_cast<Duration>(remaining);
+}
+
+// The earlier of the node's timeout, from now, and its deadline.
+std::shared_ptr<const CancelScope> OpenScope(const Context& context, const Tree& tree,
+                                             const Node& node) {
+  Time deadline = kNever;
+  std::string label;
+  if (node.spec.timeout.limited()) {
+    deadline = Later(context.Now(), node.spec.timeout.limit);
+    label = DeadlineLabel(tree, node, "timeout", node.spec.timeout);
+  }
+  if (node.spec.deadline) {
+    const Time own = SteadyOf(tree.clock(), *node.spec.deadline);
+    if (own < deadline) {
+      deadline = own;
+      label = node.Path() + " (its own deadline)";
+    }
+  }
+  return std::make_shared<const CancelScope>(context, deadline, std::move(label));
+}
+
+// The weight of one acquire; INVALID_ARGUMENT when its expression gives none that fits.
+absl::StatusOr<int64_t> WeightOf(const spec::Acquire& acquire, const spec::Semaphore& semaphore,
+                                 const NodeScope& scope) {
+  if (!acquire.expression) return acquire.weight;
+  absl::StatusOr<spec::Value> value = acquire.expression->Evaluate(scope);
+  if (!value.ok()) return value.status();
+  absl::StatusOr<int64_t> weight = value->ToInt64();
+  if (!weight.ok()) return weight.status();
+  if (*weight >= 1 && *weight <= semaphore.size) return *weight;
+  return Error(absl::StatusCode::kInvalidArgument,
+               "weight " + std::to_string(*weight) + " of semaphore " + semaphore.name +
+                   " is not between 1 and its size of " + std::to_string(semaphore.size));
+}
+
+// Takes what the node acquires, in rank order. An error that is no cancellation is the node's own.
+Async<absl::Status> AcquireAll(Context context, Runtime* run, Node* node,
+                               std::vector<Hold>* holds) {
+  const NodeScope scope(*run, *node, *holds);
+  for (const spec::Acquire& acquire : node->spec.acquire) {
+    JobSemaphore& semaphore = *run->semaphores[static_cast<size_t>(acquire.semaphore)];
+    absl::StatusOr<int64_t> weight = WeightOf(acquire, semaphore.spec(), scope);
+    if (!weight.ok()) co_return weight.status();
+    run->tree.Enter(*node, Phase::kWaiting, v1::WAIT_REASON_SEMAPHORE, semaphore.spec().name);
+    absl::StatusOr<Permit> permit = co_await semaphore.permits().Acquire(context, *weight);
+    if (!permit.ok()) co_return permit.status();
+    holds->emplace_back(semaphore, std::move(*permit));
+  }
+  co_return absl::OkStatus();
+}
+
+Async<void> RunWork(Context context, Context queue, Runtime* run, Node* node,
+                    const std::vector<Hold>* holds, PoolSlot* slot) {
+  if (node->spec.kind == spec::Kind::kAction) {
+    co_await RunAction(context, queue, run, node, holds, slot);
+    co_return;
+  }
+  if (!run->tree.Start(*node)) co_return;
+  run->tree.Enter(*node, Phase::kIdle, v1::WAIT_REASON_CHILDREN);
+  if (node->spec.kind == spec::Kind::kGroup) {
+    co_await RunGroup(context, run, node);
+  } else {
+    co_await RunMap(context, run, node);
+  }
+}
+
+// From eligible to a decided outcome.
+Async<void> RunUntilDecided(Context context, Runtime* run, Node* node, std::vector<Hold>* holds,
+                            PoolSlot* slot) {
+  if (node->spec.not_before) {
+    run->tree.Enter(*node, Phase::kIdle, v1::WAIT_REASON_NOT_BEFORE);
+    const Time start = SteadyOf(run->tree.clock(), *node->spec.not_before);
+    absl::Status slept = co_await SleepUntil(context, start);
+    if (!slept.ok()) {
+      DecideByContext(context, *run, *node);
+      co_return;
+    }
+  }
+  const Time now = context.Now();
+  run->tree.Locked([&] { node->eligible_at = now; });
+  const std::shared_ptr<const CancelScope> work = OpenScope(context, run->tree, *node);
+  run->tree.BindWork(*node, work);
+  spec::TimeLimit limit;
+  limit.limit = node->spec.queue_timeout;
+  const Time queue_deadline = limit.limited() ? Later(now, limit.limit) : kNever;
+  const CancelScope queue(work->context(), queue_deadline,
+                          DeadlineLabel(run->tree, *node, "queue_timeout", limit));
+  absl::Status acquired = co_await AcquireAll(queue.context(), run, node, holds);
+  if (acquired.ok()) {
+    co_await RunWork(work->context(), queue.context(), run, node, holds, slot);
+  } else if (queue.context().cancelled()) {
+    DecideByContext(queue.context(), *run, *node);
+  } else {
+    // It has not started; a node that cannot start fails as one whose only attempt failed.
+    if (run->tree.Start(*node)) run->tree.Fail(*node, EventKind::kFail, acquired, 0, "");
+  }
+}
+
+}  // namespace
+
+Async<void> RunNode(Context context, Runtime* run, Node* node) {
+  std::vector<Hold> holds;
+  {
+    PoolSlot slot;
+    co_await RunUntilDecided(context, run, node, &holds, &slot);
+    co_await RunFinally(run, node, &holds, slot.held());
+  }
+  run->tree.BindWork(*node, nullptr);
+  holds.clear();
+  run->tree.Finish(*node);
+}
+
+void DecideByContext(const Context& context, Runtime& run, Node& node) {
+  const std::shared_ptr<const Cause> cause = context.cause();
+  // The node whose own scope it was; none when it came from outside of the tree.
+  Node* origin = nullptr;
+  bool decided = false;
+  run.tree.Locked([&] {
+    decided = node.status.outcome != Outcome::kUndecided;
+    for (Node* each = &node; each != nullptr && origin == nullptr; each = each->parent) {
+      if (each->work != nullptr && each->work->id() == cause->scope) origin = each;
+    }
+  });
+  if (decided) return;
+  if (cause->kind != nursery::CauseKind::kDeadline) {
+    // The caller went away, or the process goes down.
+    run.tree.Decide(run.tree.root(), EventKind::kCancel,
+                    run.tree.MakeCause(EventKind::kCancel, run.tree.root(),
+                                       std::string(Message(cause->status))));
+    return;
+  }
+  const absl::Status exceeded =
+      Error(absl::StatusCode::kDeadlineExceeded, "deadline exceeded: " + cause->actor);
+  // The root is open from its admission on: whatever bound of it passed, it is its own.
+  const bool at_root = &node == &run.tree.root();
+  if (origin != nullptr) {
+    run.tree.Fail(*origin, EventKind::kOwnTimeout, exceeded, origin->attempt, "");
+  } else if (cause->scope == &context.node() && !at_root) {
+    run.tree.Fail(node, EventKind::kQueueTimeout, exceeded, 0, "");
+  } else {
+    run.tree.Fail(run.tree.root(), EventKind::kOwnTimeout, exceeded, 0, "");
+  }
+}
+
+ChildEnd EndOf(const Tree& tree, const Node& node, uint32_t child) {
+  return tree.Locked([&] {
+    ChildEnd end;
+    end.child = child;
+    end.outcome = node.status.outcome;
+    end.cause = node.cause_kind;
+    end.allow_failure = node.spec.allow_failure;
+    end.counts_as = node.counts_as;
+    end.after_failure = node.after_failure;
+    return end;
+  });
+}
+
+void ApplyDecision(Tree& tree, Node& node, const JoinDecision& decision, const Node* child) {
+  v1::Cause cause = tree.MakeCause(decision.event, node, "");
+  if (child != nullptr && decision.event != EventKind::kSucceed) {
+    // The group's cause is its child's, with the child as the origin.
+    const std::shared_ptr<const v1::Cause> origin = tree.Locked([&] { return child->cause; });
+    if (origin != nullptr) {
+      const v1::CauseKind kind = cause.kind();
+      cause = *origin;
+      if (kind != v1::CAUSE_KIND_UNSPECIFIED) cause.set_kind(kind);
+    }
+  }
+  tree.Decide(node, decision.event, std::move(cause));
+}
+
+}  // namespace nursery::engine
