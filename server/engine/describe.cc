@@ -145,10 +145,11 @@ v1::Job Job::Describe() const {
   if (const v1::CancelReceipt receipt = LastCancel(); !receipt.job().empty()) {
     *job.mutable_last_cancel() = receipt;
   }
-  MutexLock lock(mutex_);
   *job.mutable_create_time() = ToProto(ToWall(clock, admitted_));
-  if (deadline_ != kNever) *job.mutable_deadline() = ToProto(ToWall(clock, deadline_));
-  job.set_deadline_source(deadline_source_);
+  MutexLock lock(mutex_);
+  const Time deadline = std::min(deadline_, callers_deadline_);
+  if (deadline != kNever) *job.mutable_deadline() = ToProto(ToWall(clock, deadline));
+  job.set_deadline_source(callers_deadline_ == kNever ? deadline_source_ : "the caller's deadline");
   return job;
 }
 

@@ -49,12 +49,23 @@ Job::Job(std::unique_ptr<Tree> tree, Runtime runtime, JobOptions options, Store&
       data_dir_(std::move(data_dir)),
       store_(store),
       tree_(std::move(tree)),
+      admitted_(tree_->clock().Now()),
+      deadline_(OwnDeadline(*tree_, &deadline_source_)),
       runtime_(std::move(runtime)) {
+  tree_->Admit(deadline_);
   runtime_.workdir = options_.workdir;
   runtime_.job_dir = [this] { return JobDir(); };
   for (const spec::Semaphore& each : tree_->job().semaphores) {
     runtime_.semaphores.push_back(std::make_unique<JobSemaphore>(each));
   }
+}
+
+Time Job::OwnDeadline(const Tree& tree, std::string* source) {
+  spec::TimeLimit limit;
+  limit.limit = kDefaultJobTimeout;
+  if (tree.job().timeout) limit = *tree.job().timeout;
+  *source = DeadlineSource(tree.job(), limit);
+  return limit.limited() ? Later(tree.clock().Now(), limit.limit) : kNever;
 }
 
 Job::~Job() {
@@ -72,22 +83,13 @@ std::string Job::JobDir() {
 }
 
 Async<void> Job::Run(Context context) {
-  spec::TimeLimit limit;
-  limit.limit = kDefaultJobTimeout;
-  if (tree_->job().timeout) limit = *tree_->job().timeout;
-  const Time now = context.Now();
-  const Time own = limit.limited() ? Later(now, limit.limit) : kNever;
-  const std::string source = DeadlineSource(tree_->job(), limit);
-  const CancelScope bounded(context, own, source);
-  {
+  const CancelScope bounded(context, deadline_, deadline_source_);
+  if (bounded.context().deadline() < deadline_) {
     MutexLock lock(mutex_);
-    admitted_ = now;
-    deadline_ = bounded.context().deadline();
-    deadline_source_ = own <= context.deadline() ? source : "the caller's deadline";
+    callers_deadline_ = bounded.context().deadline();
   }
   const CancelScope shield = CancelScope::Shielded(context, Duration::max(), "");
   runtime_.shield = shield.context();
-  tree_->Admit(bounded.context().deadline());
   co_await RunNode(bounded.context(), &runtime_, &tree_->root());
   runtime_.shield.reset();
   v1::Event ended;

@@ -98,6 +98,7 @@ class Job {
   bool done() const;
 
  private:
+  static Time OwnDeadline(const Tree& tree, std::string* source);
   std::string JobDir() NURSERY_EXCLUDES(mutex_);
   void AddViews(const Node& node, int depth, size_t limit, std::vector<NodeView>* views) const;
   NodeView ViewOf(const Node& node, int depth) const;
@@ -108,13 +109,14 @@ class Job {
   const std::string data_dir_;
   Store& store_;
   const std::unique_ptr<Tree> tree_;
+  const Time admitted_;
+  std::string deadline_source_;  // constant after construction, as what follows needs it
+  const Time deadline_;
   Runtime runtime_;
 
   mutable Mutex mutex_;
   std::string job_dir_ NURSERY_GUARDED_BY(mutex_);
-  Time admitted_ NURSERY_GUARDED_BY(mutex_){};
-  Time deadline_ NURSERY_GUARDED_BY(mutex_){};
-  std::string deadline_source_ NURSERY_GUARDED_BY(mutex_);
+  Time callers_deadline_ NURSERY_GUARDED_BY(mutex_) = kNever;  // when it is the earlier one
   struct CancelRecord {
     v1::CancelReceipt request;  // what was known when it was asked
     std::shared_ptr<Teardowns> teardowns;

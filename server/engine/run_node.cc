@@ -133,7 +133,7 @@ Async<void> RunUntilDecided(Context context, Runtime* run, Node* node, std::vect
   const Time now = context.Now();
   run->tree.Locked([&] { node->eligible_at = now; });
   const std::shared_ptr<const CancelScope> work = OpenScope(context, run->tree, *node);
-  run->tree.BindWork(*node, work);
+  if (!run->tree.BindWork(*node, work)) co_return;
   spec::TimeLimit limit;
   limit.limit = node->spec.queue_timeout;
   const Time queue_deadline = limit.limited() ? Later(now, limit.limit) : kNever;
@@ -159,7 +159,7 @@ Async<void> RunNode(Context context, Runtime* run, Node* node) {
     co_await RunUntilDecided(context, run, node, &holds, &slot);
     co_await RunFinally(run, node, &holds, slot.held());
   }
-  run->tree.BindWork(*node, nullptr);
+  run->tree.ReleaseWork(*node);
   holds.clear();
   run->tree.Finish(*node);
 }

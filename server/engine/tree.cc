@@ -152,9 +152,16 @@ bool Tree::Start(Node& node) {
   return true;
 }
 
-void Tree::BindWork(Node& node, std::shared_ptr<const CancelScope> work) {
+bool Tree::BindWork(Node& node, std::shared_ptr<const CancelScope> work) {
   MutexLock lock(mutex_);
+  if (node.status.outcome != Outcome::kUndecided) return false;
   node.work = std::move(work);
+  return true;
+}
+
+void Tree::ReleaseWork(Node& node) {
+  MutexLock lock(mutex_);
+  node.work = nullptr;
 }
 
 void Tree::BindKill(Node& node, std::shared_ptr<const CancelScope> kill) {

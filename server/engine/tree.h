@@ -41,7 +41,9 @@ class Tree {
   bool Start(Node& node) NURSERY_EXCLUDES(mutex_);
   void Enter(Node& node, Phase phase, v1::WaitReason wait, std::string object = "")
       NURSERY_EXCLUDES(mutex_);
-  void BindWork(Node& node, std::shared_ptr<const CancelScope> work) NURSERY_EXCLUDES(mutex_);
+  // From now on closing the node cancels `work`. False when it has been closed before.
+  bool BindWork(Node& node, std::shared_ptr<const CancelScope> work) NURSERY_EXCLUDES(mutex_);
+  void ReleaseWork(Node& node) NURSERY_EXCLUDES(mutex_);
   void BindKill(Node& node, std::shared_ptr<const CancelScope> kill) NURSERY_EXCLUDES(mutex_);
   // An attempt starts; its number, from 1.
   int StartAttempt(Node& node) NURSERY_EXCLUDES(mutex_);
