@@ -1,0 +1,47 @@
+// Exec: runs one process of a job through the warden, and everything that it starts with it.
+//
+// When Run returns, nothing that the attempt started is alive: after a normal exit what was left behind
+// has been killed; after a cancellation SIGTERM, the grace and SIGKILL have passed and the end of
+// everything is verified. What cannot die keeps Run from returning, and is told to the observer.
+//
+// Thread safety: any thread. Lifetime: outlives the jobs; Serve runs as long as there are any.
+#ifndef NURSERY_SERVER_ACTIONS_EXEC_H_
+#define NURSERY_SERVER_ACTIONS_EXEC_H_
+
+#include <string>
+#include <vector>
+
+#include "server/actions/actions.h"
+#include "server/warden/process_host.h"
+
+namespace nursery::actions {
+
+struct ExecOptions {
+  ExecOptions() = default;
+
+  // What every process gets, as "NAME=value"; its job's variables win.
+  std::vector<std::string> environment;
+  // Where scratch directories are made.
+  std::string data_dir = "/tmp";
+  // Processes use the stdin, stdout and stderr of this process; nothing is captured.
+  bool pass_stdio = false;
+};
+
+class Exec final : public ExecRunner {
+ public:
+  Exec(warden::ProcessHost& host, ExecOptions options);
+
+  Async<engine::ActionResult> Run(Context context, const spec::Exec& exec,
+                                  const engine::AttemptRequest& request) override;
+
+  // Moves the warden's reports until `context` is cancelled.
+  Async<absl::Status> Serve(Context context);
+
+ private:
+  warden::ProcessHost& host_;
+  const ExecOptions options_;
+};
+
+}  // namespace nursery::actions
+
+#endif  // NURSERY_SERVER_ACTIONS_EXEC_H_

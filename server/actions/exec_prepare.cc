@@ -1,0 +1,151 @@
+#include "server/actions/exec_prepare.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+
+#include "nursery/core/status.h"
+
+namespace nursery::actions {
+
+using engine::AttemptRequest;
+using warden::UniqueFd;
+
+ScratchDirectory::~ScratchDirectory() {
+  std::error_code ignored;
+  if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+}
+
+absl::Status ScratchDirectory::Make(const std::string& parent) {
+  std::string pattern = parent + "/attempt-XXXXXX";
+  if (mkdtemp(pattern.data()) == nullptr) {
+    return ErrnoError(errno, "cannot make a scratch directory in " + parent);
+  }
+  path_ = pattern;
+  return absl::OkStatus();
+}
+
+namespace {
+
+absl::Status SetDirectory(const spec::Exec& exec, const AttemptRequest& request,
+                          const ExecOptions& options, Prepared* prepared) {
+  std::string base = request.workdir;
+  if (base.empty()) {
+    NURSERY_RETURN_IF_ERROR(prepared->scratch.Make(options.data_dir));
+    base = prepared->scratch.path();
+  }
+  prepared->spec.cwd = base;
+  if (!exec.cwd) return absl::OkStatus();
+  absl::StatusOr<std::string> cwd = exec.cwd->Expand(*request.scope);
+  if (!cwd.ok()) return Annotate(cwd.status(), "cwd");
+  prepared->spec.cwd = (std::filesystem::path(base) / *cwd).string();
+  return absl::OkStatus();
+}
+
+absl::Status SetArguments(const spec::Exec& exec, const AttemptRequest& request,
+                          Prepared* prepared) {
+  for (size_t i = 0; i < exec.argv.size(); ++i) {
+    absl::StatusOr<std::string> argument = exec.argv[i].Expand(*request.scope);
+    if (!argument.ok()) return Annotate(argument.status(), "argv[" + std::to_string(i) + "]");
+    prepared->spec.argv.push_back(*std::move(argument));
+  }
+  return absl::OkStatus();
+}
+
+// The server's, then nursery's own, then the job's: a later one wins.
+absl::Status SetEnvironment(const spec::Exec& exec, const AttemptRequest& request,
+                            const ExecOptions& options, Prepared* prepared) {
+  std::map<std::string, std::string> variables;
+  for (const std::string& entry : options.environment) {
+    const size_t equals = entry.find('=');
+    if (equals != std::string::npos) variables[entry.substr(0, equals)] = entry.substr(equals + 1);
+  }
+  if (!prepared->scratch.path().empty()) variables["TMPDIR"] = prepared->scratch.path();
+  for (const auto& [name, value] : request.environment) variables[name] = value;
+  for (const spec::EnvLayer::Variable* variable : spec::Environment(exec)) {
+    absl::StatusOr<std::string> value = variable->value.Expand(*request.scope);
+    if (!value.ok()) return Annotate(value.status(), "env." + variable->name);
+    variables[variable->name] = *std::move(value);
+  }
+  for (const auto& [name, value] : variables) prepared->spec.env.push_back(name + "=" + value);
+  return absl::OkStatus();
+}
+
+void SetLimits(const spec::Exec& exec, Prepared* prepared) {
+  if (exec.limits == nullptr) return;
+  const spec::ProcessLimits& from = *exec.limits;
+  const auto set = [prepared](warden::Limit limit, std::optional<uint64_t> value) {
+    prepared->spec.limits[static_cast<size_t>(limit)] = value;
+  };
+  set(warden::Limit::kFiles, from.open_files);
+  set(warden::Limit::kFileSize, from.file_size);
+  set(warden::Limit::kAddressSpace, from.address_space);
+  if (from.cpu_time) set(warden::Limit::kCpuSeconds, static_cast<uint64_t>(from.cpu_time->count()));
+  if (!from.core) set(warden::Limit::kCore, 0);
+  prepared->spec.nice = from.nice;
+}
+
+absl::StatusOr<int> OpenStdin(const spec::Exec& exec, const AttemptRequest& request,
+                              const std::string& cwd) {
+  if (const auto* text = std::get_if<spec::StdinText>(&exec.input)) {
+    absl::StatusOr<std::string> expanded = text->text.Expand(*request.scope);
+    return expanded.ok() ? engine::OpenText(*expanded) : absl::StatusOr<int>(expanded.status());
+  }
+  if (const auto* output = std::get_if<spec::StdinOutput>(&exec.input)) {
+    return request.open_output(output->sibling);
+  }
+  const auto* file = std::get_if<spec::StdinFile>(&exec.input);
+  if (file == nullptr) return -1;
+  absl::StatusOr<std::string> path = file->path.Expand(*request.scope);
+  if (!path.ok()) return path.status();
+  const std::string full = (std::filesystem::path(cwd) / *path).string();
+  const int opened = open(full.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (opened < 0) return ErrnoError(errno, "cannot read stdin from " + full);
+  return opened;
+}
+
+absl::Status MakePipe(UniqueFd* ours, UniqueFd* theirs) {
+  int fds[2];
+  if (pipe2(fds, O_CLOEXEC) != 0) return ErrnoError(errno, "cannot make a pipe");
+  *ours = UniqueFd(fds[0]);
+  *theirs = UniqueFd(fds[1]);
+  // Ours only: the process must find its end as every program expects it.
+  fcntl(fds[0], F_SETFL, O_NONBLOCK);
+  return absl::OkStatus();
+}
+
+absl::Status SetStdio(const spec::Exec& exec, const AttemptRequest& request,
+                      const ExecOptions& options, Prepared* prepared) {
+  absl::StatusOr<int> input = OpenStdin(exec, request, prepared->spec.cwd);
+  if (!input.ok()) return Annotate(input.status(), "stdin");
+  prepared->stdio.fds[0] = UniqueFd(*input);
+  if (options.pass_stdio) {
+    for (int fd = 0; fd < 3; ++fd) {
+      if (prepared->stdio.fds[fd].get() < 0) {
+        prepared->stdio.fds[fd] = UniqueFd(fcntl(fd, F_DUPFD_CLOEXEC, 3));
+      }
+    }
+    return absl::OkStatus();
+  }
+  NURSERY_RETURN_IF_ERROR(MakePipe(&prepared->output, &prepared->stdio.fds[1]));
+  if (!exec.merge_output) return MakePipe(&prepared->errors, &prepared->stdio.fds[2]);
+  prepared->stdio.fds[2] = UniqueFd(fcntl(prepared->stdio.fds[1].get(), F_DUPFD_CLOEXEC, 3));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status Prepare(const spec::Exec& exec, const AttemptRequest& request,
+                     const ExecOptions& options, Prepared* prepared) {
+  NURSERY_RETURN_IF_ERROR(SetDirectory(exec, request, options, prepared));
+  NURSERY_RETURN_IF_ERROR(SetArguments(exec, request, prepared));
+  NURSERY_RETURN_IF_ERROR(SetEnvironment(exec, request, options, prepared));
+  SetLimits(exec, prepared);
+  return SetStdio(exec, request, options, prepared);
+}
+
+}  // namespace nursery::actions
