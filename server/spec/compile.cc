@@ -1,6 +1,7 @@
 #include "server/spec/compile.h"
 
 #include <algorithm>
+#include <unordered_set>
 
 #include "server/spec/job_compiler.h"
 #include "server/spec/scalar.h"
@@ -41,7 +42,7 @@ CompileResult JobCompiler::Run() {
   if (violations_.empty()) result.job = std::move(job_);
   result.violations = violations_.violations();
   result.total_violations = violations_.total();
-  result.warnings = std::move(warnings_);
+  result.warnings = warnings_.violations();
   return result;
 }
 
@@ -106,6 +107,10 @@ void JobCompiler::CompileLabels() {
 
 void JobCompiler::CompileSemaphores() {
   const FieldPath::Segment list = path_.Enter("semaphores");
+  if (spec_.semaphores_size() > kMaxSemaphores) {
+    return Fail("", std::to_string(spec_.semaphores_size()) + " semaphores, over the limit of " +
+                        std::to_string(kMaxSemaphores));
+  }
   for (int i = 0; i < spec_.semaphores_size(); ++i) {
     const FieldPath::Segment segment = path_.Enter(static_cast<size_t>(i));
     const v1::SemaphoreSpec& spec = spec_.semaphores(i);
@@ -128,12 +133,13 @@ void JobCompiler::CompileUnits(const v1::SemaphoreSpec& spec, Semaphore& semapho
     Fail("units", "are " + std::to_string(units) + ", but size is " + std::to_string(spec.size()) +
                       "; leave size out or give one unit per permit");
   }
+  std::unordered_set<std::string_view> seen;
   for (int i = 0; i < units; ++i) {
     const FieldPath::Segment list = path_.Enter("units");
     const FieldPath::Segment segment = path_.Enter(static_cast<size_t>(i));
-    const bool known = std::find(semaphore.units.begin(), semaphore.units.end(), spec.units(i)) !=
-                       semaphore.units.end();
-    if (CheckName("", spec.units(i)) && known) Fail("", "'" + spec.units(i) + "' is listed twice");
+    if (CheckName("", spec.units(i)) && !seen.insert(spec.units(i)).second) {
+      Fail("", "'" + spec.units(i) + "' is listed twice");
+    }
     semaphore.units.push_back(spec.units(i));
   }
 }

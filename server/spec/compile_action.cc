@@ -111,9 +111,9 @@ void JobCompiler::WarnOfShell(const Exec& exec) {
     if (!TakesScript(exec.argv[i].Source())) continue;
     if (!IsQuotedForShell(exec.argv[i + 1])) {
       const FieldPath::Segment segment = path_.Enter(i + 1);
-      warnings_.push_back({path_.text(),
-                           "an expression inside a shell script runs whatever the data holds; "
-                           "use \"$NURSERY_ITEM\" or ${{ shell(...) }}"});
+      warnings_.Add({path_.text(),
+                     "an expression inside a shell script runs whatever the data holds; "
+                     "use \"$NURSERY_ITEM\" or ${{ shell(...) }}"});
     }
     return;
   }

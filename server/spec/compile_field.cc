@@ -109,13 +109,14 @@ class JobCompiler::FrameNames : public NameResolver {
 
   absl::StatusOr<std::optional<NodeIndex>> Output(std::string_view name) const override {
     for (const Frame* frame = &frame_; frame != nullptr; frame = frame->outer) {
-      if (frame->node == kNoNode) continue;
-      for (const NodeIndex need : compiler_.job_->node(frame->node).needs) {
-        if (compiler_.job_->node(need).name != name) continue;
-        const std::string problem = compiler_.NoOutput(need);
-        if (problem.empty()) return std::optional(need);
-        return Error(absl::StatusCode::kInvalidArgument, problem);
-      }
+      if (frame->outer == nullptr || frame->outer->children == nullptr) continue;
+      const auto sibling = frame->outer->children->find(name);
+      if (sibling == frame->outer->children->end()) continue;
+      const std::vector<NodeIndex>& needs = compiler_.job_->node(frame->node).needs;
+      if (!std::binary_search(needs.begin(), needs.end(), sibling->second)) continue;
+      const std::string problem = compiler_.NoOutput(sibling->second);
+      if (problem.empty()) return std::optional(sibling->second);
+      return Error(absl::StatusCode::kInvalidArgument, problem);
     }
     return std::optional<NodeIndex>();
   }

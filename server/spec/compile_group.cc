@@ -6,7 +6,7 @@
 namespace nursery::spec {
 
 void JobCompiler::CompileGroup(const v1::GroupSpec& spec, Frame& frame, Node& node) {
-  AddChildren(spec, node);
+  const NamedNodes children = AddChildren(spec, node);
   auto group = std::make_unique<Group>();
   if (CheckRange("limit", spec.limit(), 0, options_.limits.nodes_per_job)) {
     group->limit = spec.limit();
@@ -14,29 +14,30 @@ void JobCompiler::CompileGroup(const v1::GroupSpec& spec, Frame& frame, Node& no
   if (spec.has_output()) NotInThisVersion("output");
   group->join = CompileJoin(spec.join(), spec.nodes_size());
   node.group = std::move(group);
-  ResolveNeeds(spec, node);
+  ResolveNeeds(spec, node, children);
   CheckCycles(spec, node);
+  frame.children = &children;
   for (int i = 0; i < spec.nodes_size(); ++i) {
     const FieldPath::Segment list = path_.Enter("nodes");
     const FieldPath::Segment segment = path_.Enter(static_cast<size_t>(i));
     CompileNode(node.first_child + i, spec.nodes(i), frame);
   }
+  frame.children = nullptr;
 }
 
-void JobCompiler::AddChildren(const v1::GroupSpec& spec, Node& node) {
+JobCompiler::NamedNodes JobCompiler::AddChildren(const v1::GroupSpec& spec, Node& node) {
   node.first_child = static_cast<NodeIndex>(job_->nodes.size());
   node.child_count = spec.nodes_size();
-  std::unordered_map<std::string_view, int> seen;
+  NamedNodes children;
   for (int i = 0; i < spec.nodes_size(); ++i) {
     const FieldPath::Segment list = path_.Enter("nodes");
     const FieldPath::Segment segment = path_.Enter(static_cast<size_t>(i));
     const std::string& name = spec.nodes(i).name();
-    if (CheckName("name", name)) {
-      const auto [first, is_new] = seen.emplace(name, i);
-      if (!is_new) {
-        Fail("name", "'" + name + "' is the name of nodes[" + std::to_string(first->second) +
-                         "] too; siblings need different names");
-      }
+    const auto [first, is_new] = children.emplace(name, node.first_child + i);
+    if (CheckName("name", name) && !is_new) {
+      const NodeIndex other = first->second - node.first_child;
+      Fail("name", "'" + name + "' is the name of nodes[" + std::to_string(other) +
+                       "] too; siblings need different names");
     }
     Node& child = job_->nodes.emplace_back();
     child.name = name;
@@ -44,15 +45,13 @@ void JobCompiler::AddChildren(const v1::GroupSpec& spec, Node& node) {
     child.index = static_cast<NodeIndex>(job_->nodes.size() - 1);
     specs_.push_back(&spec.nodes(i));
   }
+  return children;
 }
 
-void JobCompiler::ResolveNeeds(const v1::GroupSpec& spec, const Node& node) {
+void JobCompiler::ResolveNeeds(const v1::GroupSpec& spec, const Node& node,
+                               const NamedNodes& siblings) {
   const Join::Policy policy = node.group->join.policy;
   const bool first_wins = policy == Join::Policy::kAny || policy == Join::Policy::kQuorum;
-  std::unordered_map<std::string_view, NodeIndex> siblings;
-  for (int i = 0; i < spec.nodes_size(); ++i) {
-    siblings.emplace(spec.nodes(i).name(), node.first_child + i);
-  }
   for (int i = 0; i < spec.nodes_size(); ++i) {
     if (spec.nodes(i).needs_size() == 0) continue;
     const FieldPath::Segment list = path_.Enter("nodes");
@@ -87,9 +86,10 @@ void JobCompiler::ResolveNeeds(const v1::GroupSpec& spec, const Node& node) {
 
 void JobCompiler::NotASibling(const std::string& need, const v1::GroupSpec& spec,
                               const std::string& self) {
-  // A search of the whole tree: only for as many violations as are shown.
-  const bool search = !need.empty() && violations_.total() < kMaxShownErrors;
-  const std::string elsewhere = search ? FindPath(spec_.root(), "", need) : "";
+  // What follows looks at the whole tree: not for every violation of a large job.
+  constexpr size_t kExplained = 10;
+  if (violations_.total() >= kExplained) return Fail("", "'" + need + "' is not a sibling");
+  const std::string elsewhere = need.empty() ? "" : FindPath(spec_.root(), "", need);
   if (!elsewhere.empty()) {
     const size_t slash = elsewhere.rfind('/');
     const std::string group =
@@ -141,7 +141,9 @@ void JobCompiler::CheckCycles(const v1::GroupSpec& spec, const Node& node) {
   NodeIndex at = node.first_child;
   while (!blocked(at)) ++at;
   std::vector<NodeIndex> walk;
-  while (std::find(walk.begin(), walk.end(), at) == walk.end()) {
+  std::vector<bool> walked(open.size());
+  while (!walked[static_cast<size_t>(at - node.first_child)]) {
+    walked[static_cast<size_t>(at - node.first_child)] = true;
     walk.push_back(at);
     const std::vector<NodeIndex>& needs = job_->node(at).needs;
     at = *std::find_if(needs.begin(), needs.end(), blocked);
@@ -154,7 +156,13 @@ void JobCompiler::FailCycle(const v1::GroupSpec& spec, const Node& node,
                             std::vector<NodeIndex> cycle) {
   std::rotate(cycle.begin(), std::min_element(cycle.begin(), cycle.end()), cycle.end());
   std::string text = "cycle: ";
-  for (const NodeIndex member : cycle) text += job_->node(member).name + " needs ";
+  constexpr size_t kNamed = 10;
+  for (size_t i = 0; i < cycle.size() && i < kNamed; ++i) {
+    text += job_->node(cycle[i]).name + " needs ";
+  }
+  if (cycle.size() > kNamed) {
+    text += "... (" + std::to_string(cycle.size() - kNamed) + " more) needs ";
+  }
   text += job_->node(cycle.front()).name;
   const NodeIndex first = cycle.front() - node.first_child;
   const FieldPath::Segment list = path_.Enter("nodes");

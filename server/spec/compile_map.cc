@@ -149,7 +149,10 @@ std::optional<ItemSet> JobCompiler::CompileMatrix(const v1::MatrixItems& spec) {
   const FieldPath::Segment segment = path_.Enter("matrix");
   const int64_t limit =
       spec.exclude_size() > 0 ? kMaxFilteredCombinations : options_.limits.items_per_map;
-  if (spec.axes_size() == 0) Fail("", "must have at least one axis");
+  if (spec.axes_size() == 0 || spec.axes_size() > kMaxAxes) {
+    Fail("", "must have 1 to " + std::to_string(kMaxAxes) + " axes");
+    return std::nullopt;
+  }
   if (spec.exclude_size() > kMaxExclusions) {
     Fail("exclude", std::to_string(spec.exclude_size()) + " exclusions, over the limit of " +
                         std::to_string(kMaxExclusions));

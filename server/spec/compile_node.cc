@@ -27,6 +27,7 @@ void JobCompiler::CompileNode(NodeIndex index, const v1::NodeSpec& spec, const F
   frame.outer = &outer;
   frame.node = index;
   frame.depth = outer.depth + 1;
+  frame.children = nullptr;
   frame.item_name.clear();
   if (frame.depth > kMaxDepth) {
     return Fail("", "is deeper than the limit of " + std::to_string(kMaxDepth) + " levels");
@@ -116,6 +117,9 @@ void JobCompiler::CompileActionOnly(const v1::NodeSpec& spec, const Frame& frame
 
 void JobCompiler::CompileAcquire(const v1::NodeSpec& spec, Frame& frame, Node& node) {
   const FieldPath::Segment list = path_.Enter("acquire");
+  if (spec.acquire_size() > kMaxSemaphores) {
+    return Fail("", "names more than the limit of " + std::to_string(kMaxSemaphores));
+  }
   for (int i = 0; i < spec.acquire_size(); ++i) {
     const FieldPath::Segment segment = path_.Enter(static_cast<size_t>(i));
     std::optional<Acquire> acquire = CompileOneAcquire(spec.acquire(i), frame);

@@ -1,10 +1,12 @@
 #include "server/spec/expression_parser.h"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 #include <vector>
 
 #include "nursery/core/status.h"
+#include "server/spec/limits.h"
 #include "server/spec/violation.h"
 
 namespace nursery::spec {
@@ -112,7 +114,8 @@ class Parser {
   // Names of nodes may hold points: the longest name that is a need wins.
   absl::Status ResolveOutput(std::string_view rest, Expression& expression) {
     for (std::string_view name = rest;;) {
-      const absl::StatusOr<std::optional<NodeIndex>> node = names_.Output(name);
+      absl::StatusOr<std::optional<NodeIndex>> node = std::optional<NodeIndex>();
+      if (name.size() <= kMaxNameBytes) node = names_.Output(name);
       if (!node.ok()) return node.status();
       if (node->has_value()) {
         expression.source = Source::kOutput;

@@ -31,6 +31,8 @@ class JobCompiler {
     const Frame* outer = nullptr;
     NodeIndex node = kNoNode;
     int depth = 0;
+    // Of a group, while its children are compiled: who they are.
+    const std::unordered_map<std::string_view, NodeIndex>* children = nullptr;
     // Of a map, while its key or its node is compiled: what its item is called.
     std::string item_name;
     // Defaults.
@@ -76,8 +78,9 @@ class JobCompiler {
 
   // compile_group.cc
   void CompileGroup(const v1::GroupSpec& spec, Frame& frame, Node& node);
-  void AddChildren(const v1::GroupSpec& spec, Node& node);
-  void ResolveNeeds(const v1::GroupSpec& spec, const Node& node);
+  using NamedNodes = std::unordered_map<std::string_view, NodeIndex>;
+  NamedNodes AddChildren(const v1::GroupSpec& spec, Node& node);
+  void ResolveNeeds(const v1::GroupSpec& spec, const Node& node, const NamedNodes& siblings);
   void NotASibling(const std::string& need, const v1::GroupSpec& spec, const std::string& self);
   // Path of a node called `name` at or below `node`, whose path is `path`; empty if there is none.
   std::string FindPath(const v1::NodeSpec& node, const std::string& path,
@@ -134,7 +137,7 @@ class JobCompiler {
   std::shared_ptr<Job> job_ = std::make_shared<Job>();
   FieldPath path_;
   ViolationList violations_;
-  std::vector<Violation> warnings_;
+  ViolationList warnings_;
   std::vector<const v1::NodeSpec*> specs_;  // by node
   std::unordered_map<std::string, int> semaphores_;
   std::unordered_map<std::string, uint16_t> pools_;

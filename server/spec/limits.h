@@ -31,6 +31,10 @@ inline constexpr size_t kMaxLabels = 64;
 inline constexpr size_t kMaxLabelBytes = 256;
 // MAX_ARG_STRLEN of the kernel, its terminating NUL included.
 inline constexpr size_t kMaxArgumentBytes = 128 << 10;
+// Every acquisition is compared with the others of its node; a job needs a handful.
+inline constexpr int kMaxSemaphores = 1'000;
+// Every axis is compared with the others; more than 24 of two values are over the items' limit.
+inline constexpr int kMaxAxes = 64;
 inline constexpr int64_t kMaxPermits = 1'000'000'000;
 // Pools are told apart by a uint16_t in each node; a job that uses more has made a mistake.
 inline constexpr size_t kMaxPools = 1'000;

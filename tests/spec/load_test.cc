@@ -50,7 +50,7 @@ TEST(LoadTest, AtMostFiftyErrorsAreShownAndAllAreCounted) {
   EXPECT_EQ(loaded.violations.size(), 50u);
   EXPECT_EQ(loaded.total_violations, 60u);
   EXPECT_NE(Describe("job.yaml", loaded).find("... and 10 more\n60 errors\n"), std::string::npos);
-  EXPECT_TRUE(Describe("job.yaml", loaded).starts_with("job.yaml:3:22: nodes[0].sleep: 10 needs"));
+  EXPECT_TRUE(Describe("job.yaml", loaded).starts_with("job.yaml:3:23: nodes[0].sleep: 10 needs"));
 }
 
 TEST(LoadTest, ReadingErrorHidesWhatFollowsFromIt) {
