@@ -219,7 +219,8 @@ void Warden::ReadReapers() {
   std::array<epoll_event, kEventBatch> events;
   const int count = epoll_wait(reaper_events_.get(), events.data(), events.size(), 0);
   for (int i = 0; i < count && server_.queued() < kMaxQueued; ++i) {
-    const auto attempt = attempts_.find(events[static_cast<size_t>(i)].data.u64);
+    const uint64_t id = events[static_cast<size_t>(i)].data.u64;  // a copy: the struct is packed
+    const auto attempt = attempts_.find(id);
     if (attempt == attempts_.end()) continue;
     ReadReaper(attempt->first, &attempt->second);
     ForgetIfOver(attempt);
