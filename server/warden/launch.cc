@@ -123,6 +123,18 @@ LaunchFailure SetUpAndExecute(const SpecView& spec, const Inherited& inherited,
 
 }  // namespace
 
+void CloseFilesExcept(std::vector<int> keep) {
+  std::sort(keep.begin(), keep.end());
+  unsigned int first = 3;
+  for (const int fd : keep) {
+    if (fd < 3) continue;
+    const auto kept = static_cast<unsigned int>(fd);
+    if (kept > first) close_range(first, kept - 1, 0);
+    first = kept + 1;
+  }
+  close_range(first, ~0u, 0);
+}
+
 Inherited ReadInherited() {
   Inherited inherited;
   getrlimit(RLIMIT_NOFILE, &inherited.files);

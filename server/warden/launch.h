@@ -7,11 +7,15 @@
 #include <sys/resource.h>
 
 #include <array>
+#include <vector>
 
 #include "server/warden/process_spec.h"
 #include "server/warden/protocol.h"
 
 namespace nursery::warden {
+
+// Closes every descriptor above 2 that is not in `keep`; negative ones in it are passed over.
+void CloseFilesExcept(std::vector<int> keep);
 
 // What a task gets from the warden's own start rather than from its spec.
 struct Inherited {

@@ -2,14 +2,15 @@
 #include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "server/warden/launch.h"
 #include "server/warden/self_test.h"
@@ -28,25 +29,24 @@ int ParseFd(std::string_view text) {
 // A terminal's signals and a polite kill must not end the warden before its tasks: blocked for
 // good. Tasks get an empty mask and, from here, default dispositions.
 void BlockSignals() {
-  for (int signal = 1; signal < NSIG; ++signal) std::signal(signal, SIG_DFL);
+  // By the raw call, because glibc hides two signals that it uses itself and that a parent may have
+  // set to be ignored. All zero is SIG_DFL without flags.
+  const char default_action[64] = {};
+  for (int signal = 1; signal < NSIG; ++signal) {
+    syscall(SYS_rt_sigaction, signal, default_action, nullptr, NSIG / 8);
+  }
   sigset_t all;
   sigfillset(&all);
   sigprocmask(SIG_SETMASK, &all, nullptr);
 }
 
-void LeaveServerBehind(int socket_fd, int lock_fd) {
+void LeaveServerBehind(std::vector<int> keep) {
   setsid();  // fails if the server has done it at the start, as it should
   if (chdir("/") != 0) std::perror("nursery-warden: chdir /");
   const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
   dup2(null.get(), STDIN_FILENO);
   dup2(null.get(), STDOUT_FILENO);
-  const int low = std::min(socket_fd, lock_fd > 0 ? lock_fd : socket_fd);
-  const int high = std::max(socket_fd, lock_fd);
-  if (low > 3) close_range(3, static_cast<unsigned>(low) - 1, 0);
-  if (high > low + 1) {
-    close_range(static_cast<unsigned>(low) + 1, static_cast<unsigned>(high) - 1, 0);
-  }
-  close_range(static_cast<unsigned>(high) + 1, ~0u, 0);
+  nursery::warden::CloseFilesExcept(std::move(keep));
 }
 
 // One socket per attempt.
@@ -58,7 +58,7 @@ void RaiseFileLimit() {
 }
 
 int Usage() {
-  std::fprintf(stderr, "nursery-warden is started by nurseryd: --socket=FD [--lock=FD]\n");
+  std::fprintf(stderr, "nursery-warden is started by nurseryd: --socket=FD [--hold=FD]...\n");
   return 2;
 }
 
@@ -66,24 +66,29 @@ int Usage() {
 
 int main(int argc, char** argv) {
   int socket_fd = -1;
-  int lock_fd = -1;
+  std::vector<int> hold_fds;
   for (int i = 1; i < argc; ++i) {
     const std::string_view argument = argv[i];
-    int* const fd = argument.starts_with("--socket=") ? &socket_fd
-                    : argument.starts_with("--lock=") ? &lock_fd
-                                                      : nullptr;
-    if (fd == nullptr) return Usage();
-    *fd = ParseFd(argument.substr(argument.find('=') + 1));
-    if (*fd < 0) return Usage();
+    const bool socket = argument.starts_with("--socket=");
+    if (!socket && !argument.starts_with("--hold=")) return Usage();
+    const int fd = ParseFd(argument.substr(argument.find('=') + 1));
+    if (fd < 0) return Usage();
+    if (socket) {
+      socket_fd = fd;
+    } else {
+      hold_fds.push_back(fd);
+    }
   }
   if (socket_fd < 0) return Usage();
   BlockSignals();
-  LeaveServerBehind(socket_fd, lock_fd);
+  std::vector<int> keep = hold_fds;
+  keep.push_back(socket_fd);
+  LeaveServerBehind(std::move(keep));
   if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) std::perror("nursery-warden: no subreaper");
 
   nursery::warden::WardenOptions options;
   options.server = UniqueFd(socket_fd);
-  options.lock_fd = lock_fd;
+  options.hold_fds = std::move(hold_fds);
   options.inherited = nursery::warden::ReadInherited();
   RaiseFileLimit();
   options.level = nursery::warden::SelfTest();

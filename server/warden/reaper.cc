@@ -45,7 +45,7 @@ Usage ToUsage(const rusage& usage) {
 // Maps the spec, privately: the strings of the decoded view lie in the mapping. The seals make sure
 // that nobody shrinks the file under it.
 std::optional<SpecView> LoadSpec(int fd) {
-  constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+  constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE;
   struct stat status;
   const int seals = fcntl(fd, F_GET_SEALS);  // fails for everything but a memfd
   if (seals < 0 || (seals & kSeals) != kSeals || fstat(fd, &status) != 0) return std::nullopt;
@@ -54,20 +54,6 @@ std::optional<SpecView> LoadSpec(int fd) {
   void* bytes = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
   if (bytes == MAP_FAILED) return std::nullopt;
   return DecodeSpec({static_cast<char*>(bytes), size});
-}
-
-// The reaper must not hold what the warden holds: the server's socket would hide its death, another
-// reaper's socket would hide the warden's.
-void CloseAllExcept(std::vector<int> keep) {
-  std::sort(keep.begin(), keep.end());
-  unsigned int first = 3;
-  for (const int fd : keep) {
-    if (fd < 3) continue;
-    const auto kept = static_cast<unsigned int>(fd);
-    if (kept > first) close_range(first, kept - 1, 0);
-    first = kept + 1;
-  }
-  close_range(first, ~0u, 0);
 }
 
 class Reaper {
@@ -115,9 +101,13 @@ class Reaper {
 
 int Reaper::Run() {
   prctl(PR_SET_NAME, "nursery-reaper");
-  std::vector<int> keep = {control_.fd(), options_.spec.get(), options_.lock_fd};
+  // The server's socket would hide its death from the warden, another reaper's socket would hide
+  // the warden's from that reaper.
+  std::vector<int> keep = options_.hold_fds;
+  keep.push_back(control_.fd());
+  keep.push_back(options_.spec.get());
   for (const UniqueFd& fd : options_.stdio) keep.push_back(fd.get());
-  CloseAllExcept(std::move(keep));
+  CloseFilesExcept(std::move(keep));
   if (!Start()) return 0;
   while (true) {
     Poll();

@@ -9,6 +9,8 @@
 #ifndef NURSERY_SERVER_WARDEN_REAPER_H_
 #define NURSERY_SERVER_WARDEN_REAPER_H_
 
+#include <vector>
+
 #include "server/warden/channel.h"
 #include "server/warden/launch.h"
 #include "server/warden/unique_fd.h"
@@ -21,9 +23,9 @@ struct ReaperOptions {
   UniqueFd spec;     // the memfd
   UniqueFd stdio[3];
   Inherited inherited;
-  // The lock of the data directory: held here too, so that a new server waits for this attempt's
-  // end even when the warden is dead. -1: none.
-  int lock_fd = -1;
+  // Stay open until this attempt has ended, even when the warden is dead: the lock of the data
+  // directory, for which a new server waits.
+  std::vector<int> hold_fds;
 };
 
 // Requires: all signals are blocked and have their default dispositions. Returns the exit status.

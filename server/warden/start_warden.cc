@@ -13,17 +13,15 @@
 #include <system_error>
 #include <utility>
 
+#include "nursery/core/check.h"
 #include "nursery/core/status.h"
 #include "server/warden/pidfd.h"
 
 namespace nursery::warden {
 namespace {
 
-constexpr int kSocketInWarden = 3;
-constexpr int kLockInWarden = 4;
-
-// A copy with a number that no dup2 below overwrites.
-UniqueFd OutOfTheWay(int fd) { return UniqueFd(fcntl(fd, F_DUPFD_CLOEXEC, kLockInWarden + 1)); }
+constexpr int kFirstFdInWarden = 3;
+constexpr int kMaxPassed = 8;
 
 class SpawnSetup {
  public:
@@ -42,7 +40,16 @@ class SpawnSetup {
   SpawnSetup(const SpawnSetup&) = delete;
   SpawnSetup& operator=(const SpawnSetup&) = delete;
 
-  void Pass(int fd, int as) { posix_spawn_file_actions_adddup2(&actions_, fd, as); }
+  // Gives the number that `fd` will have in the child; -1, which the warden refuses, if this
+  // process has no descriptor left for a copy.
+  int Pass(int fd) {
+    // A copy with a number that no dup2 of this list overwrites.
+    UniqueFd copy(fcntl(fd, F_DUPFD_CLOEXEC, kFirstFdInWarden + kMaxPassed));
+    if (!copy.valid()) return -1;
+    posix_spawn_file_actions_adddup2(&actions_, copy.get(), next_);
+    copies_.push_back(std::move(copy));
+    return next_++;
+  }
 
   // Gives an errno. The environment is empty: the warden needs none, and tasks get their own.
   int Spawn(const std::string& executable, char* const* argv, pid_t* pid) {
@@ -53,6 +60,8 @@ class SpawnSetup {
  private:
   posix_spawn_file_actions_t actions_;
   posix_spawnattr_t attributes_;
+  std::vector<UniqueFd> copies_;
+  int next_ = kFirstFdInWarden;
 };
 
 }  // namespace
@@ -75,7 +84,9 @@ absl::StatusOr<std::string> FindWarden() {
                    ": install it there, or set NURSERY_WARDEN to its path");
 }
 
-absl::StatusOr<WardenProcess> StartWarden(const std::string& executable, int lock_fd) {
+absl::StatusOr<WardenProcess> StartWarden(const std::string& executable,
+                                          const std::vector<int>& hold_fds) {
+  NURSERY_CHECK(hold_fds.size() < kMaxPassed);
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) != 0) {
     return ErrnoError(errno, "socket to the warden");
@@ -83,20 +94,16 @@ absl::StatusOr<WardenProcess> StartWarden(const std::string& executable, int loc
   WardenProcess warden;
   warden.socket = UniqueFd(ends[0]);
   const UniqueFd theirs(ends[1]);
-  const UniqueFd socket = OutOfTheWay(theirs.get());
-  const UniqueFd lock = lock_fd < 0 ? UniqueFd() : OutOfTheWay(lock_fd);
-  if (!socket.valid() || (lock_fd >= 0 && !lock.valid())) {
-    return ErrnoError(errno, "descriptors for the warden");
-  }
   SpawnSetup setup;
-  setup.Pass(socket.get(), kSocketInWarden);
-  if (lock.valid()) setup.Pass(lock.get(), kLockInWarden);
-  std::string name = "nursery-warden";
-  std::string socket_argument = "--socket=" + std::to_string(kSocketInWarden);
-  std::string lock_argument = "--lock=" + std::to_string(kLockInWarden);
-  char* argv[] = {name.data(), socket_argument.data(),
-                  lock.valid() ? lock_argument.data() : nullptr, nullptr};
-  if (const int error = setup.Spawn(executable, argv, &warden.pid); error != 0) {
+  std::vector<std::string> arguments = {"nursery-warden",
+                                        "--socket=" + std::to_string(setup.Pass(theirs.get()))};
+  for (const int fd : hold_fds) {
+    arguments.push_back("--hold=" + std::to_string(setup.Pass(fd)));
+  }
+  std::vector<char*> argv;
+  for (std::string& argument : arguments) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+  if (const int error = setup.Spawn(executable, argv.data(), &warden.pid); error != 0) {
     return ErrnoError(error, "start of the warden " + executable);
   }
   // A child that nobody has reaped: the pid is still its own.
@@ -116,8 +123,10 @@ absl::StatusOr<UniqueFd> MakeSpecFile(const ProcessSpec& spec) {
     if (size < 0 && errno != EINTR) return ErrnoError(errno, "write of a process spec");
     if (size > 0) written += static_cast<size_t>(size);
   }
-  if (fcntl(file.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) !=
-      0) {
+  // FUTURE_WRITE, because WRITE waits until the kernel has flushed its page lists on every core:
+  // five milliseconds.
+  if (fcntl(file.get(), F_ADD_SEALS,
+            F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) != 0) {
     return ErrnoError(errno, "seal of a process spec");
   }
   return file;

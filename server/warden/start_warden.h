@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "server/warden/process_spec.h"
@@ -24,9 +25,10 @@ struct WardenProcess {
 // ../libexec/nursery as seen from there.
 absl::StatusOr<std::string> FindWarden();
 
-// Starts `executable` in a session of its own. It and its reapers hold `lock_fd` (-1: none) open
-// until the last of them has ended.
-absl::StatusOr<WardenProcess> StartWarden(const std::string& executable, int lock_fd);
+// Starts `executable` in a session of its own. It and its reapers hold copies of `hold_fds` open
+// until the last of them has ended: a lock, or a pipe whose end of file tells just that.
+absl::StatusOr<WardenProcess> StartWarden(const std::string& executable,
+                                          const std::vector<int>& hold_fds);
 
 // The sealed memfd that carries `spec` to the warden.
 absl::StatusOr<UniqueFd> MakeSpecFile(const ProcessSpec& spec);

@@ -44,7 +44,7 @@ UniqueFd ChildSignals() {
 }  // namespace
 
 Warden::Warden(WardenOptions options)
-    : lock_fd_(options.lock_fd),
+    : hold_fds_(std::move(options.hold_fds)),
       level_(options.level),
       inherited_(options.inherited),
       events_(epoll_create1(EPOLL_CLOEXEC)),
@@ -182,7 +182,7 @@ void Warden::BecomeReaper(ReceivedPacket received, UniqueFd control) {
     if ((options.spawn.flags >> i & 1) != 0) options.stdio[i] = std::move(received.fds[next++]);
   }
   options.inherited = inherited_;
-  options.lock_fd = lock_fd_;
+  options.hold_fds = hold_fds_;
   _exit(RunReaper(std::move(options)));
 }
 
@@ -219,7 +219,8 @@ void Warden::ReadReapers() {
   std::array<epoll_event, kEventBatch> events;
   const int count = epoll_wait(reaper_events_.get(), events.data(), events.size(), 0);
   for (int i = 0; i < count && server_.queued() < kMaxQueued; ++i) {
-    const auto attempt = attempts_.find(events[static_cast<size_t>(i)].data.u64);
+    const uint64_t id = events[static_cast<size_t>(i)].data.u64;  // a copy: the struct is packed
+    const auto attempt = attempts_.find(id);
     if (attempt == attempts_.end()) continue;
     ReadReaper(attempt->first, &attempt->second);
     ForgetIfOver(attempt);

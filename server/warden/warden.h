@@ -20,7 +20,7 @@ namespace nursery::warden {
 
 struct WardenOptions {
   UniqueFd server;
-  int lock_fd = -1;  // held, never used; -1: none
+  std::vector<int> hold_fds;  // kept open here and in every reaper, never used
   Level level = Level::kNone;
   Inherited inherited;
 };
@@ -69,7 +69,7 @@ class Warden {
   void SendStats();
 
   // Constant after construction.
-  const int lock_fd_;
+  const std::vector<int> hold_fds_;
   const Level level_;
   const Inherited inherited_;
   UniqueFd events_;         // epoll over the server, the signals and reaper_events_

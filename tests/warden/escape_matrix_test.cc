@@ -44,14 +44,8 @@ class Announced {
  public:
   // Reads `count` pids from the task's stdout.
   bool Read(int fd, int count, const std::string& mark) {
-    std::string text;
-    while (std::count(text.begin(), text.end(), '\n') < count) {
-      char buffer[256];
-      if (!AwaitReadable(fd)) return false;
-      const ssize_t size = read(fd, buffer, sizeof(buffer));
-      if (size <= 0) return false;
-      text.append(buffer, static_cast<size_t>(size));
-    }
+    const std::string text = ReadLines(fd, count);
+    if (std::count(text.begin(), text.end(), '\n') != count) return false;
     for (size_t begin = 0; begin < text.size(); begin = text.find('\n', begin) + 1) {
       pids_.push_back(std::atoi(text.c_str() + begin));
       pidfds_.push_back(OpenPidfd(pids_.back()));
@@ -113,10 +107,10 @@ class EscapeMatrixTest : public testing::TestWithParam<std::tuple<std::string, s
     ASSERT_GE(announced_.Survivors().size(), static_cast<size_t>(expected));
   }
 
-  // The lock is held by the warden and by every reaper: when it is free, all have ended.
+  // The pipe is held by the warden and by every reaper: at its end of file all have ended.
   void AwaitKeepersEnd() {
-    lock_.writer.reset();
-    ASSERT_TRUE(AwaitReadable(lock_.reader.get()));
+    held_.writer.reset();
+    ASSERT_TRUE(AwaitReadable(held_.reader.get()));
   }
 
   void ExpectNothingAlive() {
@@ -127,7 +121,7 @@ class EscapeMatrixTest : public testing::TestWithParam<std::tuple<std::string, s
   const std::string mark_ = NewMark();
   Pipe stdin_ = MakePipe();
   Pipe stdout_ = MakePipe();
-  Pipe lock_ = MakePipe();
+  Pipe held_ = MakePipe();
   Announced announced_;
 };
 
@@ -136,7 +130,7 @@ pid_t ReaperOf(pid_t leader) { return ReadProcess(leader)->parent; }
 class AttemptEndTest : public EscapeMatrixTest {};
 
 TEST_P(AttemptEndTest, NothingIsAliveWhenGoneIsReported) {
-  TestClient client(lock_.writer.get());
+  TestClient client({held_.writer.get()});
   const uint64_t attempt = client.Spawn(Spec(), {stdin_.reader.get(), stdout_.writer.get(), -1});
   const std::optional<Packet> spawned = client.Await(PacketType::kSpawned, attempt);
   ASSERT_TRUE(spawned);
@@ -165,7 +159,7 @@ TEST_P(AttemptEndTest, NothingIsAliveWhenGoneIsReported) {
 class KeeperEndTest : public EscapeMatrixTest {};
 
 TEST_P(KeeperEndTest, NothingIsAliveWhenTheLastKeeperHasEnded) {
-  TestClient client(lock_.writer.get());
+  TestClient client({held_.writer.get()});
   const uint64_t attempt = client.Spawn(Spec(), {stdin_.reader.get(), stdout_.writer.get(), -1});
   ASSERT_TRUE(client.Await(PacketType::kSpawned, attempt));
   AwaitAllAlive();
@@ -186,7 +180,7 @@ class ServerKillTest : public EscapeMatrixTest {
   void StartServer(pid_t* server, pid_t* warden) {
     Pipe report = MakePipe();
     // Above the numbers that the server expects, so that no dup2 overwrites another's source.
-    const int sources[] = {stdin_.reader.get(), stdout_.writer.get(), -1, lock_.writer.get(),
+    const int sources[] = {stdin_.reader.get(), stdout_.writer.get(), -1, held_.writer.get(),
                            report.writer.get()};
     std::vector<UniqueFd> copies;
     posix_spawn_file_actions_t actions;

@@ -87,6 +87,21 @@ void IgnoreTerm() { signal(SIGTERM, SIG_IGN); }
   Stay();
 }
 
+void WriteSignal(int signal) {
+  const char* line = signal == SIGTERM ? "term\n" : "cont\n";
+  if (write(STDOUT_FILENO, line, 5) != 5 || signal == SIGCONT) _exit(0);
+}
+
+// SIGTERM is told, SIGCONT is told and ends the process.
+void TellSignals() {
+  struct sigaction action = {};
+  action.sa_handler = WriteSignal;
+  action.sa_flags = SA_RESTART;
+  sigfillset(&action.sa_mask);
+  sigaction(SIGTERM, &action, nullptr);
+  sigaction(SIGCONT, &action, nullptr);
+}
+
 [[noreturn]] void LeaveZombies() {
   for (int i = 0; i < 5; ++i) {
     const pid_t pid = fork();
@@ -129,6 +144,11 @@ struct Shape {
 };
 
 constexpr Shape kShapes[] = {
+    {"tells_signals",
+     [] {
+       TellSignals();
+       StartChild(InNewSession);
+     }},
     {"plain", [] {}},
     {"background",
      [] {
@@ -138,6 +158,13 @@ constexpr Shape kShapes[] = {
      [] {
        IgnoreTerm();
        StartChild(AnnounceAndStay);
+     }},
+    {"stubborn_child",
+     [] {
+       StartChild([] {
+         IgnoreTerm();
+         AnnounceAndStay();
+       });
      }},
     {"setsid", [] { StartChild(InNewSession); }},
     {"double_fork", [] { StartOrphan(AnnounceAndStay); }},

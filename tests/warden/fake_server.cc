@@ -1,7 +1,8 @@
 // A server that starts a warden and one task, and is there to be killed: fake_server SHAPE. The
 // mark comes in $MARK, so that a search in argv does not find this process.
 //
-// Descriptors: 0 and 1 are the task's stdin and stdout, 3 is the lock, 4 takes the warden's pid.
+// Descriptors: 0 and 1 are the task's stdin and stdout, 3 is held by the warden, 4 takes the
+// warden's pid.
 #include <unistd.h>
 
 #include <cstdio>
@@ -12,7 +13,7 @@
 int main(int argc, char** argv) {
   if (argc != 2) return 2;
   // Leaked on purpose: this process never ends in an orderly way.
-  auto* client = new nursery::warden::TestClient(3);
+  auto* client = new nursery::warden::TestClient({3});
   dprintf(4, "%d\n", client->warden().pid);
   nursery::warden::ProcessSpec spec;
   spec.argv = {nursery::warden::BuiltBinary("../tests/escapee"), argv[1], std::getenv("MARK")};

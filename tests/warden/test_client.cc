@@ -9,6 +9,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <limits>
 #include <utility>
 
 #include "nursery/core/check.h"
@@ -24,8 +25,8 @@ bool AwaitEvent(int fd, short events) {
   return poll(&event, 1, static_cast<int>(timeout.count())) == 1;
 }
 
-WardenProcess StartBuiltWarden(int lock_fd) {
-  absl::StatusOr<WardenProcess> warden = StartWarden(BuiltBinary("nursery-warden"), lock_fd);
+WardenProcess StartBuiltWarden(const std::vector<int>& hold_fds) {
+  absl::StatusOr<WardenProcess> warden = StartWarden(BuiltBinary("nursery-warden"), hold_fds);
   NURSERY_CHECK(warden.ok()) << Message(warden.status());
   return *std::move(warden);
 }
@@ -42,12 +43,13 @@ Pipe MakePipe() {
 
 std::string BuiltBinary(const std::string& name) {
   const char* directory = std::getenv("NURSERY_BIN");
-  NURSERY_CHECK(directory != nullptr) << "run through ctest, or set NURSERY_BIN to build/<preset>/bin";
+  NURSERY_CHECK(directory != nullptr)
+      << "run through ctest, or set NURSERY_BIN to build/<preset>/bin";
   return std::string(directory) + "/" + name;
 }
 
-TestClient::TestClient(int lock_fd)
-    : warden_(StartBuiltWarden(lock_fd)), channel_(std::move(warden_.socket)) {}
+TestClient::TestClient(const std::vector<int>& hold_fds)
+    : warden_(StartBuiltWarden(hold_fds)), channel_(std::move(warden_.socket)) {}
 
 TestClient::~TestClient() {
   CloseSocket();
@@ -113,6 +115,18 @@ bool TestClient::AwaitWardenEnd() {
   if (warden_.pid < 0) return true;
   if (!AwaitReadable(warden_.pidfd.get())) return false;
   return waitpid(std::exchange(warden_.pid, -1), nullptr, 0) > 0;
+}
+
+std::string ReadAll(int fd) { return ReadLines(fd, std::numeric_limits<int>::max()); }
+
+std::string ReadLines(int fd, int lines) {
+  std::string text;
+  char byte;
+  while (lines > 0 && AwaitReadable(fd) && read(fd, &byte, 1) == 1) {
+    text += byte;
+    lines -= byte == '\n' ? 1 : 0;
+  }
+  return text;
 }
 
 std::string NewMark() {

@@ -40,7 +40,7 @@ struct Stdio {
 
 class TestClient {
  public:
-  explicit TestClient(int lock_fd = -1);
+  explicit TestClient(const std::vector<int>& hold_fds = {});
   // Closes the socket and waits until the warden has ended.
   ~TestClient();
   TestClient(const TestClient&) = delete;
@@ -68,6 +68,10 @@ class TestClient {
   std::deque<Packet> kept_;
   uint64_t last_attempt_ = 0;
 };
+
+// Reads `fd` to its end, or until `lines` lines have come.
+std::string ReadAll(int fd);
+std::string ReadLines(int fd, int lines);
 
 // A mark for argv that no other process has, and the search for it.
 std::string NewMark();

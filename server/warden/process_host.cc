@@ -1,0 +1,384 @@
+#include "server/warden/process_host.h"
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/timerfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <utility>
+
+#include "nursery/core/check.h"
+#include "nursery/core/status.h"
+#include "server/warden/process_tree.h"
+
+namespace nursery::warden {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// OnReadable looks at everything that may have changed; what woke it does not matter.
+void Watch(int epoll, int fd, uint32_t events, int operation) {
+  epoll_event event = {};
+  event.events = events;
+  epoll_ctl(epoll, operation, fd, &event);
+}
+
+void Drain(int fd) {
+  uint64_t ignored;
+  while (read(fd, &ignored, sizeof(ignored)) > 0) {
+  }
+}
+
+bool AtEndOfFile(int fd) {
+  char ignored;
+  return read(fd, &ignored, 1) == 0;
+}
+
+void ArmTimer(int fd, std::chrono::milliseconds delay) {
+  itimerspec time = {};
+  time.it_value.tv_sec = delay.count() / 1000;
+  time.it_value.tv_nsec = delay.count() % 1000 * 1'000'000;
+  timerfd_settime(fd, 0, &time, nullptr);
+}
+
+absl::Status SpawnError(const Packet& packet) {
+  return ErrnoError(packet.code, StepText(static_cast<Step>(packet.detail)));
+}
+
+}  // namespace
+
+ProcessHost::ProcessHost(Options options)
+    : options_(std::move(options)),
+      events_(epoll_create1(EPOLL_CLOEXEC)),
+      wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      sweep_timer_(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)) {
+  Watch(events_.get(), wake_.get(), EPOLLIN, EPOLL_CTL_ADD);
+  Watch(events_.get(), sweep_timer_.get(), EPOLLIN, EPOLL_CTL_ADD);
+}
+
+ProcessHost::~ProcessHost() {
+  NURSERY_CHECK(stopped()) << "a ProcessHost was destroyed before it had stopped";
+}
+
+absl::Status ProcessHost::Start() {
+  if (options_.adopt_orphans && prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) {
+    return ErrnoError(errno, "becoming a subreaper");
+  }
+  MutexLock lock(mutex_);
+  return StartWardenLocked();
+}
+
+absl::Status ProcessHost::StartWardenLocked() {
+  absl::StatusOr<std::string> executable = options_.executable;
+  if (executable->empty()) executable = FindWarden();
+  if (!executable.ok()) return executable.status();
+  int pipe[2];
+  if (pipe2(pipe, O_CLOEXEC | O_NONBLOCK) != 0) return ErrnoError(errno, "pipe to the warden");
+  UniqueFd keepers(pipe[0]);
+  const UniqueFd held(pipe[1]);
+  std::vector<int> hold_fds = options_.hold_fds;
+  hold_fds.push_back(held.get());
+  absl::StatusOr<WardenProcess> warden = StartWarden(*executable, hold_fds);
+  if (!warden.ok()) return warden.status();
+  warden_ = *std::move(warden);
+  keepers_ = std::move(keepers);
+  channel_ = Channel(std::move(warden_.socket));
+  hello_ = false;
+  unanswered_ = 0;
+  ++stats_.wardens_started;
+  Watch(events_.get(), warden_.pidfd.get(), EPOLLIN, EPOLL_CTL_ADD);
+  Watch(events_.get(), channel_.fd(), EPOLLIN, EPOLL_CTL_ADD);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<AttemptId> ProcessHost::Spawn(const ProcessSpec& spec, TaskStdio stdio,
+                                             ProcessHandler* handler) {
+  absl::StatusOr<UniqueFd> file = MakeSpecFile(spec);
+  if (!file.ok()) return file.status();
+  MutexLock lock(mutex_);
+  if (stopping_) {
+    return Error(absl::StatusCode::kUnavailable, "no process is started: the server is stopping");
+  }
+  if (waiting_.size() >= kMaxWaitingSpawns) {
+    return Error(absl::StatusCode::kResourceExhausted,
+                 "the limit of " + std::to_string(kMaxWaitingSpawns) +
+                     " processes waiting for their start is reached: try again later");
+  }
+  // The last warden died before it was ready, so nobody has started another.
+  if (warden_.pid < 0) NURSERY_RETURN_IF_ERROR(StartWardenLocked());
+  const AttemptId attempt = ++last_attempt_;
+  waiting_.push_back({attempt, handler, *std::move(file), std::move(stdio)});
+  ++stats_.live;
+  SendWaitingLocked();
+  return attempt;
+}
+
+void ProcessHost::Terminate(AttemptId attempt) {
+  MutexLock lock(mutex_);
+  if (sent_.contains(attempt)) SendLocked(PacketType::kTerm, attempt);
+}
+
+void ProcessHost::Kill(AttemptId attempt) {
+  MutexLock lock(mutex_);
+  if (sent_.contains(attempt)) return SendLocked(PacketType::kKill, attempt);
+  const auto waiting =
+      std::find_if(waiting_.begin(), waiting_.end(),
+                   [attempt](const WaitingSpawn& spawn) { return spawn.attempt == attempt; });
+  if (waiting == waiting_.end()) return;
+  const auto fail = [handler = waiting->handler] {
+    handler->OnSpawnFailed(
+        Error(absl::StatusCode::kCancelled, "cancelled before the process was started"));
+  };
+  calls_.push_back({fail, true});
+  waiting_.erase(waiting);
+  Wake();
+}
+
+void ProcessHost::Stop() {
+  MutexLock lock(mutex_);
+  if (stopping_) return;
+  stopping_ = true;
+  FailWaitingLocked(Error(absl::StatusCode::kCancelled, "the server is stopping"), &calls_);
+  if (warden_.pid >= 0) SendLocked(PacketType::kDrain, 0);
+  Wake();
+}
+
+bool ProcessHost::stopped() const {
+  MutexLock lock(mutex_);
+  return warden_.pid < 0 && remains_.empty() && stats_.live == 0;
+}
+
+ProcessHost::Stats ProcessHost::stats() const {
+  MutexLock lock(mutex_);
+  return stats_;
+}
+
+void ProcessHost::Wake() {
+  const uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = write(wake_.get(), &one, sizeof(one));
+}
+
+// A dead warden takes no packet, and needs none: its reapers kill by themselves.
+void ProcessHost::SendLocked(PacketType type, AttemptId attempt) {
+  if (!channel_.open()) return;
+  Packet packet;
+  packet.type = type;
+  packet.attempt = attempt;
+  channel_.Send(packet);
+  WatchSocketLocked();
+}
+
+void ProcessHost::SendWaitingLocked() {
+  while (hello_ && channel_.open() && !waiting_.empty() && unanswered_ < kSpawnCredits) {
+    if (!TrySendLocked(waiting_.front())) break;
+    sent_.emplace(waiting_.front().attempt, Sent{waiting_.front().handler, true});
+    waiting_.pop_front();
+    ++unanswered_;
+  }
+  WatchSocketLocked();
+}
+
+bool ProcessHost::TrySendLocked(const WaitingSpawn& spawn) {
+  Packet packet;
+  packet.type = PacketType::kSpawn;
+  packet.attempt = spawn.attempt;
+  std::vector<int> fds = {spawn.spec.get()};
+  constexpr uint16_t kFlags[] = {kHasStdin, kHasStdout, kHasStderr};
+  for (size_t i = 0; i < 3; ++i) {
+    if (!spawn.stdio.fds[i].valid()) continue;
+    packet.flags |= kFlags[i];
+    fds.push_back(spawn.stdio.fds[i].get());
+  }
+  return channel_.TrySend(packet, fds);
+}
+
+void ProcessHost::WatchSocketLocked() {
+  if (!channel_.open()) return;
+  // Out of credits there is nothing to send until an answer comes.
+  const bool blocked = hello_ && !waiting_.empty() && unanswered_ < kSpawnCredits;
+  const bool sending = blocked || channel_.queued() > 0;
+  Watch(events_.get(), channel_.fd(), EPOLLIN | (sending ? EPOLLOUT : 0), EPOLL_CTL_MOD);
+}
+
+void ProcessHost::OnReadable() {
+  std::vector<Call> calls;
+  {
+    MutexLock lock(mutex_);
+    Drain(wake_.get());
+    Drain(sweep_timer_.get());
+    calls.swap(calls_);
+    channel_.Flush();
+    ReadSocketLocked(&calls);
+    CheckWardenLocked(&calls);
+    SweepLocked(&calls);
+    SendWaitingLocked();
+  }
+  size_t ended = 0;
+  for (Call& call : calls) {
+    call.run();
+    ended += call.last ? 1 : 0;
+  }
+  MutexLock lock(mutex_);
+  stats_.live -= ended;
+}
+
+void ProcessHost::ReadSocketLocked(std::vector<Call>* calls) {
+  while (channel_.open()) {
+    ReceivedPacket received;
+    switch (channel_.Receive(&received)) {
+      case Channel::Result::kPacket:
+        HandleLocked(received.packet, calls);
+        break;
+      case Channel::Result::kMalformed:
+        break;
+      case Channel::Result::kEmpty:
+        return;
+      case Channel::Result::kClosed:
+        channel_.Close();
+        break;
+    }
+  }
+}
+
+void ProcessHost::HandleLocked(const Packet& packet, std::vector<Call>* calls) {
+  if (packet.type == PacketType::kHello) return HandleHelloLocked(packet, calls);
+  const auto sent = sent_.find(packet.attempt);
+  if (sent == sent_.end()) return;
+  if (packet.type != PacketType::kSurvivor && sent->second.unanswered) {
+    sent->second.unanswered = false;
+    --unanswered_;
+  }
+  HandleReportLocked(packet, calls);
+}
+
+void ProcessHost::HandleHelloLocked(const Packet& hello, std::vector<Call>* calls) {
+  stats_.level = static_cast<Level>(hello.detail);
+  if (hello.code == kProtocolVersion && stats_.level != Level::kNone) {
+    hello_ = true;
+    return;
+  }
+  const std::string why =
+      stats_.level == Level::kNone
+          ? "the warden's self-test failed: processes cannot be contained here (is /proc mounted?)"
+          : "nursery-warden speaks version " + std::to_string(hello.code) + ", this server " +
+                std::to_string(kProtocolVersion) + ": install both from one build";
+  FailWaitingLocked(Error(absl::StatusCode::kFailedPrecondition, why), calls);
+  channel_.Close();  // ends it
+}
+
+void ProcessHost::HandleReportLocked(const Packet& packet, std::vector<Call>* calls) {
+  ProcessHandler* const handler = sent_.at(packet.attempt).handler;
+  const bool killed = (packet.flags & kKilledByUs) != 0;
+  switch (packet.type) {
+    case PacketType::kSpawned:
+      calls->push_back({[handler, pid = packet.pid] { handler->OnSpawned(pid); }});
+      return;
+    case PacketType::kExited: {
+      const LeaderExit exit = {packet.code, killed, UsageOf(packet)};
+      calls->push_back({[handler, exit] { handler->OnExited(exit); }});
+      return;
+    }
+    case PacketType::kSurvivor: {
+      const Survivor survivor = {packet.pid, static_cast<char>(packet.detail),
+                                 std::string(TextOf(packet)), packet.count};
+      calls->push_back({[handler, survivor] { handler->OnSurvivor(survivor); }});
+      return;
+    }
+    case PacketType::kSpawnFailed:
+      calls->push_back(
+          {[handler, why = SpawnError(packet)] { handler->OnSpawnFailed(why); }, true});
+      break;
+    case PacketType::kGone: {
+      if ((packet.flags & kReaperLost) != 0) {
+        LoseLocked(handler, "interrupted: the attempt's reaper process was killed", calls);
+        break;
+      }
+      const AttemptEnd end = {static_cast<Level>(packet.detail), packet.count, killed,
+                              UsageOf(packet)};
+      calls->push_back({[handler, end] { handler->OnGone(end); }, true});
+      break;
+    }
+    default:
+      return;
+  }
+  sent_.erase(packet.attempt);
+}
+
+void ProcessHost::LoseLocked(ProcessHandler* handler, const char* why, std::vector<Call>* calls) {
+  ++stats_.attempts_lost;
+  calls->push_back(
+      {[handler, why] { handler->OnLost(Error(absl::StatusCode::kAborted, why)); }, true});
+}
+
+void ProcessHost::FailWaitingLocked(const absl::Status& why, std::vector<Call>* calls) {
+  for (const WaitingSpawn& spawn : waiting_) {
+    calls->push_back({[handler = spawn.handler, why] { handler->OnSpawnFailed(why); }, true});
+  }
+  waiting_.clear();
+}
+
+// Only the process's end counts, not its socket's: then its children have become ours.
+void ProcessHost::CheckWardenLocked(std::vector<Call>* calls) {
+  int status = 0;
+  if (warden_.pid < 0 || waitpid(warden_.pid, &status, WNOHANG) != warden_.pid) return;
+  ReadSocketLocked(calls);  // its last words
+  channel_.Close();
+  warden_ = WardenProcess();
+  Remains remains = {std::move(keepers_), {}};
+  for (const auto& [attempt, sent] : sent_) remains.handlers.push_back(sent.handler);
+  sent_.clear();
+  Watch(events_.get(), remains.keepers.get(), EPOLLIN, EPOLL_CTL_ADD);
+  if (remains_.empty()) sweep_start_ = Clock::now();
+  remains_.push_back(std::move(remains));
+  if (stopping_) return;
+  // One that was never ready would most likely die again: the next Spawn tries.
+  absl::Status restarted =
+      Error(absl::StatusCode::kUnavailable,
+            "nursery-warden died before it was ready (wait status " + std::to_string(status) + ")");
+  if (hello_) restarted = StartWardenLocked();
+  if (!restarted.ok()) FailWaitingLocked(restarted, calls);
+}
+
+void ProcessHost::SweepLocked(std::vector<Call>* calls) {
+  if (remains_.empty()) return;
+  bool all_ended = true;
+  for (Remains& remains : remains_) {
+    if (remains.keepers.valid() && AtEndOfFile(remains.keepers.get())) remains.keepers.reset();
+    all_ended &= !remains.keepers.valid();
+  }
+  // A reaper that lives is doing our work; what it leaves if it is killed is found after its end.
+  if (!all_ended) return;
+  if (options_.adopt_orphans && KillStraysLocked()) {
+    ArmTimer(sweep_timer_.get(), TimeToNextRound(Clock::now() - sweep_start_));
+    return;
+  }
+  for (const Remains& remains : remains_) {
+    for (ProcessHandler* handler : remains.handlers) {
+      LoseLocked(handler, "interrupted: the warden process died; what it ran was killed", calls);
+    }
+  }
+  remains_.clear();
+}
+
+// Gives true if there was a child that is not the warden. A child that is reaped here leaves its
+// own children to us, so only a pass that sees none at all proves that none is left.
+bool ProcessHost::KillStraysLocked() {
+  const auto is_warden = [warden = warden_.pid](pid_t pid) { return pid == warden; };
+  KillDescendants(is_warden);
+  bool stray = false;
+  const auto reap = [&stray](const ProcessInfo& process) {
+    if (process.parent != getpid()) return;
+    stray = true;
+    waitpid(process.pid, nullptr, WNOHANG | __WALL);
+  };
+  VisitDescendants(getpid(), reap, is_warden);
+  return stray;
+}
+
+}  // namespace nursery::warden

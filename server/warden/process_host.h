@@ -1,0 +1,198 @@
+// ProcessHost: runs task processes through a warden that it starts, watches and replaces.
+//
+// Every accepted Spawn ends in exactly one of OnSpawnFailed, OnGone and OnLost; when it comes, no
+// process of that attempt is alive.
+//
+// Thread safety: Spawn, Terminate, Kill, Stop, stopped and stats from any thread; OnReadable from
+//     one thread at a time. Handlers run inside OnReadable, without a lock held.
+// Lifetime: a handler lives until its last call. Destroy the host only when stopped() is true (or
+//     Start was never called).
+//
+//   ProcessHost host({});
+//   if (absl::Status status = host.Start(); !status.ok()) return status;
+//   absl::StatusOr<AttemptId> id = host.Spawn(spec, std::move(stdio), &handler);
+//   host.Stop();
+//   while (!host.stopped()) {
+//     pollfd readable = {host.fd(), POLLIN, 0};
+//     poll(&readable, 1, -1);
+//     host.OnReadable();
+//   }
+#ifndef NURSERY_SERVER_WARDEN_PROCESS_HOST_H_
+#define NURSERY_SERVER_WARDEN_PROCESS_HOST_H_
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "nursery/core/mutex.h"
+#include "server/warden/channel.h"
+#include "server/warden/process_spec.h"
+#include "server/warden/protocol.h"
+#include "server/warden/start_warden.h"
+#include "server/warden/unique_fd.h"
+
+namespace nursery::warden {
+
+using AttemptId = uint64_t;
+
+// Spawns that may wait for the warden to take them; the engine's slots keep far below it.
+inline constexpr size_t kMaxWaitingSpawns = 1024;
+
+struct LeaderExit {
+  int wait_status = 0;
+  bool killed_by_us = false;  // SIGKILL without it came from elsewhere: mostly the OOM killer
+  Usage usage;
+};
+
+struct Survivor {
+  pid_t pid = -1;
+  char state = '?';
+  std::string command;
+  uint32_t total = 0;  // of this attempt; at most kMaxNamedSurvivors are named
+};
+
+struct AttemptEnd {
+  Level level = Level::kNone;
+  uint32_t leftovers = 0;  // alive below the leader when it exited
+  bool killed = false;     // SIGKILL was needed
+  Usage usage;             // of all processes of the attempt
+};
+
+class ProcessHandler {
+ public:
+  virtual ~ProcessHandler() = default;
+  virtual void OnSpawned(pid_t pid) = 0;
+  virtual void OnExited(const LeaderExit& exit) = 0;
+  // SIGKILL was sent and this process is alive all the same. OnGone follows once it is not.
+  virtual void OnSurvivor(const Survivor& survivor) = 0;
+  // Last: the program never ran.
+  virtual void OnSpawnFailed(const absl::Status& why) = 0;
+  // Last.
+  virtual void OnGone(const AttemptEnd& end) = 0;
+  // Last: the attempt was interrupted by the death of its warden or its reaper.
+  virtual void OnLost(const absl::Status& why) = 0;
+};
+
+// Descriptors for the task's stdin, stdout and stderr; an empty one is /dev/null. They are closed
+// here as soon as the warden has them.
+struct TaskStdio {
+  UniqueFd fds[3];
+};
+
+class ProcessHost {
+ public:
+  struct Options {
+    std::string executable;     // of the warden; empty: FindWarden()
+    std::vector<int> hold_fds;  // held by warden and reapers until their end; the caller's
+    // Makes this process a subreaper that kills and reaps every child it did not start here. Only
+    // for a process that has no other children.
+    bool adopt_orphans = true;
+  };
+  struct Stats {
+    Level level = Level::kNone;  // kNone until the warden has said hello
+    size_t live = 0;             // attempts without their last call
+    uint64_t wardens_started = 0;
+    uint64_t attempts_lost = 0;
+  };
+
+  explicit ProcessHost(Options options);
+  ~ProcessHost();
+  ProcessHost(const ProcessHost&) = delete;
+  ProcessHost& operator=(const ProcessHost&) = delete;
+
+  absl::Status Start();
+
+  // Readable when OnReadable has something to do. Constant from construction on.
+  int fd() const { return events_.get(); }
+  // Never blocks.
+  void OnReadable();
+
+  // RESOURCE_EXHAUSTED when kMaxWaitingSpawns are waiting.
+  absl::StatusOr<AttemptId> Spawn(const ProcessSpec& spec, TaskStdio stdio,
+                                  ProcessHandler* handler);
+  // SIGTERM (then SIGCONT) to everything the attempt has started. No effect after its end.
+  void Terminate(AttemptId attempt);
+  // SIGKILL, until nothing is left. An attempt the warden has not seen yet fails as cancelled.
+  void Kill(AttemptId attempt);
+
+  // Kills all attempts and ends the warden. Twice is safe.
+  void Stop();
+  bool stopped() const;
+  Stats stats() const;
+
+ private:
+  // A call to a handler, made when the lock is free.
+  struct Call {
+    absl::AnyInvocable<void()> run;
+    bool last = false;  // of its attempt
+  };
+  struct WaitingSpawn {
+    AttemptId attempt;
+    ProcessHandler* handler;
+    UniqueFd spec;
+    TaskStdio stdio;
+  };
+  // What a dead warden leaves: reapers that are still killing, and those who wait for their end.
+  struct Remains {
+    UniqueFd keepers;  // end of file: every reaper has ended; closed after that
+    std::vector<ProcessHandler*> handlers;
+  };
+
+  absl::Status StartWardenLocked() NURSERY_REQUIRES(mutex_);
+  void SendLocked(PacketType type, AttemptId attempt) NURSERY_REQUIRES(mutex_);
+  void SendWaitingLocked() NURSERY_REQUIRES(mutex_);
+  bool TrySendLocked(const WaitingSpawn& spawn) NURSERY_REQUIRES(mutex_);
+  void WatchSocketLocked() NURSERY_REQUIRES(mutex_);
+  void ReadSocketLocked(std::vector<Call>* calls) NURSERY_REQUIRES(mutex_);
+  void HandleLocked(const Packet& packet, std::vector<Call>* calls) NURSERY_REQUIRES(mutex_);
+  void HandleHelloLocked(const Packet& hello, std::vector<Call>* calls) NURSERY_REQUIRES(mutex_);
+  void HandleReportLocked(const Packet& packet, std::vector<Call>* calls) NURSERY_REQUIRES(mutex_);
+  void CheckWardenLocked(std::vector<Call>* calls) NURSERY_REQUIRES(mutex_);
+  void LoseLocked(ProcessHandler* handler, const char* why, std::vector<Call>* calls)
+      NURSERY_REQUIRES(mutex_);
+  void FailWaitingLocked(const absl::Status& why, std::vector<Call>* calls)
+      NURSERY_REQUIRES(mutex_);
+  void SweepLocked(std::vector<Call>* calls) NURSERY_REQUIRES(mutex_);
+  bool KillStraysLocked() NURSERY_REQUIRES(mutex_);
+  void Wake();
+
+  // Constant after construction.
+  const Options options_;
+  const UniqueFd events_;  // epoll over everything below that is a descriptor
+  const UniqueFd wake_;    // eventfd: there are calls to make
+  const UniqueFd sweep_timer_;
+
+  // Guarded by mutex_.
+  mutable Mutex mutex_;
+  WardenProcess warden_ NURSERY_GUARDED_BY(mutex_);
+  UniqueFd keepers_
+      NURSERY_GUARDED_BY(mutex_);  // a pipe that warden and reapers hold at its other end
+  Channel channel_ NURSERY_GUARDED_BY(mutex_){UniqueFd()};
+  bool hello_ NURSERY_GUARDED_BY(mutex_) = false;
+  bool stopping_ NURSERY_GUARDED_BY(mutex_) = false;
+  uint32_t unanswered_ NURSERY_GUARDED_BY(mutex_) = 0;
+  std::deque<WaitingSpawn> waiting_ NURSERY_GUARDED_BY(mutex_);
+  // Those that were sent to the warden; true as long as the answer to SPAWN is missing.
+  struct Sent {
+    ProcessHandler* handler;
+    bool unanswered;
+  };
+  std::unordered_map<AttemptId, Sent> sent_ NURSERY_GUARDED_BY(mutex_);
+  std::vector<Remains> remains_ NURSERY_GUARDED_BY(mutex_);
+  std::chrono::steady_clock::time_point sweep_start_ NURSERY_GUARDED_BY(mutex_);
+  std::vector<Call> calls_ NURSERY_GUARDED_BY(mutex_);  // made by others than OnReadable
+  AttemptId last_attempt_ NURSERY_GUARDED_BY(mutex_) = 0;
+  Stats stats_ NURSERY_GUARDED_BY(mutex_);
+};
+
+}  // namespace nursery::warden
+
+#endif  // NURSERY_SERVER_WARDEN_PROCESS_HOST_H_

@@ -1,0 +1,98 @@
+#include "server/warden/run_process.h"
+
+#include <utility>
+
+#include "nursery/core/channel.h"
+#include "nursery/core/io.h"
+
+namespace nursery::warden {
+namespace {
+
+// The attempt's last call was made.
+struct Ended {};
+
+// Gathers what happens to one attempt. The host's thread writes; the coroutine reads after it has
+// received the end from the channel, which orders the two.
+class Attempt final : public ProcessHandler {
+ public:
+  Attempt(Context context, Sender<Ended> ended)
+      : context_(std::move(context)), ended_(std::move(ended)) {}
+
+  void OnSpawned(pid_t pid) override {
+    result.pid = pid;
+    result.spawn_time = context_.Now();
+  }
+  void OnExited(const LeaderExit& exit) override {
+    result.exit = exit;
+    result.exit_time = context_.Now();
+  }
+  void OnSurvivor(const Survivor& survivor) override { result.survivors.push_back(survivor); }
+  void OnSpawnFailed(const absl::Status& why) override { End(why); }
+  void OnGone(const AttemptEnd& end) override {
+    result.end = end;
+    End(absl::OkStatus());
+  }
+  void OnLost(const absl::Status& why) override { End(why); }
+
+  ProcessResult result;
+  absl::Status status;  // why there is no result
+
+ private:
+  void End(const absl::Status& why) {
+    status = why;
+    result.end_time = context_.Now();
+    // A copy, because the coroutine destroys this object as soon as it has received.
+    const Sender<Ended> ended = ended_;
+    // Never full: it holds one, and this is the only one.
+    ended.TrySend(Ended()).IgnoreError();
+  }
+
+  const Context context_;
+  const Sender<Ended> ended_;
+};
+
+}  // namespace
+
+Async<absl::StatusOr<ProcessResult>> RunProcess(Context ctx, ProcessHost* host, ProcessSpec spec,
+                                                TaskStdio stdio, Duration grace) {
+  if (ctx.cancelled()) co_return ctx.status();
+  std::pair<Sender<Ended>, Receiver<Ended>> channel = MakeChannel<Ended>(1);
+  Attempt attempt(ctx, std::move(channel.first));
+  const absl::StatusOr<AttemptId> id = host->Spawn(spec, std::move(stdio), &attempt);
+  if (!id.ok()) co_return id.status();
+
+  // A wait that fails was cut short by its context; the end is still to come.
+  absl::StatusOr<Ended> ended = co_await channel.second.Receive(ctx);
+  if (!ended.ok()) {
+    attempt.result.terminated = true;
+    host->Terminate(*id);
+    CancelScope graceful = CancelScope::Shielded(ctx, grace, "grace");
+    ended = co_await channel.second.Receive(graceful.context());
+  }
+  if (!ended.ok()) {
+    attempt.result.escalated = true;
+    host->Kill(*id);
+    CancelScope killing = CancelScope::Shielded(ctx, Duration::max(), "kill");
+    ended = co_await channel.second.Receive(killing.context());
+  }
+  if (!attempt.status.ok()) co_return attempt.status;
+  co_return std::move(attempt.result);
+}
+
+Async<absl::Status> ServeProcesses(Context ctx, ProcessHost* host) {
+  absl::Status ready;
+  while (ready.ok()) {
+    ready = co_await ReadReady(ctx, host->fd());
+    if (ready.ok()) host->OnReadable();
+  }
+  host->Stop();
+  CancelScope stopping = CancelScope::Shielded(ctx, Duration::max(), "stop of the process host");
+  while (!host->stopped()) {
+    absl::Status last = co_await ReadReady(stopping.context(), host->fd());
+    if (!last.ok()) co_return last;
+    host->OnReadable();
+  }
+  co_return ctx.cancelled() ? absl::OkStatus() : ready;
+}
+
+}  // namespace nursery::warden

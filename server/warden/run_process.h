@@ -1,0 +1,54 @@
+// RunProcess and ServeProcesses: a ProcessHost for coroutines.
+//
+// RunProcess returns when no process of the attempt is alive, whatever happens; the caller may give
+// back what the attempt occupied. When `ctx` is cancelled it sends SIGTERM, after `grace` SIGKILL,
+// and still waits. ServeProcesses must run on the same executor as long as there are attempts.
+//
+// Thread safety: any thread. Lifetime: the host outlives both.
+// Suspends: until the attempt is over. Resumes on: the executor.
+// Cancellation: ends the attempt as said above. The result is then OK all the same, with what
+// became of the processes; the context says why.
+//
+//   absl::StatusOr<ProcessResult> result =
+//       co_await RunProcess(ctx, &host, spec, std::move(stdio), std::chrono::seconds(5));
+#ifndef NURSERY_SERVER_WARDEN_RUN_PROCESS_H_
+#define NURSERY_SERVER_WARDEN_RUN_PROCESS_H_
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "nursery/core/async.h"
+#include "nursery/core/clock.h"
+#include "nursery/core/context.h"
+#include "server/warden/process_host.h"
+
+namespace nursery::warden {
+
+struct ProcessResult {
+  pid_t pid = -1;
+  LeaderExit exit;
+  AttemptEnd end;
+  // Those that outlived SIGKILL for a while (uninterruptible sleep); gone by now.
+  std::vector<Survivor> survivors;
+  bool terminated = false;  // SIGTERM was sent, because the context was cancelled
+  bool escalated = false;   // SIGKILL was sent, because the grace had passed
+  Time spawn_time{};        // when the program was running
+  Time exit_time{};         // when the leader's exit was known
+  Time end_time{};          // when nothing was left
+};
+
+// An error when the program never ran (its status says which step failed), or ABORTED when warden
+// or reaper died.
+Async<absl::StatusOr<ProcessResult>> RunProcess(Context ctx, ProcessHost* host, ProcessSpec spec,
+                                                TaskStdio stdio, Duration grace);
+
+// Makes the host's calls until `ctx` is cancelled; then stops the host and returns when it has
+// stopped.
+Async<absl::Status> ServeProcesses(Context ctx, ProcessHost* host);
+
+}  // namespace nursery::warden
+
+#endif  // NURSERY_SERVER_WARDEN_RUN_PROCESS_H_

@@ -1,0 +1,334 @@
+#include "server/warden/process_host.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/wait.h>
+
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "nursery/core/status.h"
+#include "server/warden/process_tree.h"
+#include "tests/warden/test_client.h"
+
+namespace nursery::warden {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+// What happened to one attempt.
+class Recorder : public ProcessHandler {
+ public:
+  void OnSpawned(pid_t spawned) override { pid = spawned; }
+  void OnExited(const LeaderExit& leader_exit) override { exit = leader_exit; }
+  void OnSurvivor(const Survivor&) override {}
+  void OnSpawnFailed(const absl::Status& why) override { End(&failed, why); }
+  void OnGone(const AttemptEnd& attempt_end) override {
+    gone = attempt_end;
+    ++ends;
+  }
+  void OnLost(const absl::Status& why) override { End(&lost, why); }
+
+  pid_t pid = -1;
+  std::optional<LeaderExit> exit;
+  std::optional<AttemptEnd> gone;
+  absl::Status failed;
+  absl::Status lost;
+  int ends = 0;
+
+ private:
+  void End(absl::Status* status, const absl::Status& why) {
+    *status = why;
+    ++ends;
+  }
+};
+
+ProcessSpec Shell(const std::string& script) {
+  ProcessSpec spec;
+  spec.argv = {"/bin/sh", "-c", script};
+  return spec;
+}
+
+size_t CountOwnFiles() {
+  const std::filesystem::directory_iterator files("/proc/self/fd");
+  return static_cast<size_t>(std::distance(begin(files), end(files)));
+}
+
+class ProcessHostTest : public testing::Test {
+ protected:
+  void TearDown() override {
+    host_.Stop();
+    EXPECT_TRUE(RunUntil([this] { return host_.stopped(); }));
+    EXPECT_EQ(host_.stats().live, 0u);
+  }
+
+  void Start() {
+    const absl::Status started = host_.Start();
+    ASSERT_TRUE(started.ok()) << Message(started);
+  }
+
+  // False if `done` did not become true in time.
+  bool RunUntil(const std::function<bool()>& done) {
+    while (!done()) {
+      if (!AwaitReadable(host_.fd())) return false;
+      host_.OnReadable();
+    }
+    return true;
+  }
+
+  AttemptId Spawn(const ProcessSpec& spec, Recorder* recorder, TaskStdio stdio = {}) {
+    const absl::StatusOr<AttemptId> attempt = host_.Spawn(spec, std::move(stdio), recorder);
+    EXPECT_TRUE(attempt.ok()) << Message(attempt.status());
+    return attempt.ok() ? *attempt : 0;
+  }
+
+  // Starts an escapee whose `count` processes are alive when this returns.
+  AttemptId SpawnEscapee(const std::string& shape, int count, Recorder* recorder) {
+    ProcessSpec spec;
+    spec.argv = {BuiltBinary("../tests/escapee"), shape, mark_};
+    Pipe in = MakePipe();
+    Pipe out = MakePipe();
+    TaskStdio stdio;
+    stdio.fds[0] = std::move(in.reader);
+    stdio.fds[1] = std::move(out.writer);
+    const AttemptId attempt = Spawn(spec, recorder, std::move(stdio));
+    EXPECT_TRUE(RunUntil([recorder] { return recorder->pid > 0; }));
+    ReadLines(out.reader.get(), count);
+    stdin_.push_back(std::move(in.writer));
+    return attempt;
+  }
+
+  pid_t Warden() {
+    pid_t warden = -1;
+    VisitDescendants(getpid(), [&warden](const ProcessInfo& process) {
+      if (process.parent == getpid() && !process.dead) warden = process.pid;
+    });
+    return warden;
+  }
+
+  const std::string mark_ = NewMark();
+  std::vector<UniqueFd> stdin_;
+  ProcessHost host_{{BuiltBinary("nursery-warden"), {}, true}};
+};
+
+TEST_F(ProcessHostTest, RunsAProcessToItsEnd) {
+  Start();
+  Recorder recorder;
+  Spawn(Shell("exit 3"), &recorder);
+  ASSERT_TRUE(RunUntil([&] { return recorder.ends > 0; }));
+  EXPECT_GT(recorder.pid, 0);
+  ASSERT_TRUE(recorder.exit);
+  EXPECT_EQ(WEXITSTATUS(recorder.exit->wait_status), 3);
+  ASSERT_TRUE(recorder.gone);
+  EXPECT_EQ(recorder.gone->level, Level::kSubreaper);
+  EXPECT_FALSE(recorder.gone->killed);
+}
+
+TEST_F(ProcessHostTest, SaysWhyAProcessWasNotStarted) {
+  Start();
+  Recorder recorder;
+  ProcessSpec spec;
+  spec.argv = {"/no/such/program"};
+  Spawn(spec, &recorder);
+  ASSERT_TRUE(RunUntil([&] { return recorder.ends > 0; }));
+  EXPECT_EQ(recorder.failed.code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(Message(recorder.failed), "cannot execute the program: No such file or directory");
+}
+
+TEST_F(ProcessHostTest, RefusesAMalformedSpecAtOnce) {
+  Start();
+  Recorder recorder;
+  const absl::StatusOr<AttemptId> attempt = host_.Spawn({}, {}, &recorder);
+  EXPECT_EQ(attempt.status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(ProcessHostTest, KillLeavesNothing) {
+  Start();
+  Recorder recorder;
+  host_.Kill(SpawnEscapee("wide", 25, &recorder));
+  ASSERT_TRUE(RunUntil([&] { return recorder.ends > 0; }));
+  ASSERT_TRUE(recorder.gone);
+  EXPECT_TRUE(recorder.gone->killed);
+  EXPECT_TRUE(recorder.exit->killed_by_us);
+  EXPECT_THAT(FindMarked(mark_), IsEmpty());
+}
+
+TEST_F(ProcessHostTest, TerminateLeavesTimeUntilKill) {
+  Start();
+  Recorder recorder;
+  const AttemptId attempt = SpawnEscapee("stubborn_child", 2, &recorder);
+  host_.Terminate(attempt);
+  ASSERT_TRUE(RunUntil([&] { return recorder.exit.has_value(); }));
+  EXPECT_EQ(recorder.ends, 0);
+  EXPECT_EQ(FindMarked(mark_).size(), 1u);
+  host_.Kill(attempt);
+  ASSERT_TRUE(RunUntil([&] { return recorder.ends > 0; }));
+  EXPECT_EQ(recorder.gone->leftovers, 1u);
+}
+
+TEST_F(ProcessHostTest, KillBeforeTheStartEndsTheAttemptOnce) {
+  Start();
+  std::vector<Recorder> recorders(20);
+  // The warden has not said hello yet: nothing is sent.
+  for (Recorder& recorder : recorders) host_.Kill(Spawn(Shell("sleep 60"), &recorder));
+  ASSERT_TRUE(RunUntil([&] { return host_.stats().live == 0; }));
+  for (const Recorder& recorder : recorders) {
+    EXPECT_EQ(recorder.ends, 1);
+    EXPECT_EQ(recorder.failed.code(), absl::StatusCode::kCancelled);
+  }
+}
+
+TEST_F(ProcessHostTest, RunsMoreAtOnceThanThereAreCredits) {
+  Start();
+  std::vector<Recorder> recorders(3 * kSpawnCredits);
+  for (Recorder& recorder : recorders) Spawn(Shell("exit 0"), &recorder);
+  ASSERT_TRUE(RunUntil([&] { return host_.stats().live == 0; }));
+  for (const Recorder& recorder : recorders) EXPECT_TRUE(recorder.gone);
+}
+
+TEST_F(ProcessHostTest, RefusesSpawnsAboveTheLimitOfWaitingOnes) {
+  Start();
+  std::vector<Recorder> recorders(kMaxWaitingSpawns);
+  for (Recorder& recorder : recorders) Spawn(Shell("exit 0"), &recorder);
+  const absl::StatusOr<AttemptId> refused = host_.Spawn(Shell("exit 0"), {}, nullptr);
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kResourceExhausted);
+  host_.Stop();
+  ASSERT_TRUE(RunUntil([&] { return host_.stopped(); }));
+  for (const Recorder& recorder : recorders) EXPECT_EQ(recorder.ends, 1);
+}
+
+TEST_F(ProcessHostTest, SpawnsFromManyThreads) {
+  Start();
+  std::vector<Recorder> recorders(40);
+  std::atomic<int> finished = 0;
+  std::vector<std::thread> threads;
+  for (size_t t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (size_t i = t; i < recorders.size(); i += 4) {
+        const AttemptId attempt = Spawn(Shell("exit 0"), &recorders[i]);
+        if (i % 2 == 0) host_.Kill(attempt);
+      }
+      ++finished;
+    });
+  }
+  while (finished < 4) host_.OnReadable();
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_TRUE(RunUntil([&] { return host_.stats().live == 0; }));
+  for (const Recorder& recorder : recorders) EXPECT_EQ(recorder.ends, 1);
+}
+
+TEST_F(ProcessHostTest, AfterTheWardensDeathNothingIsAliveAndWorkGoesOn) {
+  Start();
+  Recorder recorders[3];
+  SpawnEscapee("daemon", 2, &recorders[0]);
+  SpawnEscapee("chain", 2, &recorders[1]);
+  SpawnEscapee("clean_environment", 2, &recorders[2]);
+  kill(Warden(), SIGKILL);
+  ASSERT_TRUE(RunUntil([&] { return host_.stats().attempts_lost == 3; }));
+  for (const Recorder& recorder : recorders) {
+    EXPECT_EQ(recorder.ends, 1);
+    EXPECT_EQ(recorder.lost.code(), absl::StatusCode::kAborted);
+  }
+  EXPECT_THAT(FindMarked(mark_), IsEmpty());
+  Recorder next;
+  Spawn(Shell("exit 0"), &next);
+  ASSERT_TRUE(RunUntil([&] { return next.ends > 0; }));
+  EXPECT_TRUE(next.gone);
+  EXPECT_EQ(host_.stats().wardens_started, 2u);
+}
+
+TEST_F(ProcessHostTest, KillsWhatADeadWardenAndADeadReaperLeave) {
+  Start();
+  Recorder recorders[2];
+  SpawnEscapee("daemon", 2, &recorders[0]);
+  SpawnEscapee("wide", 25, &recorders[1]);
+  const pid_t reaper = ReadProcess(recorders[1].pid)->parent;
+  kill(Warden(), SIGKILL);
+  kill(reaper, SIGKILL);
+  ASSERT_TRUE(RunUntil([&] { return host_.stats().attempts_lost == 2; }));
+  EXPECT_THAT(FindMarked(mark_), IsEmpty());
+}
+
+TEST_F(ProcessHostTest, AKilledReaperLosesOnlyItsOwnAttempt) {
+  Start();
+  Recorder lost;
+  Recorder other;
+  SpawnEscapee("daemon", 2, &lost);
+  const AttemptId attempt = SpawnEscapee("plain", 1, &other);
+  kill(ReadProcess(lost.pid)->parent, SIGKILL);
+  ASSERT_TRUE(RunUntil([&] { return lost.ends > 0; }));
+  EXPECT_THAT(std::string(Message(lost.lost)), HasSubstr("reaper process was killed"));
+  EXPECT_EQ(FindMarked(mark_), std::vector<pid_t>{other.pid});
+  host_.Kill(attempt);
+  ASSERT_TRUE(RunUntil([&] { return other.ends > 0; }));
+}
+
+TEST_F(ProcessHostTest, StopKillsWhatRuns) {
+  Start();
+  Recorder recorder;
+  SpawnEscapee("daemon", 2, &recorder);
+  host_.Stop();
+  host_.Stop();
+  ASSERT_TRUE(RunUntil([&] { return host_.stopped(); }));
+  EXPECT_EQ(recorder.ends, 1);
+  EXPECT_THAT(FindMarked(mark_), IsEmpty());
+  EXPECT_EQ(host_.Spawn(Shell("exit 0"), {}, &recorder).status().code(),
+            absl::StatusCode::kUnavailable);
+}
+
+TEST(ProcessHostStartTest, SaysThatTheWardenIsMissing) {
+  ProcessHost host({"/no/such/warden", {}, true});
+  const absl::Status started = host.Start();
+  EXPECT_EQ(started.code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(Message(started)), HasSubstr("/no/such/warden"));
+}
+
+TEST(ProcessHostStartTest, AWardenThatDiesAtItsStartFailsTheSpawnsAndIsNotRestartedForEver) {
+  ProcessHost host({"/bin/false", {}, true});
+  ASSERT_TRUE(host.Start().ok());
+  Recorder recorder;
+  ASSERT_TRUE(host.Spawn(Shell("exit 0"), {}, &recorder).ok());
+  while (recorder.ends == 0 || !host.stopped()) {
+    ASSERT_TRUE(AwaitReadable(host.fd()));
+    host.OnReadable();
+  }
+  EXPECT_EQ(recorder.failed.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(host.stats().wardens_started, 1u);
+}
+
+TEST(ProcessHostStartTest, HoldsNoDescriptorAfterItsEnd) {
+  const size_t before = CountOwnFiles();
+  {
+    ProcessHost host({BuiltBinary("nursery-warden"), {}, true});
+    ASSERT_TRUE(host.Start().ok());
+    std::vector<Recorder> recorders(10);
+    for (Recorder& recorder : recorders) {
+      TaskStdio stdio;
+      stdio.fds[1] = MakePipe().writer;
+      ASSERT_TRUE(host.Spawn(Shell("exit 0"), std::move(stdio), &recorder).ok());
+    }
+    while (host.stats().live > 0) {
+      ASSERT_TRUE(AwaitReadable(host.fd()));
+      host.OnReadable();
+    }
+    host.Stop();
+    while (!host.stopped()) {
+      ASSERT_TRUE(AwaitReadable(host.fd()));
+      host.OnReadable();
+    }
+  }
+  EXPECT_EQ(CountOwnFiles(), before);
+}
+
+}  // namespace
+}  // namespace nursery::warden

@@ -1,0 +1,114 @@
+#include "server/warden/process_tree.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+namespace nursery::warden {
+namespace {
+
+// A made-up /proc.
+class FakeProc {
+ public:
+  FakeProc() {
+    std::string path = testing::TempDir() + "/procXXXXXX";
+    root_ = mkdtemp(path.data());
+  }
+  ~FakeProc() { std::filesystem::remove_all(root_); }
+
+  const std::string& root() const { return root_; }
+
+  void Add(pid_t pid, pid_t parent, const std::string& name = "x", char state = 'S',
+           int threads = 1) {
+    const std::string id = std::to_string(pid);
+    std::filesystem::create_directories(root_ + "/" + id + "/task");
+    std::ofstream(root_ + "/" + id + "/stat")
+        << id << " (" << name << ") " << state << " " << parent << " 77 6 7 8 9 10 11 12 13 14 15 "
+        << "16 17 18 19 " << threads << " 21 4242 23\n";
+  }
+  void AddChildrenFile(pid_t pid, pid_t thread, const std::string& children) {
+    const std::string directory =
+        root_ + "/" + std::to_string(pid) + "/task/" + std::to_string(thread);
+    std::filesystem::create_directories(directory);
+    std::ofstream(directory + "/children") << children;
+  }
+
+  std::vector<pid_t> Descendants(pid_t root, const std::function<bool(pid_t)>& skip = nullptr) {
+    std::vector<pid_t> pids;
+    VisitDescendants(
+        root, [&](const ProcessInfo& process) { pids.push_back(process.pid); }, skip, root_);
+    return pids;
+  }
+
+ private:
+  std::string root_;
+};
+
+TEST(ProcessTreeTest, ReadsAProcessWhoseNameLooksLikeFields) {
+  FakeProc proc;
+  proc.Add(5, 3, "a) R 1 (b", 'S');
+  const std::optional<ProcessInfo> process = ReadProcess(5, proc.root());
+  ASSERT_TRUE(process);
+  EXPECT_EQ(process->name, "a) R 1 (b");
+  EXPECT_EQ(process->parent, 3);
+  EXPECT_EQ(process->group, 77);
+  EXPECT_EQ(process->start_time, 4242u);
+  EXPECT_EQ(process->state, 'S');
+  EXPECT_FALSE(process->dead);
+}
+
+TEST(ProcessTreeTest, ReadsThisProcess) {
+  const std::optional<ProcessInfo> process = ReadProcess(getpid());
+  ASSERT_TRUE(process);
+  EXPECT_EQ(process->parent, getppid());
+  EXPECT_EQ(process->group, getpgrp());
+  EXPECT_GT(process->start_time, 0u);
+  EXPECT_THAT(CommandLine(*process), testing::HasSubstr("process_tree_test"));
+}
+
+TEST(ProcessTreeTest, AZombieWithRunningThreadsIsNotDead) {
+  FakeProc proc;
+  proc.Add(5, 3, "x", 'Z', 1);
+  proc.Add(6, 3, "x", 'Z', 2);
+  EXPECT_TRUE(ReadProcess(5, proc.root())->dead);
+  EXPECT_FALSE(ReadProcess(6, proc.root())->dead);
+}
+
+TEST(ProcessTreeTest, FindsDescendantsByTheirParents) {
+  FakeProc proc;
+  proc.Add(10, 1);
+  proc.Add(11, 10);
+  proc.Add(12, 11);
+  proc.Add(13, 1);
+  EXPECT_THAT(proc.Descendants(10), testing::UnorderedElementsAre(11, 12));
+}
+
+TEST(ProcessTreeTest, FindsDescendantsByTheChildrenFilesOfAllThreads) {
+  FakeProc proc;
+  for (const pid_t pid : {10, 11, 12, 13, 14}) proc.Add(pid, 99);
+  proc.AddChildrenFile(10, 10, "11 ");
+  proc.AddChildrenFile(10, 20, "12 13 ");
+  proc.AddChildrenFile(12, 12, "14 ");
+  EXPECT_THAT(proc.Descendants(10), testing::UnorderedElementsAre(11, 12, 13, 14));
+}
+
+TEST(ProcessTreeTest, LeavesOutASkippedChildWithAllBelowIt) {
+  FakeProc proc;
+  proc.Add(10, 1);
+  proc.Add(11, 10);
+  proc.Add(12, 11);
+  proc.Add(13, 10);
+  const auto skip = [](pid_t pid) { return pid == 11; };
+  EXPECT_THAT(proc.Descendants(10, skip), testing::ElementsAre(13));
+  proc.AddChildrenFile(10, 10, "11 13 ");
+  proc.AddChildrenFile(11, 11, "12 ");
+  EXPECT_THAT(proc.Descendants(10, skip), testing::ElementsAre(13));
+}
+
+}  // namespace
+}  // namespace nursery::warden
