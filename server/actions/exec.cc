@@ -9,18 +9,20 @@
 #include <cstring>
 #include <optional>
 
-#include "nursery/core/channel.h"
 #include "nursery/core/group.h"
 #include "nursery/core/io.h"
 #include "nursery/core/sleep.h"
 #include "nursery/core/status.h"
 #include "server/actions/exec_prepare.h"
+#include "server/engine/bell.h"
 #include "server/engine/limits.h"
 
 namespace nursery::actions {
 
 using engine::ActionResult;
 using engine::AttemptRequest;
+using engine::BellReceiver;
+using engine::BellSender;
 using engine::Output;
 using engine::Tick;
 
@@ -108,8 +110,8 @@ class Reports final : public warden::ProcessHandler {
     if (WIFEXITED(exit.wait_status)) {
       result_.exit_code = WEXITSTATUS(exit.wait_status);
       if (*result_.exit_code == 0) return;
-      result_.status = Error(absl::StatusCode::kUnknown,
-                             "exit code " + std::to_string(*result_.exit_code));
+      result_.status =
+          Error(absl::StatusCode::kUnknown, "exit code " + std::to_string(*result_.exit_code));
       return;
     }
     result_.signal = WTERMSIG(exit.wait_status);
@@ -153,8 +155,8 @@ struct Stream {
     return true;
   }
 
-  const warden::UniqueFd fd;
-  const std::shared_ptr<Output> output;
+  warden::UniqueFd fd;
+  std::shared_ptr<Output> output;
 };
 
 // The attempt while it runs.
@@ -204,8 +206,8 @@ Async<void> WaitWhileWanted(Context context, Attempt* attempt) {
 Async<void> TakeDown(Context shield, Attempt* attempt) {
   attempt->host.Terminate(attempt->id);
   {
-    const CancelScope grace(*attempt->request.kill,
-                            Later(shield.Now(), attempt->request.grace), "grace");
+    const CancelScope grace(*attempt->request.kill, Later(shield.Now(), attempt->request.grace),
+                            "grace");
     while (!attempt->reports->ended()) {
       absl::StatusOr<Tick> tick = co_await attempt->ended->Receive(grace.context());
       if (!tick.ok()) break;
@@ -232,8 +234,8 @@ Async<absl::Status> Drive(Group& group, Context context, Attempt* attempt,
     const CancelScope shield = CancelScope::Shielded(context, Duration::max(), "");
     co_await TakeDown(shield.context(), attempt);
   }
-  // Whoever could write is gone. What is in the pipes is read below, without waiting for an end of file
-  // that a descriptor handed elsewhere could delay for ever.
+  // Whoever could write is gone. What is in the pipes is read below, without waiting for an end of
+  // file that a descriptor handed elsewhere could delay for ever.
   readers->Cancel("the process has ended");
   co_return absl::OkStatus();
 }
@@ -276,9 +278,9 @@ Async<ActionResult> Exec::Run(Context context, const spec::Exec& exec,
   result = attempt.reports->Take(attempt.cancelled || attempt.idle);
   if (attempt.idle) {
     result.idle = true;
-    result.status = Error(absl::StatusCode::kDeadlineExceeded,
-                          "nothing written for " + FormatDuration(request.idle_timeout) +
-                              " (idle_timeout)");
+    result.status =
+        Error(absl::StatusCode::kDeadlineExceeded,
+              "nothing written for " + FormatDuration(request.idle_timeout) + " (idle_timeout)");
   }
   result.output = std::move(output);
   result.errors = exec.merge_output ? result.output : std::move(errors);

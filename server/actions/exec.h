@@ -1,8 +1,9 @@
 // Exec: runs one process of a job through the warden, and everything that it starts with it.
 //
-// When Run returns, nothing that the attempt started is alive: after a normal exit what was left behind
-// has been killed; after a cancellation SIGTERM, the grace and SIGKILL have passed and the end of
-// everything is verified. What cannot die keeps Run from returning, and is told to the observer.
+// When Run returns, nothing that the attempt started is alive: after a normal exit what was left
+// behind has been killed; after a cancellation SIGTERM, the grace and SIGKILL have passed and the
+// end of everything is verified. What cannot die keeps Run from returning, and is told to the
+// observer.
 //
 // Thread safety: any thread. Lifetime: outlives the jobs; Serve runs as long as there are any.
 #ifndef NURSERY_SERVER_ACTIONS_EXEC_H_
@@ -23,8 +24,10 @@ struct ExecOptions {
   std::vector<std::string> environment;
   // Where scratch directories are made.
   std::string data_dir = "/tmp";
-  // Processes use the stdin, stdout and stderr of this process; nothing is captured.
-  bool pass_stdio = false;
+  // Processes whose job says nothing of stdin read this process's own.
+  bool pass_stdin = false;
+  // Processes write to this process's stdout and stderr; nothing is captured.
+  bool pass_output = false;
 };
 
 class Exec final : public ExecRunner {

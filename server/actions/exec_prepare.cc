@@ -118,22 +118,23 @@ absl::Status MakePipe(UniqueFd* ours, UniqueFd* theirs) {
   return absl::OkStatus();
 }
 
+UniqueFd Duplicate(int fd) { return UniqueFd(fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
+
 absl::Status SetStdio(const spec::Exec& exec, const AttemptRequest& request,
                       const ExecOptions& options, Prepared* prepared) {
   absl::StatusOr<int> input = OpenStdin(exec, request, prepared->spec.cwd);
   if (!input.ok()) return Annotate(input.status(), "stdin");
   prepared->stdio.fds[0] = UniqueFd(*input);
-  if (options.pass_stdio) {
-    for (int fd = 0; fd < 3; ++fd) {
-      if (prepared->stdio.fds[fd].get() < 0) {
-        prepared->stdio.fds[fd] = UniqueFd(fcntl(fd, F_DUPFD_CLOEXEC, 3));
-      }
-    }
+  const bool silent = std::holds_alternative<std::monostate>(exec.input);
+  if (options.pass_stdin && silent) prepared->stdio.fds[0] = Duplicate(STDIN_FILENO);
+  if (options.pass_output) {
+    prepared->stdio.fds[1] = Duplicate(STDOUT_FILENO);
+    prepared->stdio.fds[2] = Duplicate(exec.merge_output ? STDOUT_FILENO : STDERR_FILENO);
     return absl::OkStatus();
   }
   NURSERY_RETURN_IF_ERROR(MakePipe(&prepared->output, &prepared->stdio.fds[1]));
   if (!exec.merge_output) return MakePipe(&prepared->errors, &prepared->stdio.fds[2]);
-  prepared->stdio.fds[2] = UniqueFd(fcntl(prepared->stdio.fds[1].get(), F_DUPFD_CLOEXEC, 3));
+  prepared->stdio.fds[2] = Duplicate(prepared->stdio.fds[1].get());
   return absl::OkStatus();
 }
 

@@ -12,21 +12,16 @@
 #include <string>
 #include <vector>
 
-#include "nursery/core/channel.h"
 #include "nursery/core/context.h"
 #include "nursery/v1/event.pb.h"
 #include "server/engine/action.h"
+#include "server/engine/bell.h"
 #include "server/engine/finally.h"
 #include "server/engine/join.h"
 #include "server/engine/state_table.h"
 #include "server/spec/job.h"
 
 namespace nursery::engine {
-
-// What a task waits for that must look again: full means it will look anyway.
-struct Tick {};
-using BellSender = Sender<Tick>;
-using BellReceiver = Receiver<Tick>;
 
 // What became of the work that one closing took down; filled while it ends.
 struct Teardowns {

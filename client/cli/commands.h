@@ -1,0 +1,56 @@
+// The commands of `nursery`, one source each. Options are parsed in main.cc; a command gives the
+// exit code of the process.
+#ifndef NURSERY_CLIENT_CLI_COMMANDS_H_
+#define NURSERY_CLIENT_CLI_COMMANDS_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace nursery::cli {
+
+// Exit codes of commands on job files. `run -- CMD` passes the command's own code through instead
+// and uses those of timeout(1) and env(1) for what is not the command's.
+enum ExitCode : int {
+  kSucceeded = 0,
+  kFailed = 1,
+  kUsage = 2,  // also an invalid job
+  kCancelled = 3,
+  kDeadlineExceeded = 4,
+  kNoServer = 5,
+  kRefused = 6,
+  kCommandDeadline = 124,
+  kCommandNotRun = 125,  // ours, not the command's
+  kCommandNotExecutable = 126,
+  kCommandNotFound = 127,
+  kCommandSignalled = 128,  // plus the number of the signal
+};
+
+struct OutputOptions {
+  bool json = false;
+};
+
+struct RunOptions {
+  std::string file;                  // empty: `command` is run
+  std::vector<std::string> command;  // after --
+  std::string each_line;             // runs `command` once for each line of this file; - is stdin
+  int64_t workers = 0;
+  int64_t slots = 0;
+  std::string timeout;
+  std::vector<std::string> parameters;  // NAME=VALUE
+  OutputOptions output;
+};
+
+struct ValidateOptions {
+  std::string file;
+  std::vector<std::string> parameters;
+  OutputOptions output;
+};
+
+int Run(const RunOptions& options);
+int Validate(const ValidateOptions& options);
+int Version(const OutputOptions& options);
+
+}  // namespace nursery::cli
+
+#endif  // NURSERY_CLIENT_CLI_COMMANDS_H_

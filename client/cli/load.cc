@@ -1,0 +1,136 @@
+#include "client/cli/load.h"
+
+#include <fstream>
+#include <iostream>
+#include <iterator>
+
+#include "nursery/core/status.h"
+#include "nursery/v1/job.pb.h"
+#include "server/actions/functions.h"
+#include "server/engine/convert.h"
+#include "server/spec/scalar.h"
+
+namespace nursery::cli {
+namespace {
+
+// A limit that keeps a mistake (a binary file, an endless pipe) from filling the memory.
+constexpr size_t kMaxLineFileBytes = size_t{1} << 30;
+
+spec::CompileOptions OptionsOfThisServer() {
+  spec::CompileOptions options;
+  options.pools = {"default"};
+  options.functions = actions::FunctionRegistry().Names();
+  return options;
+}
+
+absl::StatusOr<std::string> ReadLines(const std::string& path) {
+  std::ifstream file;
+  if (path != "-") {
+    file.open(path, std::ios::binary);
+    if (!file) return ErrnoError(errno, path);
+  }
+  std::istream& input = path == "-" ? std::cin : file;
+  std::string text;
+  char buffer[1 << 16];
+  while (input.read(buffer, sizeof buffer) || input.gcount() > 0) {
+    text.append(buffer, static_cast<size_t>(input.gcount()));
+    if (text.size() > kMaxLineFileBytes) {
+      return Error(absl::StatusCode::kInvalidArgument,
+                   path + " is over the limit of 1 GiB; split it");
+    }
+  }
+  return text;
+}
+
+void AddItems(std::string_view text, v1::ItemList* list) {
+  list->set_format(v1::ITEM_FORMAT_TEXT);
+  std::string& data = *list->mutable_data();
+  data.reserve(text.size());
+  while (!text.empty()) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    data.append(text.substr(0, end));
+    list->add_sizes(static_cast<uint32_t>(end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+}
+
+// `{}` stands for the line; without any it is the last argument, as for xargs.
+void AddEachLineArguments(const std::vector<std::string>& command, v1::ExecAction* exec) {
+  bool placed = false;
+  for (std::string argument : command) {
+    for (size_t at; (at = argument.find("{}")) != std::string::npos; placed = true) {
+      argument.replace(at, 2, "${{ item }}");
+    }
+    exec->add_argv(argument);
+  }
+  if (!placed) exec->add_argv("${{ item }}");
+}
+
+spec::LoadedJob Compiled(v1::JobSpec job) {
+  spec::CompileResult compiled = spec::Compile(job, OptionsOfThisServer());
+  spec::LoadedJob loaded;
+  loaded.spec = std::make_shared<const v1::JobSpec>(std::move(job));
+  loaded.job = compiled.job;
+  loaded.violations = compiled.violations;
+  loaded.total_violations = compiled.total_violations;
+  loaded.warnings = compiled.warnings;
+  return loaded;
+}
+
+std::string NameOf(const std::string& program) {
+  std::string name;
+  for (char c : program.substr(program.rfind('/') + 1)) {
+    const bool allowed =
+        std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '_' || c == '-';
+    name += allowed ? c : '_';
+  }
+  return name.substr(0, 64);
+}
+
+}  // namespace
+
+absl::StatusOr<spec::LoadedJob> LoadFile(const std::string& file,
+                                         const std::vector<std::string>& parameters) {
+  spec::LoadOptions options;
+  options.compile = OptionsOfThisServer();
+  for (const std::string& parameter : parameters) {
+    const size_t equals = parameter.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      return Error(absl::StatusCode::kInvalidArgument,
+                   "--param " + parameter + ": must be NAME=VALUE");
+    }
+    options.arguments[parameter.substr(0, equals)] = parameter.substr(equals + 1);
+  }
+  return spec::LoadJobFile(file, options);
+}
+
+absl::StatusOr<spec::LoadedJob> LoadCommand(const RunOptions& options) {
+  v1::JobSpec job;
+  job.set_name(NameOf(options.command.front()));
+  job.mutable_timeout()->set_none(true);
+  v1::NodeSpec* node = job.mutable_root();
+  if (!options.each_line.empty()) {
+    absl::StatusOr<std::string> lines = ReadLines(options.each_line);
+    if (!lines.ok()) return lines.status();
+    v1::MapSpec* map = node->mutable_map();
+    AddItems(*lines, map->mutable_items()->mutable_list());
+    map->set_workers(static_cast<int32_t>(options.workers));
+    map->mutable_join()->set_mode(v1::JOIN_MODE_COLLECT);
+    node = map->mutable_node();
+    AddEachLineArguments(options.command, node->mutable_exec());
+  } else {
+    for (const std::string& argument : options.command) node->mutable_exec()->add_argv(argument);
+  }
+  node->mutable_attempt_timeout()->set_none(true);
+  return Compiled(std::move(job));
+}
+
+spec::LoadedJob WithTimeout(spec::LoadedJob loaded, std::chrono::nanoseconds timeout) {
+  if (loaded.job == nullptr) return loaded;
+  v1::JobSpec job = *loaded.spec;
+  job.mutable_timeout()->Clear();
+  *job.mutable_timeout()->mutable_duration() = engine::ToProto(timeout);
+  return Compiled(std::move(job));
+}
+
+}  // namespace nursery::cli

@@ -1,0 +1,26 @@
+// From what the command line names to a validated job, or a message that says what is wrong.
+#ifndef NURSERY_CLIENT_CLI_LOAD_H_
+#define NURSERY_CLIENT_CLI_LOAD_H_
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "client/cli/commands.h"
+#include "server/spec/load.h"
+
+namespace nursery::cli {
+
+// INVALID_ARGUMENT: a parameter is not NAME=VALUE; NOT_FOUND and the like: the file cannot be read.
+absl::StatusOr<spec::LoadedJob> LoadFile(const std::string& file,
+                                         const std::vector<std::string>& parameters);
+// `command` as a job of one process, or of a map over the lines of options.each_line.
+absl::StatusOr<spec::LoadedJob> LoadCommand(const RunOptions& options);
+
+// `loaded` with `timeout` as the bound of the whole job.
+spec::LoadedJob WithTimeout(spec::LoadedJob loaded, std::chrono::nanoseconds timeout);
+
+}  // namespace nursery::cli
+
+#endif  // NURSERY_CLIENT_CLI_LOAD_H_

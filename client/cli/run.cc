@@ -1,0 +1,169 @@
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+
+#include "client/cli/commands.h"
+#include "client/cli/display.h"
+#include "client/cli/load.h"
+#include "nursery/core/group.h"
+#include "nursery/core/sleep.h"
+#include "nursery/core/status.h"
+#include "nursery/v1/job.pb.h"
+#include "server/app/embedded.h"
+#include "server/app/signals.h"
+#include "server/engine/convert.h"
+#include "server/spec/scalar.h"
+
+extern char** environ;
+
+namespace nursery::cli {
+namespace {
+
+int Complain(const absl::Status& status, int code) {
+  std::fprintf(stderr, "error: %s\n", std::string(Message(status)).c_str());
+  return code;
+}
+
+// Ctrl-C cancels, a second one kills, a third one gives up waiting.
+Async<absl::Status> HandleSignals(Context context, app::Signals* signals,
+                                  std::shared_ptr<engine::Job> job, Display* display) {
+  for (int count = 1;; ++count) {
+    absl::StatusOr<int> number = co_await signals->Next(context);
+    if (!number.ok()) co_return absl::OkStatus();
+    if (count > 2) _exit(kCommandSignalled + *number);
+    engine::CancelRequest request;
+    request.reason = *number == SIGINT ? "Ctrl-C" : "SIG" + std::string(sigabbrev_np(*number));
+    request.actor = "terminal";
+    request.kill = count == 2;
+    display->OnSignal(count);
+    // A job that has just ended is no error here.
+    job->Cancel(request).IgnoreError();
+  }
+}
+
+Async<absl::Status> ShowProgress(Context context, std::shared_ptr<engine::Job> job,
+                                 Display* display) {
+  const engine::BellReceiver bell = job->Watch();
+  for (;;) {
+    display->Update(*job);
+    // Redraws also while nothing happens: times go on.
+    const CancelScope patience(context, Later(context.Now(), display->period()), "redraw");
+    absl::StatusOr<engine::Tick> rung = co_await bell.Receive(patience.context());
+    if (context.cancelled()) co_return absl::OkStatus();
+    if (!rung.ok() || !display->live()) continue;
+    absl::Status slept = co_await Sleep(context, display->period());
+    if (!slept.ok()) co_return absl::OkStatus();
+  }
+}
+
+Async<absl::Status> SpawnWatchers(Group& group, app::Signals* signals,
+                                  std::shared_ptr<engine::Job> job, Display* display) {
+  absl::Status handling = co_await group.Spawn("signals", HandleSignals, signals, job, display);
+  absl::Status showing = co_await group.Spawn("display", ShowProgress, job, display);
+  co_return handling.ok() ? showing : handling;
+}
+
+Async<absl::Status> WatchJob(Context context, app::Signals* signals,
+                             std::shared_ptr<engine::Job> job, Display* display) {
+  GroupOptions options;
+  options.join = Join::Collect();
+  GroupResult result = co_await WithGroup(context, options, SpawnWatchers, signals, job, display);
+  co_return result.status;
+}
+
+int CodeOf(const v1::Job& job) {
+  switch (job.state()) {
+    case v1::NODE_STATE_SUCCEEDED:
+      return kSucceeded;
+    case v1::NODE_STATE_CANCELLED:
+      return kCancelled;
+    case v1::NODE_STATE_DEADLINE_EXCEEDED:
+      return kDeadlineExceeded;
+    default:
+      return kFailed;
+  }
+}
+
+// The command's own code, as timeout(1) and env(1) pass it on.
+int CodeOfCommand(const v1::Job& job, const engine::Job& run) {
+  if (job.state() == v1::NODE_STATE_DEADLINE_EXCEEDED) return kCommandDeadline;
+  if (job.state() == v1::NODE_STATE_CANCELLED) return kCommandSignalled + SIGINT;
+  absl::StatusOr<engine::EventBatch> events = run.Events(0, 1000);
+  if (!events.ok()) return kCommandNotRun;
+  for (auto event = events->events.rbegin(); event != events->events.rend(); ++event) {
+    if (!event->has_attempt_ended()) continue;
+    const v1::Attempt& attempt = event->attempt_ended().attempt();
+    if (attempt.has_exit_code()) return attempt.exit_code();
+    if (attempt.has_signal()) return kCommandSignalled + attempt.signal();
+    const auto code = static_cast<absl::StatusCode>(attempt.status().code());
+    return code == absl::StatusCode::kNotFound ? kCommandNotFound : kCommandNotExecutable;
+  }
+  return kCommandNotRun;
+}
+
+std::vector<std::string> OwnEnvironment() {
+  std::vector<std::string> variables;
+  for (char** each = environ; *each != nullptr; ++each) variables.emplace_back(*each);
+  return variables;
+}
+
+absl::StatusOr<spec::LoadedJob> Load(const RunOptions& options) {
+  absl::StatusOr<spec::LoadedJob> loaded =
+      options.file.empty() ? LoadCommand(options) : LoadFile(options.file, options.parameters);
+  if (!loaded.ok() || options.timeout.empty()) return loaded;
+  absl::StatusOr<std::chrono::nanoseconds> timeout = spec::ParseDuration(options.timeout);
+  if (!timeout.ok()) return Annotate(timeout.status(), "--timeout");
+  return WithTimeout(*std::move(loaded), *timeout);
+}
+
+// Relative paths of a job start where the user is.
+std::string WorkdirOf(const spec::Job& job) {
+  if (job.workdir == "scratch") return "";
+  if (!job.workdir.empty()) return job.workdir;
+  char* here = get_current_dir_name();
+  std::string directory = here == nullptr ? "/" : here;
+  std::free(here);
+  return directory;
+}
+
+}  // namespace
+
+int Run(const RunOptions& options) {
+  const bool is_command = options.file.empty();
+  absl::StatusOr<spec::LoadedJob> loaded = Load(options);
+  if (!loaded.ok()) return Complain(loaded.status(), kUsage);
+  for (const spec::Violation& warning : loaded->warnings) {
+    std::fprintf(stderr, "warning: %s\n", spec::Format(warning, options.file).c_str());
+  }
+  if (loaded->job == nullptr) {
+    std::fputs(spec::Describe(options.file, *loaded).c_str(), stderr);
+    return kUsage;
+  }
+  // Before the first thread: a signal that nobody blocks would end the process.
+  app::Signals signals({SIGINT, SIGTERM, SIGHUP});
+  app::EmbeddedOptions embedded;
+  embedded.environment = OwnEnvironment();
+  embedded.slots = std::max(options.slots, options.workers);
+  embedded.pass_stdin = is_command && options.each_line.empty();
+  embedded.pass_output = is_command;
+  absl::StatusOr<std::unique_ptr<app::Embedded>> server = app::Embedded::Create(embedded);
+  if (!server.ok()) return Complain(server.status(), is_command ? kCommandNotRun : kFailed);
+  engine::JobOptions job_options;
+  job_options.workdir = WorkdirOf(*loaded->job);
+  absl::StatusOr<std::shared_ptr<engine::Job>> job =
+      (*server)->engine().Admit(loaded->job, job_options);
+  if (!job.ok()) return Complain(job.status(), kUsage);
+  Display display(DisplayOptions::For(options, is_command));
+  absl::Status ran = (*server)->Run(*job, [&](Context context, std::shared_ptr<engine::Job> of) {
+    return WatchJob(std::move(context), &signals, std::move(of), &display);
+  });
+  if (!ran.ok()) return Complain(ran, kFailed);
+  const v1::Job result = (*job)->Describe();
+  display.Finish(**job, result);
+  return is_command && options.each_line.empty() ? CodeOfCommand(result, **job) : CodeOf(result);
+}
+
+}  // namespace nursery::cli

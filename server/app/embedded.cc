@@ -1,0 +1,136 @@
+#include "server/app/embedded.h"
+
+#include <sys/random.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <thread>
+
+#include "nursery/core/group.h"
+#include "nursery/core/io.h"
+#include "nursery/core/sleep.h"
+#include "nursery/core/status.h"
+#include "server/engine/limits.h"
+
+namespace nursery::app {
+namespace {
+
+uint64_t RandomSeed() {
+  uint64_t seed = 0;
+  NURSERY_CHECK(getrandom(&seed, sizeof seed, 0) == sizeof seed);
+  return seed;
+}
+
+absl::StatusOr<std::string> MakeDataDir() {
+  const char* base = std::getenv("TMPDIR");
+  std::string pattern = std::string(base == nullptr ? "/tmp" : base) + "/nursery-XXXXXX";
+  if (mkdtemp(pattern.data()) == nullptr) {
+    return ErrnoError(errno, "cannot make a directory " + pattern + "; TMPDIR names another place");
+  }
+  return pattern;
+}
+
+v1::Containment ContainmentOf(const warden::ProcessHost& host) {
+  switch (host.stats().level) {
+    case warden::Level::kNone:
+      return v1::CONTAINMENT_UNSPECIFIED;
+    case warden::Level::kGroup:
+      return v1::CONTAINMENT_GROUP;
+    case warden::Level::kSubreaper:
+      return v1::CONTAINMENT_SUBREAPER;
+    case warden::Level::kCgroup:
+      return v1::CONTAINMENT_CGROUP;
+  }
+  __builtin_unreachable();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Embedded>> Embedded::Create(EmbeddedOptions options) {
+  std::unique_ptr<Embedded> server(new Embedded);
+  absl::StatusOr<std::string> data_dir = MakeDataDir();
+  if (!data_dir.ok()) return data_dir.status();
+  server->data_dir_ = *data_dir;
+  server->host_ = std::make_unique<warden::ProcessHost>(warden::ProcessHost::Options{});
+  NURSERY_RETURN_IF_ERROR(server->host_->Start());
+  server->executor_ = std::make_unique<ThreadExecutor>();
+  actions::ExecOptions exec;
+  exec.environment = options.environment;
+  exec.data_dir = server->data_dir_;
+  exec.pass_stdin = options.pass_stdin;
+  exec.pass_output = options.pass_output;
+  server->exec_ = std::make_unique<actions::Exec>(*server->host_, exec);
+  server->actions_ = std::make_unique<actions::Actions>(server->functions_, server->exec_.get());
+  server->store_ = std::make_unique<store::MemoryStore>(engine::kEventLogBytes);
+  engine::EngineOptions engine;
+  engine.clock = &server->executor_->clock();
+  engine.actions = server->actions_.get();
+  engine.store = server->store_.get();
+  const auto cores = static_cast<int64_t>(std::max(1u, std::thread::hardware_concurrency()));
+  engine.pools = {{"default", options.slots > 0 ? options.slots : 2 * cores}};
+  engine.data_dir = server->data_dir_;
+  engine.seed = RandomSeed();
+  engine.containment = [host = server->host_.get()] { return ContainmentOf(*host); };
+  server->engine_ = std::make_unique<engine::Engine>(engine);
+  return server;
+}
+
+Embedded::~Embedded() {
+  std::error_code ignored;
+  if (!data_dir_.empty()) std::filesystem::remove_all(data_dir_, ignored);
+}
+
+namespace {
+
+// What runs beside the job: the warden's reports and the caller's watch, each with an end of its
+// own.
+struct Services {
+  explicit Services(const Context& context) : warden(context), watch(context) {}
+  const CancelScope warden;
+  const CancelScope watch;
+};
+
+Async<absl::Status> ServeWarden(Context, Services* services, actions::Exec* exec) {
+  co_return co_await exec->Serve(services->warden.context());
+}
+
+Async<absl::Status> RunWatch(Context, Services* services, Embedded::Watch watch,
+                             std::shared_ptr<engine::Job> job) {
+  co_return co_await watch(services->watch.context(), job);
+}
+
+Async<absl::Status> RunJob(Group& group, Services* services, actions::Exec* exec,
+                           Embedded::Watch watch, std::shared_ptr<engine::Job> job) {
+  absl::Status serving = co_await group.Spawn("warden", ServeWarden, services, exec);
+  absl::Status watching = co_await group.Spawn("watch", RunWatch, services, watch, job);
+  if (serving.ok() && watching.ok()) co_await job->Run(group.context());
+  services->watch.Cancel("the job has ended");
+  services->warden.Cancel("the job has ended");
+  co_return serving.ok() ? watching : serving;
+}
+
+Async<absl::Status> RunAll(Context context, actions::Exec* exec, warden::ProcessHost* host,
+                           Embedded::Watch watch, std::shared_ptr<engine::Job> job) {
+  Services services(context);
+  GroupOptions options;
+  options.join = Join::Collect();
+  GroupResult result = co_await WithGroup(context, options, RunJob, &services, exec, watch, job);
+  host->Stop();
+  while (!host->stopped()) {
+    absl::Status ready = co_await ReadReady(context, host->fd());
+    if (!ready.ok()) co_return ready;
+    host->OnReadable();
+  }
+  co_return result.status;
+}
+
+}  // namespace
+
+absl::Status Embedded::Run(std::shared_ptr<engine::Job> job, Watch watch) {
+  return executor_->Run("nursery run", [&](Context context) {
+    return RunAll(std::move(context), exec_.get(), host_.get(), watch, job);
+  });
+}
+
+}  // namespace nursery::app
