@@ -3,7 +3,9 @@
 #include <utility>
 
 #include "nursery/core/channel.h"
+#include "nursery/core/check.h"
 #include "nursery/core/io.h"
+#include "nursery/core/status.h"
 
 namespace nursery::warden {
 namespace {
@@ -57,33 +59,40 @@ Async<absl::StatusOr<ProcessResult>> RunProcess(Context ctx, ProcessHost* host, 
                                                 TaskStdio stdio, Duration grace) {
   if (ctx.cancelled()) co_return ctx.status();
   std::pair<Sender<Ended>, Receiver<Ended>> channel = MakeChannel<Ended>(1);
+  Receiver<Ended> receiver = std::move(channel.second);
   Attempt attempt(ctx, std::move(channel.first));
   const absl::StatusOr<AttemptId> id = host->Spawn(spec, std::move(stdio), &attempt);
   if (!id.ok()) co_return id.status();
 
   // A wait that fails was cut short by its context; the end is still to come.
-  absl::StatusOr<Ended> ended = co_await channel.second.Receive(ctx);
-  if (!ended.ok()) {
+  const absl::StatusOr<Ended> ended = co_await receiver.Receive(ctx);
+  bool over = ended.ok();
+  if (!over) {
     attempt.result.terminated = true;
     host->Terminate(*id);
-    CancelScope graceful = CancelScope::Shielded(ctx, grace, "grace");
-    ended = co_await channel.second.Receive(graceful.context());
+    CancelScope scope = CancelScope::Shielded(ctx, grace, "grace");
+    const Context context = scope.context();
+    const absl::StatusOr<Ended> in_time = co_await receiver.Receive(context);
+    over = in_time.ok();
   }
-  if (!ended.ok()) {
+  if (!over) {
     attempt.result.escalated = true;
     host->Kill(*id);
-    CancelScope killing = CancelScope::Shielded(ctx, Duration::max(), "kill");
-    ended = co_await channel.second.Receive(killing.context());
+    CancelScope scope = CancelScope::Shielded(ctx, Duration::max(), "kill");
+    const Context context = scope.context();
+    const absl::StatusOr<Ended> last = co_await receiver.Receive(context);
+    NURSERY_CHECK(last.ok()) << Message(last.status());
   }
   if (!attempt.status.ok()) co_return attempt.status;
   co_return std::move(attempt.result);
 }
 
 Async<absl::Status> ServeProcesses(Context ctx, ProcessHost* host) {
-  absl::Status ready;
-  while (ready.ok()) {
-    ready = co_await ReadReady(ctx, host->fd());
+  absl::Status status;
+  while (status.ok()) {
+    absl::Status ready = co_await ReadReady(ctx, host->fd());
     if (ready.ok()) host->OnReadable();
+    status = std::move(ready);
   }
   host->Stop();
   CancelScope stopping = CancelScope::Shielded(ctx, Duration::max(), "stop of the process host");
@@ -92,7 +101,7 @@ Async<absl::Status> ServeProcesses(Context ctx, ProcessHost* host) {
     if (!last.ok()) co_return last;
     host->OnReadable();
   }
-  co_return ctx.cancelled() ? absl::OkStatus() : ready;
+  co_return ctx.cancelled() ? absl::OkStatus() : status;
 }
 
 }  // namespace nursery::warden

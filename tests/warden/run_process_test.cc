@@ -38,7 +38,8 @@ Async<absl::Status> RunEscapee(Context ctx, ProcessHost* host, Trial* trial) {
   TaskStdio stdio;
   stdio.fds[0] = std::move(trial->in.reader);
   stdio.fds[1] = std::move(trial->out.writer);
-  trial->result = co_await RunProcess(ctx, host, std::move(spec), std::move(stdio), trial->grace);
+  Result result = co_await RunProcess(ctx, host, std::move(spec), std::move(stdio), trial->grace);
+  trial->result = std::move(result);
   co_return absl::OkStatus();
 }
 
@@ -147,7 +148,8 @@ TEST(RunProcessTest, GivesWhyAProgramDidNotStart) {
   const auto body = [](Context ctx, ProcessHost* host, Trial* trial) -> Async<absl::Status> {
     ProcessSpec spec;
     spec.argv = {"/no/such/program"};
-    trial->result = co_await RunProcess(ctx, host, std::move(spec), TaskStdio(), Duration::zero());
+    Result result = co_await RunProcess(ctx, host, std::move(spec), TaskStdio(), Duration::zero());
+    trial->result = std::move(result);
     co_return absl::OkStatus();
   };
   Trial trial;
@@ -160,7 +162,8 @@ TEST(RunProcessTest, StopOfTheHostEndsTheAttempt) {
     host->Stop();
     ProcessSpec spec;
     spec.argv = {"true"};
-    trial->result = co_await RunProcess(ctx, host, std::move(spec), TaskStdio(), Duration::zero());
+    Result result = co_await RunProcess(ctx, host, std::move(spec), TaskStdio(), Duration::zero());
+    trial->result = std::move(result);
     co_return absl::OkStatus();
   };
   Trial trial;
