@@ -5,32 +5,33 @@
 namespace nursery::internal {
 
 bool TimerQueue::Before(const Timer& a, const Timer& b) {
-  return a.when_ != b.when_ ? a.when_ < b.when_ : a.sequence_ < b.sequence_;
+  return a.place.when != b.place.when ? a.place.when < b.place.when
+                                      : a.place.sequence < b.place.sequence;
 }
 
 bool TimerQueue::Add(Timer& timer, Time when) {
   MutexLock lock(mutex_);
-  NURSERY_CHECK(timer.index_ < 0) << "armed twice";
-  timer.when_ = when;
-  timer.sequence_ = sequence_++;
+  NURSERY_CHECK(timer.place.index < 0) << "armed twice";
+  timer.place.when = when;
+  timer.place.sequence = sequence_++;
   heap_.push_back(nullptr);
   SiftUp(heap_.size() - 1, &timer);
-  return timer.index_ == 0;
+  return timer.place.index == 0;
 }
 
 void TimerQueue::Cancel(Timer& timer) {
   MutexLock lock(mutex_);
-  if (timer.index_ >= 0) Remove(static_cast<size_t>(timer.index_));
+  if (timer.place.index >= 0) Remove(static_cast<size_t>(timer.place.index));
 }
 
 Time TimerQueue::Next() const {
   MutexLock lock(mutex_);
-  return heap_.empty() ? kNever : heap_.front()->when_;
+  return heap_.empty() ? kNever : heap_.front()->place.when;
 }
 
 void TimerQueue::Expire(Time now, Expired& expired) {
   MutexLock lock(mutex_);
-  while (!heap_.empty() && heap_.front()->when_ <= now) {
+  while (!heap_.empty() && heap_.front()->place.when <= now) {
     Timer* timer = heap_.front();
     Remove(0);
     timer->OnExpire(expired);
@@ -44,7 +45,7 @@ size_t TimerQueue::size() const {
 
 void TimerQueue::Place(size_t index, Timer* timer) {
   heap_[index] = timer;
-  timer->index_ = static_cast<int64_t>(index);
+  timer->place.index = static_cast<int64_t>(index);
 }
 
 void TimerQueue::SiftUp(size_t hole, Timer* timer) {
@@ -71,7 +72,7 @@ void TimerQueue::SiftDown(size_t hole, Timer* timer) {
 
 void TimerQueue::Remove(size_t index) {
   Timer* removed = heap_[index];
-  removed->index_ = -1;
+  removed->place.index = -1;
   Timer* last = heap_.back();
   heap_.pop_back();
   if (last == removed) return;

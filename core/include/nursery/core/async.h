@@ -31,6 +31,23 @@ class Async;
 
 namespace internal {
 
+// Awaits through an awaiter that stands in the awaiting frame. g++ 12 would copy what
+// await_transform returns by reference, and awaiters can be neither copied nor moved.
+template <class Awaiter>
+class AwaiterHandle {
+ public:
+  explicit AwaiterHandle(Awaiter& awaiter) noexcept : awaiter_(&awaiter) {}
+  bool await_ready() const { return awaiter_->await_ready(); }
+  template <class Promise>
+  decltype(auto) await_suspend(std::coroutine_handle<Promise> handle) const {
+    return awaiter_->await_suspend(handle);
+  }
+  decltype(auto) await_resume() const { return awaiter_->await_resume(); }
+
+ private:
+  Awaiter* awaiter_;
+};
+
 // What every coroutine of a task shares: which task it belongs to.
 struct PromiseBase {
   TaskRecord* task = nullptr;
@@ -41,11 +58,17 @@ struct PromiseBase {
   void unhandled_exception() noexcept { exception = std::current_exception(); }
 
   // Notes the line of every co_await in the task's record.
-  template <class Awaitable>
-  Awaitable&& await_transform(
-      Awaitable&& awaitable, std::source_location line = std::source_location::current()) noexcept {
+  template <class Awaiter>
+  AwaiterHandle<std::remove_reference_t<Awaiter>> await_transform(
+      Awaiter&& awaiter, std::source_location line = std::source_location::current()) noexcept {
     task->line.store(line, std::memory_order_relaxed);
-    return static_cast<Awaitable&&>(awaitable);
+    return AwaiterHandle<std::remove_reference_t<Awaiter>>(awaiter);
+  }
+  template <class T>
+  typename Async<T>::Awaiter await_transform(
+      Async<T>&& async, std::source_location line = std::source_location::current()) noexcept {
+    task->line.store(line, std::memory_order_relaxed);
+    return typename Async<T>::Awaiter(async.handle_);
   }
 };
 
@@ -119,9 +142,8 @@ class [[nodiscard]] Async {
     Handle handle_;
   };
 
-  Awaiter operator co_await() && noexcept { return Awaiter(handle_); }
-
  private:
+  friend struct internal::PromiseBase;
   Handle handle_;
 };
 

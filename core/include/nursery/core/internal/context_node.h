@@ -25,13 +25,12 @@ struct ChildTag {};
 
 // What a node calls once when it is cancelled.
 class CancelHook : public ListNode<HookTag> {
+ public:
+  // For the node: called under its lock, already out of its list.
+  virtual void OnCancel(WakeList& wake) = 0;
+
  protected:
   ~CancelHook() = default;
-
- private:
-  friend class CancelWalk;
-  // Under the node's lock, already out of its list.
-  virtual void OnCancel(WakeList& wake) = 0;
 };
 
 class ContextNode final : public ListNode<ChildTag>, public Timer {

@@ -25,18 +25,20 @@ class Timer {
   Timer(const Timer&) = delete;
   Timer& operator=(const Timer&) = delete;
 
- protected:
-  Timer() = default;
-  ~Timer() { NURSERY_CHECK(index_ < 0) << "a timer died armed"; }
-
- private:
-  friend class TimerQueue;
-  // Called once, under the queue's lock, with the timer already out of the queue.
+  // For the queue: called once, under its lock, with the timer already out of it.
   virtual void OnExpire(Expired& expired) = 0;
 
-  Time when_{};
-  uint64_t sequence_ = 0;
-  int64_t index_ = -1;
+  // Where it stands in the queue, which guards it.
+  struct Place {
+    Time when{};
+    uint64_t sequence = 0;
+    int64_t index = -1;
+  };
+  Place place;
+
+ protected:
+  Timer() = default;
+  ~Timer() { NURSERY_CHECK(place.index < 0) << "a timer died armed"; }
 };
 
 class TimerQueue {
