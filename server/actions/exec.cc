@@ -16,6 +16,7 @@
 #include "server/actions/exec_prepare.h"
 #include "server/engine/bell.h"
 #include "server/engine/limits.h"
+#include "server/spec/scalar.h"
 
 namespace nursery::actions {
 
@@ -278,9 +279,9 @@ Async<ActionResult> Exec::Run(Context context, const spec::Exec& exec,
   result = attempt.reports->Take(attempt.cancelled || attempt.idle);
   if (attempt.idle) {
     result.idle = true;
-    result.status =
-        Error(absl::StatusCode::kDeadlineExceeded,
-              "nothing written for " + FormatDuration(request.idle_timeout) + " (idle_timeout)");
+    result.status = Error(
+        absl::StatusCode::kDeadlineExceeded,
+        "nothing written for " + spec::FormatDuration(request.idle_timeout) + " (idle_timeout)");
   }
   result.output = std::move(output);
   result.errors = exec.merge_output ? result.output : std::move(errors);

@@ -69,6 +69,7 @@ void Tree::SetPhase(Node& node, Phase phase) {
     break;
   }
   spent_until_ = now;
+  if (node.phase == Phase::kWaiting) waited_for_[node.wait_object] += now - node.phase_since;
   if (node.phase != Phase::kIdle) {
     --in_phase_[static_cast<size_t>(node.phase)];
     node.spent[static_cast<size_t>(node.phase)] += now - node.phase_since;
@@ -109,6 +110,7 @@ void Tree::OnEnded(Node& node) {
   SetPhase(node, Phase::kIdle);
   node.wait = v1::WAIT_REASON_UNSPECIFIED;
   node.ended_at = clock_.Now();
+  node.pid = 0;
   const bool failed =
       node.status.state == NodeState::kFailed || node.status.state == NodeState::kDeadlineExceeded;
   const bool tolerated = node.spec.allow_failure && failed;
@@ -119,20 +121,30 @@ void Tree::OnEnded(Node& node) {
     // Full: the runner has not looked since the last ring, and will see this one too.
     node.parent->bell->TrySend(Tick()).IgnoreError();
   }
-  if (node.item < 0) return;
-  MapState& map = *node.parent->map;
-  ++map.by_state[static_cast<size_t>(node.status.state)];
+  if (node.item >= 0) OnItemEnded(node, tolerated);
+}
+
+void Tree::OnItemEnded(Node& item, bool tolerated) {
+  MapState& map = *item.parent->map;
+  const NodeState state = item.status.state;
+  ++map.by_state[static_cast<size_t>(state)];
+  ++item_counts_[static_cast<size_t>(state)];
   map.tolerated += tolerated ? 1 : 0;
-  if (node.status.state == NodeState::kSucceeded) {
-    map.succeeded.push_back(node.item);
-    if (!map.outputs.empty()) map.outputs[static_cast<size_t>(node.item)] = node.output;
+  if (state == NodeState::kSucceeded) {
+    map.succeeded.push_back(item.item);
+    if (!map.outputs.empty()) map.outputs[static_cast<size_t>(item.item)] = item.output;
   } else {
     v1::ItemFailure& failure = map.failures.emplace_back();
-    failure.set_index(node.item);
-    failure.set_state(ToProto(node.status.state));
-    if (node.cause != nullptr) *failure.mutable_cause() = *node.cause;
+    failure.set_index(item.item);
+    failure.set_state(ToProto(state));
+    if (item.cause != nullptr) *failure.mutable_cause() = *item.cause;
   }
-  FlushItems(*node.parent, /*all=*/false);
+  const bool failed = state == NodeState::kFailed || state == NodeState::kDeadlineExceeded;
+  if (failed && map.failed.size() < kMaxShownItems) {
+    const Duration elapsed = item.started ? item.ended_at - item.started_at : Duration();
+    map.failed.push_back({item.Label(), state, item.attempt, elapsed});
+  }
+  FlushItems(*item.parent, /*all=*/false);
 }
 
 bool Tree::Start(Node& node) {
@@ -189,8 +201,11 @@ int Tree::StartAttempt(Node& node) {
 void Tree::EndAttempt(Node& node, const ActionResult& result, v1::AttemptState state) {
   {
     MutexLock lock(mutex_);
+    const Time started = node.phase_since;
     SetPhase(node, Phase::kIdle);
-    node.pid = 0;
+    node.cut_short = state == v1::ATTEMPT_STATE_CANCELLED;
+    // Whoever decides next may have to name it.
+    if (!node.cut_short) node.pid = 0;
     node.output = result.output;
     node.errors = result.errors;
     node.last_exit_code = result.exit_code.value_or(-1);
@@ -201,7 +216,10 @@ void Tree::EndAttempt(Node& node, const ActionResult& result, v1::AttemptState s
     if (node.in_item && state == v1::ATTEMPT_STATE_SUCCEEDED) return;
     v1::Event event;
     event.mutable_attempt_ended()->set_path(node.Path());
-    *event.mutable_attempt_ended()->mutable_attempt() = ToProto(result, node.attempt, state);
+    v1::Attempt& attempt = *event.mutable_attempt_ended()->mutable_attempt();
+    attempt = ToProto(result, node.attempt, state);
+    *attempt.mutable_start_time() = ToProto(ToWall(clock_, started));
+    *attempt.mutable_end_time() = ToProto(ToWall(clock_, clock_.Now()));
     Append(std::move(event));
   }
   Ring();
@@ -286,6 +304,7 @@ void Tree::SkipItems(Node& map, const Told& told) {
   const int64_t untaken = state.total - state.next;
   state.next = state.total;
   state.by_state[static_cast<size_t>(NodeState::kSkipped)] += untaken;
+  item_counts_[static_cast<size_t>(NodeState::kSkipped)] += untaken;
   told.teardowns->skipped += untaken;
 }
 
@@ -294,21 +313,23 @@ bool Tree::Fail(Node& node, EventKind event, const absl::Status& status, int att
   v1::Cause cause = MakeCause(event, node, std::string(Message(status)));
   cause.mutable_status()->set_code(static_cast<int>(status.code()));
   cause.mutable_status()->set_message(std::string(Message(status)));
+  v1::NodeError error;
   bool decided;
   {
     MutexLock lock(mutex_);
+    if (event == EventKind::kOwnTimeout) CollectRunning(node, &error);
     const Told told{std::make_shared<const v1::Cause>(cause), std::make_shared<Teardowns>()};
     decided = DecideLocked(node, event, told);
     // A failed clean-up of a node that has failed already is a second error.
     const bool counts = decided || event == EventKind::kFinallyFailed;
     if (counts && ++error_count_ <= static_cast<int64_t>(kMaxJobErrors)) {
-      v1::NodeError& error = errors_.emplace_back();
       error.set_path(node.Path());
       error.set_attempt(attempt);
       error.set_state(ToProto(node.status.outcome));
       *error.mutable_status() = cause.status();
       error.set_stderr_tail(std::move(stderr_tail));
       *error.mutable_time() = cause.time();
+      errors_.push_back(std::move(error));
     }
   }
   if (decided) Ring();
@@ -325,6 +346,10 @@ void Tree::LogEnd(const Node& node) {
   const bool failed =
       node.status.state == NodeState::kFailed || node.status.state == NodeState::kDeadlineExceeded;
   ended.set_tolerated(failed && node.spec.allow_failure);
+  if (node.started) *ended.mutable_elapsed() = ToProto(node.ended_at - node.started_at);
+  if (node.map != nullptr) {
+    *ended.mutable_items() = ToProto(node.map->by_state, node.map->tolerated);
+  }
   Append(std::move(event));
 }
 
@@ -332,6 +357,7 @@ void Tree::StartFinally(Node& node) {
   {
     MutexLock lock(mutex_);
     SetPhase(node, Phase::kRunning);
+    node.pid = 0;
     node.wait = v1::WAIT_REASON_UNSPECIFIED;
     if (node.teardowns != nullptr) ++node.teardowns->cleanups_run;
     if (node.in_item) return;
@@ -504,32 +530,6 @@ void Tree::FlushItems(Node& map, bool all) {
   state.succeeded.clear();
   state.failures.clear();
   Append(std::move(event));
-}
-
-std::array<int64_t, 8> Tree::Counts() const {
-  MutexLock lock(mutex_);
-  return counts_;
-}
-
-std::array<Duration, kPhases> Tree::Spent() const {
-  MutexLock lock(mutex_);
-  return spent_;
-}
-
-std::vector<v1::NodeError> Tree::Errors(int64_t* count) const {
-  MutexLock lock(mutex_);
-  *count = error_count_;
-  return errors_;
-}
-
-int64_t Tree::last_seq() const {
-  MutexLock lock(mutex_);
-  return seq_;
-}
-
-int64_t Tree::tolerated() const {
-  MutexLock lock(mutex_);
-  return tolerated_;
 }
 
 v1::Cause Tree::MakeCause(EventKind event, const Node& node, std::string reason) const {

@@ -39,7 +39,8 @@ class Clock {
 // The instant on the wall that `time` is, seen from now. For what leaves the process only.
 std::chrono::system_clock::time_point ToWall(const Clock& clock, Time time);
 
-// "850ms", "1.28s", "2m 12s", "3h 5m": at most two units, for people.
+// "0.4ms", "1.28s", "2m 12s", "3h 5m": at most two units, for people. A limit that somebody has
+// set is shown as it was written instead: spec::FormatDuration.
 std::string FormatDuration(Duration duration);
 
 }  // namespace nursery
