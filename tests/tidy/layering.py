@@ -26,8 +26,9 @@ LAYERS = [
                  "server/actions", "server/store", "server/rpc", "server/ops", "protobuf"}),
     ("client/include/", {"core", "client"}),
     ("client/src/", {"core", "client", "protobuf", "grpc", "stubs"}),
-    # The one sideways edge: `nursery run` embeds the server.
-    ("client/cli/", {"core", "client", "client/cli", "server", "server/spec", "protobuf"}),
+    # The one sideways edge: `nursery run` embeds the server, and draws the engine's views.
+    ("client/cli/", {"core", "client", "client/cli", "server", "server/spec", "server/engine",
+                     "protobuf"}),
     ("tests/core/", {"core", "tests"}),
     ("tests/install/", {"core", "client", "server", "tests"}),
 ]
