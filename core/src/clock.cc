@@ -17,6 +17,7 @@ class SteadyClock : public Clock {
  public:
   Time Now() const override { return ReadClock(CLOCK_MONOTONIC); }
   Time CoarseNow() const override { return ReadClock(CLOCK_MONOTONIC_COARSE); }
+  WallTime WallNow() const override { return std::chrono::system_clock::now(); }
 };
 
 template <class... Args>
@@ -33,11 +34,14 @@ const Clock& Clock::Steady() {
   return clock;
 }
 
-std::chrono::system_clock::time_point ToWall(const Clock& clock, Time time) {
-  using Wall = std::chrono::system_clock::time_point;
-  if (time == kNever) return Wall::max();
-  return std::chrono::system_clock::now() +
-         std::chrono::duration_cast<std::chrono::system_clock::duration>(time - clock.Now());
+WallTime ToWall(const Clock& clock, Time time) {
+  if (time == kNever) return WallTime::max();
+  return clock.WallNow() + std::chrono::duration_cast<WallTime::duration>(time - clock.Now());
+}
+
+Time FromWall(const Clock& clock, WallTime wall) {
+  if (wall == WallTime::max()) return kNever;
+  return Later(clock.Now(), wall - clock.WallNow());
 }
 
 std::string FormatDuration(Duration duration) {

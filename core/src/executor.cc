@@ -57,7 +57,8 @@ int AvailableCores() {
 
 }  // namespace
 
-ThreadExecutor::ThreadExecutor(int workers, int blocking_threads) : blocking_(blocking_threads) {
+ThreadExecutor::ThreadExecutor(int workers, int blocking_threads)
+    : Executor(Clock::Steady()), blocking_(blocking_threads) {
   const int count = workers > 0 ? workers : AvailableCores();
   for (int i = 0; i < count; ++i) threads_.emplace_back([this] { Work(); });
   threads_.emplace_back([this] { React(); });

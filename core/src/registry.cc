@@ -47,7 +47,7 @@ std::string Headline(const TaskRecord& task, Time now) {
 
 }  // namespace
 
-TaskRegistry::TaskRegistry(const Executor& executor) : executor_(executor) {
+TaskRegistry::TaskRegistry(const Clock& clock) : clock_(clock) {
   MutexLock lock(All().mutex);
   All().list.PushBack(this);
 }
@@ -68,7 +68,7 @@ void TaskRegistry::ForEach(void (*visit)(const TaskRegistry&, void*), void* argu
 }
 
 void TaskRegistry::Add(TaskRecord* task) {
-  task->spawned = executor_.clock().CoarseNow();
+  task->spawned = clock_.CoarseNow();
   task->since.store(task->spawned, std::memory_order_relaxed);
   MutexLock lock(mutex_);
   task->id = ++last_id_;
@@ -100,7 +100,7 @@ TaskStats TaskRegistry::Stats() const {
 }
 
 std::string TaskRegistry::Dump() const {
-  const Time now = executor_.clock().Now();
+  const Time now = clock_.Now();
   MutexLock lock(mutex_);
   std::unordered_map<uint64_t, const TaskRecord*> by_id;
   ForEachTask([&by_id](const TaskRecord& task) { by_id[task.id] = &task; });

@@ -71,8 +71,8 @@ bool SeededExecutor::WakeSomething() {
 void SeededExecutor::AdvanceToNextTimer() {
   const Time next = timers().Next();
   if (next == kNever) return;
-  if (next > clock_.Now()) clock_.Set(next);
-  ExpireTimers(clock_.Now());
+  if (next > manual_clock.Now()) manual_clock.Set(next);
+  ExpireTimers(manual_clock.Now());
 }
 
 void SeededExecutor::RunOne() {

@@ -26,20 +26,33 @@ class ManualClock final : public Clock {
   ManualClock() = default;
   Time Now() const override { return now_; }
   Time CoarseNow() const override { return now_; }
+  WallTime WallNow() const override {
+    return kEpoch + std::chrono::duration_cast<WallTime::duration>(now_ - kStart);
+  }
   void Set(Time now);
 
  private:
   // Away from zero, so that instants before the start can be said.
-  Time now_{std::chrono::hours(1)};
+  static constexpr Time kStart{std::chrono::hours(1)};
+  // 2026-01-01T00:00:00Z
+  static constexpr WallTime kEpoch{std::chrono::seconds(1'767'225'600)};
+
+  Time now_ = kStart;
 };
 
-class SeededExecutor final : public Executor {
+namespace internal {
+// A base, so that the clock is there before the Executor and after it.
+struct OwnClock {
+  ManualClock manual_clock;
+};
+}  // namespace internal
+
+class SeededExecutor final : private internal::OwnClock, public Executor {
  public:
-  explicit SeededExecutor(uint64_t seed) : random_(seed) {}
+  explicit SeededExecutor(uint64_t seed) : Executor(manual_clock), random_(seed) {}
 
   absl::Status Run(std::string name, Root root,
                    std::source_location site = std::source_location::current()) override;
-  const Clock& clock() const override { return clock_; }
 
   // Differs, but for chance, between runs whose tasks ran in different orders.
   uint64_t schedule() const { return schedule_; }
@@ -61,7 +74,6 @@ class SeededExecutor final : public Executor {
   void AdvanceToNextTimer();
   void RunOne();
 
-  ManualClock clock_;
   std::mt19937_64 random_;
   std::vector<internal::TaskRecord*> runnable_;
   bool slow_ = false;

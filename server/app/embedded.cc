@@ -8,10 +8,9 @@
 #include <thread>
 
 #include "nursery/core/group.h"
-#include "nursery/core/io.h"
-#include "nursery/core/sleep.h"
 #include "nursery/core/status.h"
 #include "server/engine/limits.h"
+#include "server/warden/run_process.h"
 
 namespace nursery::app {
 namespace {
@@ -91,8 +90,8 @@ struct Services {
   const CancelScope watch;
 };
 
-Async<absl::Status> ServeWarden(Context, Services* services, actions::Exec* exec) {
-  co_return co_await exec->Serve(services->warden.context());
+Async<absl::Status> ServeWarden(Context, Services* services, warden::ProcessHost* host) {
+  co_return co_await warden::ServeProcesses(services->warden.context(), host);
 }
 
 Async<absl::Status> RunWatch(Context, Services* services, Embedded::Watch watch,
@@ -100,9 +99,9 @@ Async<absl::Status> RunWatch(Context, Services* services, Embedded::Watch watch,
   co_return co_await watch(services->watch.context(), job);
 }
 
-Async<absl::Status> RunJob(Group& group, Services* services, actions::Exec* exec,
+Async<absl::Status> RunJob(Group& group, Services* services, warden::ProcessHost* host,
                            Embedded::Watch watch, std::shared_ptr<engine::Job> job) {
-  absl::Status serving = co_await group.Spawn("warden", ServeWarden, services, exec);
+  absl::Status serving = co_await group.Spawn("warden", ServeWarden, services, host);
   absl::Status watching = co_await group.Spawn("watch", RunWatch, services, watch, job);
   if (serving.ok() && watching.ok()) co_await job->Run(group.context());
   services->watch.Cancel("the job has ended");
@@ -110,18 +109,12 @@ Async<absl::Status> RunJob(Group& group, Services* services, actions::Exec* exec
   co_return serving.ok() ? watching : serving;
 }
 
-Async<absl::Status> RunAll(Context context, actions::Exec* exec, warden::ProcessHost* host,
-                           Embedded::Watch watch, std::shared_ptr<engine::Job> job) {
+Async<absl::Status> RunAll(Context context, warden::ProcessHost* host, Embedded::Watch watch,
+                           std::shared_ptr<engine::Job> job) {
   Services services(context);
   GroupOptions options;
   options.join = Join::Collect();
-  GroupResult result = co_await WithGroup(context, options, RunJob, &services, exec, watch, job);
-  host->Stop();
-  while (!host->stopped()) {
-    absl::Status ready = co_await ReadReady(context, host->fd());
-    if (!ready.ok()) co_return ready;
-    host->OnReadable();
-  }
+  GroupResult result = co_await WithGroup(context, options, RunJob, &services, host, watch, job);
   co_return result.status;
 }
 
@@ -129,7 +122,7 @@ Async<absl::Status> RunAll(Context context, actions::Exec* exec, warden::Process
 
 absl::Status Embedded::Run(std::shared_ptr<engine::Job> job, Watch watch) {
   return executor_->Run("nursery run", [&](Context context) {
-    return RunAll(std::move(context), exec_.get(), host_.get(), watch, job);
+    return RunAll(std::move(context), host_.get(), watch, job);
   });
 }
 

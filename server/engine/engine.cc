@@ -26,7 +26,7 @@ double Engine::Random() {
 // ids sort by time and can be read aloud.
 std::string Engine::NewId() {
   static constexpr char kDigits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  const auto now = options_.clock->WallNow().time_since_epoch();
   const auto millis =
       static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
   MutexLock lock(mutex_);

@@ -124,7 +124,7 @@ absl::StatusOr<v1::CancelReceipt> Job::Cancel(const CancelRequest& request) {
   absl::StatusOr<Tree::Closing> closing =
       tree_->Close(request.path, EventKind::kCancel, cause,
                    request.kill ? Teardown::kKill : Teardown::kGraceful, request.counts_as);
-  *record.request.mutable_admission_close_time() = ToProto(std::chrono::system_clock::now());
+  *record.request.mutable_admission_close_time() = ToProto(tree_->clock().WallNow());
   if (absl::IsAlreadyExists(closing.status())) {
     record.request.set_already_ended(true);
     record.request.set_complete(true);

@@ -98,16 +98,15 @@ Async<void> RunChild(Context context, Runtime* run, Node* node, BellSender bell,
 
 // Spawns what may start and waits for ends until every child has ended. After the decision the
 // children are cancelled through `children`, and only their ends are waited for.
-Async<absl::Status> DriveGroup(Group& group, Runtime* run, Node* node,
-                               const CancelScope* children) {
+Async<absl::Status> DriveGroup(Group& group, Runtime* run, Node* node, const CancelScope* children,
+                               std::atomic<int64_t>* left) {
   auto [bell, ringing] = MakeChannel<Tick>(1);
   run->tree.OpenGroup(*node, bell);
   GroupRun state(*run, *node);
-  std::atomic<int64_t> left = 0;
   state.Open();
   CancelScope patience = CancelScope::Shielded(group.context(), Duration::max(), "");
   while (true) {
-    for (int64_t gone = left.exchange(0); gone > 0; --gone) state.OnTaskEnded();
+    for (int64_t gone = left->exchange(0); gone > 0; --gone) state.OnTaskEnded();
     state.Absorb();
     if (state.all_ended()) break;
     const bool decided = state.decided();
@@ -116,12 +115,12 @@ Async<absl::Status> DriveGroup(Group& group, Runtime* run, Node* node,
                              Error(absl::StatusCode::kCancelled, "the group is decided")));
     }
     while (Node* child = decided ? nullptr : state.TakeReady()) {
-      absl::Status spawned = group.TrySpawn(child->Path(), RunChild, run, child, bell, &left);
+      absl::Status spawned = group.TrySpawn(child->Path(), RunChild, run, child, bell, left);
       // Refused only because the context is cancelled: then the child ends with the group.
       if (!spawned.ok()) break;
     }
-    absl::StatusOr<Tick> rung =
-        co_await ringing.Receive(decided ? patience.context() : group.context());
+    const Context waiting = decided ? patience.context() : group.context();
+    absl::StatusOr<Tick> rung = co_await ringing.Receive(waiting);
     if (!rung.ok() && !decided) DecideByContext(group.context(), *run, *node);
   }
   co_return absl::OkStatus();
@@ -133,8 +132,10 @@ Async<void> RunGroup(Context context, Runtime* run, Node* node) {
   const CancelScope children(context);
   GroupOptions options;
   options.join = nursery::Join::Collect();
+  // Outlives the body: a child's node ends before its task does.
+  std::atomic<int64_t> left = 0;
   GroupResult result =
-      co_await WithGroup(children.context(), options, DriveGroup, run, node, &children);
+      co_await WithGroup(children.context(), options, DriveGroup, run, node, &children, &left);
   NURSERY_CHECK(result.status.ok()) << node->Path() << ": " << result.status;
 }
 

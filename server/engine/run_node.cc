@@ -51,11 +51,6 @@ std::string DeadlineLabel(Tree& tree, const Node& node, std::string_view what,
   return label;
 }
 
-Time SteadyOf(const Clock& clock, spec::WallTime wall) {
-  const auto remaining = wall - std::chrono::system_clock::now();
-  return clock.Now() + std::chrono::duration_cast<Duration>(remaining);
-}
-
 // The earlier of the node's timeout, from now, and its deadline.
 std::shared_ptr<const CancelScope> OpenScope(const Context& context, Tree& tree, const Node& node) {
   Time deadline = kNever;
@@ -65,7 +60,7 @@ std::shared_ptr<const CancelScope> OpenScope(const Context& context, Tree& tree,
     label = DeadlineLabel(tree, node, "timeout", node.spec.timeout);
   }
   if (node.spec.deadline) {
-    const Time own = SteadyOf(tree.clock(), *node.spec.deadline);
+    const Time own = FromWall(tree.clock(), *node.spec.deadline);
     if (own < deadline) {
       deadline = own;
       label = "deadline of " + node.Path();
@@ -124,7 +119,7 @@ Async<void> RunUntilDecided(Context context, Runtime* run, Node* node, std::vect
                             PoolSlot* slot) {
   if (node->spec.not_before) {
     run->tree.Enter(*node, Phase::kIdle, v1::WAIT_REASON_NOT_BEFORE);
-    const Time start = SteadyOf(run->tree.clock(), *node->spec.not_before);
+    const Time start = FromWall(run->tree.clock(), *node->spec.not_before);
     absl::Status slept = co_await SleepUntil(context, start);
     if (!slept.ok()) {
       DecideByContext(context, *run, *node);

@@ -214,10 +214,19 @@ SEEDED_TEST(JobTest, FinallyRunsWhateverTheOutcome) {
 timeout: 5s
 join: collect
 nodes:
-  - {name: good, call: {function: script, argument: 1s good}, finally: {call: {function: script, argument: 1s f-good}}}
-  - {name: bad, call: {function: script, argument: 1s! bad}, finally: {call: {function: script, argument: 1s f-bad}}}
-  - {name: late, call: {function: script, argument: 60s late}, finally: {call: {function: script, argument: 1s f-late}}}
-  - {name: never, needs: [bad], call: {function: script, argument: 1s never}, finally: {call: {function: script, argument: 1s f-never}}}
+  - name: good
+    call: {function: script, argument: 1s good}
+    finally: {call: {function: script, argument: 1s f-good}}
+  - name: bad
+    call: {function: script, argument: 1s! bad}
+    finally: {call: {function: script, argument: 1s f-bad}}
+  - name: late
+    call: {function: script, argument: 60s late}
+    finally: {call: {function: script, argument: 1s f-late}}
+  - name: never
+    needs: [bad]
+    call: {function: script, argument: 1s never}
+    finally: {call: {function: script, argument: 1s f-never}}
 )";
   const Time start = ctx.Now();
   std::shared_ptr<Job> job = co_await harness.Run(ctx, yaml);
@@ -234,7 +243,9 @@ SEEDED_TEST(JobTest, AFailingFinallyFailsItsNode) {
   JobHarness harness(executor);
   std::string yaml = R"(name: unclean
 nodes:
-  - {name: a, call: {function: script, argument: 1s a}, finally: {call: {function: script, argument: 1s! f}}}
+  - name: a
+    call: {function: script, argument: 1s a}
+    finally: {call: {function: script, argument: 1s! f}}
 )";
   std::shared_ptr<Job> job = co_await harness.Run(ctx, yaml);
   EXPECT_EQ(harness.StateOf(*job, "a"), "FAILED");
@@ -268,10 +279,15 @@ constexpr char kDeepTree[] = R"(name: deep
 nodes:
   - name: one
     nodes:
-      - {name: a, call: {function: script, argument: 60s a}, finally: {call: {function: script, argument: 1s f}}}
+      - name: a
+        call: {function: script, argument: 60s a}
+        finally: {call: {function: script, argument: 1s f}}
       - {name: b, needs: [a], call: {function: script, argument: 1s b}}
   - name: two
-    map: {items: {range: {to: 100}}, workers: 3, node: {call: {function: script, argument: 60s item}}}
+    map:
+      items: {range: {to: 100}}
+      workers: 3
+      node: {call: {function: script, argument: 60s item}}
 )";
 
 SEEDED_TEST(JobTest, CancelTakesTheTreeDownAndSaysWhatItDid) {

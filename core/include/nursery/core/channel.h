@@ -54,15 +54,15 @@ class SendCase {
   // The value, when it was not sent.
   T Take() { return std::move(node_.value); }
 
-  // For Select.
-  void Enter(internal::Wait& wait, uint32_t index) {
-    if (state_ == nullptr) return internal::FireNow(wait, index);
-    state_->EnterSend(node_, wait, index);
+  // For Select. Enter is true when it is to be done again.
+  bool Enter(internal::Wait& wait, uint32_t index) {
+    if (state_ != nullptr) return state_->EnterSend(node_, wait, index);
+    internal::FireNow(wait, index);
+    return false;
   }
   void Leave() {
     if (state_ != nullptr) state_->Leave(node_);
   }
-  bool must_retry() const { return node_.passed == internal::Passed::kRetry; }
 
  private:
   std::shared_ptr<internal::ChannelState<T>> state_;
@@ -83,15 +83,15 @@ class ReceiveCase {
     return std::move(*node_.value);
   }
 
-  // For Select.
-  void Enter(internal::Wait& wait, uint32_t index) {
-    if (state_ == nullptr) return internal::FireNow(wait, index);
-    state_->EnterReceive(node_, wait, index);
+  // For Select. Enter is true when it is to be done again.
+  bool Enter(internal::Wait& wait, uint32_t index) {
+    if (state_ != nullptr) return state_->EnterReceive(node_, wait, index);
+    internal::FireNow(wait, index);
+    return false;
   }
   void Leave() {
     if (state_ != nullptr) state_->Leave(node_);
   }
-  bool must_retry() const { return node_.passed == internal::Passed::kRetry; }
 
  private:
   std::shared_ptr<internal::ChannelState<T>> state_;

@@ -1,4 +1,5 @@
-// Clock: the only source of time. Time is steady: it never jumps and says nothing about the wall.
+// Clock: the only source of time. Time is steady: it never jumps and says nothing about the wall,
+// whose time may jump and is only for what leaves the process.
 //
 // Thread safety: any thread.
 //
@@ -14,6 +15,7 @@ namespace nursery {
 
 using Duration = std::chrono::nanoseconds;
 using Time = std::chrono::time_point<std::chrono::steady_clock, Duration>;
+using WallTime = std::chrono::system_clock::time_point;
 
 // "No deadline": later than every instant.
 inline constexpr Time kNever = Time::max();
@@ -32,12 +34,16 @@ class Clock {
   // May lag by up to 4 ms, costs about 6 ns: for records and dumps.
   virtual Time CoarseNow() const = 0;
 
-  // The machine's monotonic clock.
+  // For what people and other machines read, never to measure with.
+  virtual WallTime WallNow() const = 0;
+
+  // The machine's clocks.
   static const Clock& Steady();
 };
 
-// The instant on the wall that `time` is, seen from now. For what leaves the process only.
-std::chrono::system_clock::time_point ToWall(const Clock& clock, Time time);
+// The instant on the wall that `time` is, seen from now, and the reverse.
+WallTime ToWall(const Clock& clock, Time time);
+Time FromWall(const Clock& clock, WallTime wall);
 
 // "0.4ms", "1.28s", "2m 12s", "3h 5m": at most two units, for people. A limit that somebody has
 // set is shown as it was written instead: spec::FormatDuration.

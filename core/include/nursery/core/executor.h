@@ -42,7 +42,7 @@ class Executor {
   virtual absl::Status Run(std::string name, Root root,
                            std::source_location site = std::source_location::current()) = 0;
 
-  virtual const Clock& clock() const = 0;
+  const Clock& clock() const { return clock_; }
 
   TaskStats Stats() const { return registry_.Stats(); }
   // Every live task as text, in the manner of a goroutine profile: state, reason, object and how
@@ -61,14 +61,16 @@ class Executor {
   internal::TaskRegistry& registry() { return registry_; }
 
  protected:
-  Executor() = default;
+  // `clock` outlives the executor: dumps from other threads read it as long as its tasks are known.
+  explicit Executor(const Clock& clock) : clock_(clock), registry_(clock) {}
   // Wakes what is due at `now` and cancels the contexts whose deadline has passed.
   void ExpireTimers(Time now);
 
  private:
+  const Clock& clock_;
   internal::TimerQueue timers_;
   internal::Poller poller_;
-  internal::TaskRegistry registry_{*this};
+  internal::TaskRegistry registry_;
 };
 
 // `workers` threads that run tasks, one that waits for timers and descriptors.
@@ -81,7 +83,6 @@ class ThreadExecutor final : public Executor {
 
   absl::Status Run(std::string name, Root root,
                    std::source_location site = std::source_location::current()) override;
-  const Clock& clock() const override { return Clock::Steady(); }
 
   void Schedule(internal::WakeList& tasks) override NURSERY_EXCLUDES(mutex_);
   void Schedule(internal::TaskRecord* task) override NURSERY_EXCLUDES(mutex_);

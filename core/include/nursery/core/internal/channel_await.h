@@ -20,12 +20,13 @@ class [[nodiscard]] SelectAwaiter {
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle) {
     for (;;) {
-      const bool suspended = wait_.Suspend(handle, &context_.node(), reason_, this, [this] {
+      bool again = false;
+      const bool suspended = wait_.Suspend(handle, &context_.node(), reason_, this, [&] {
         uint32_t index = 0;
-        std::apply([&](Cases&... each) { (each.Enter(wait_, index++), ...); }, cases_);
+        std::apply([&](Cases&... each) { ((again |= each.Enter(wait_, index++)), ...); }, cases_);
       });
       if (suspended) return true;  // from here on this object may be gone
-      if (!must_retry()) return false;
+      if (!again) return false;
       LeaveAll();
       wait_.Reset();
     }
@@ -41,9 +42,6 @@ class [[nodiscard]] SelectAwaiter {
     const bool cancelled = wait_.Finish();
     std::apply([](Cases&... each) { (each.Leave(), ...); }, cases_);
     return cancelled;
-  }
-  bool must_retry() const {
-    return std::apply([](const Cases&... each) { return (each.must_retry() || ...); }, cases_);
   }
 
   Context context_;

@@ -55,7 +55,6 @@ template <class T>
 struct ReceiveNode : ListNode<> {
   ReceiveNode() = default;
   std::optional<T> value;
-  Passed passed = Passed::kGone;
   Wait* wait = nullptr;
   uint32_t index = 0;
 };
@@ -66,9 +65,11 @@ class ChannelState {
   explicit ChannelState(size_t capacity) : capacity_(capacity) {}
 
   // Each puts `node` into the queue, or does the work at once and fires `wait`, which is still
-  // arming.
-  void EnterSend(SendNode<T>& node, Wait& wait, uint32_t index) NURSERY_EXCLUDES(mutex_) {
+  // arming. True: nothing was done and the caller enters again, its partner being cancelled at this
+  // moment.
+  bool EnterSend(SendNode<T>& node, Wait& wait, uint32_t index) NURSERY_EXCLUDES(mutex_) {
     WakeList wake;
+    Passed passed = Passed::kGone;
     {
       MutexLock lock(mutex_);
       node.wait = &wait;
@@ -76,13 +77,16 @@ class ChannelState {
       if (!CanSend()) {
         send_waits_.PushBack(&node);
       } else if (WakeList none; wait.Fire(index, none)) {
-        node.passed = PutOrHand(node.value, wake);
+        passed = PutOrHand(node.value, wake);
+        if (passed == Passed::kDone) node.passed = passed;
       }
     }
     Schedule(wake);
+    return passed == Passed::kRetry;
   }
-  void EnterReceive(ReceiveNode<T>& node, Wait& wait, uint32_t index) NURSERY_EXCLUDES(mutex_) {
+  bool EnterReceive(ReceiveNode<T>& node, Wait& wait, uint32_t index) NURSERY_EXCLUDES(mutex_) {
     WakeList wake;
+    Passed passed = Passed::kGone;
     {
       MutexLock lock(mutex_);
       node.wait = &wait;
@@ -90,10 +94,11 @@ class ChannelState {
       if (!CanReceive()) {
         receive_waits_.PushBack(&node);
       } else if (WakeList none; wait.Fire(index, none)) {
-        node.passed = GetOrTake(node.value, wake);
+        passed = GetOrTake(node.value, wake);
       }
     }
     Schedule(wake);
+    return passed == Passed::kRetry;
   }
 
   // Also waits for whoever is just handing over.
@@ -182,7 +187,6 @@ class ChannelState {
     while (ReceiveNode<T>* node = receive_waits_.PopFront()) {
       if (!node->wait->Fire(node->index, wake)) continue;
       node->value = std::move(value);
-      node->passed = Passed::kDone;
       return Passed::kDone;
     }
     if (buffer_.size() >= capacity_) return Passed::kRetry;

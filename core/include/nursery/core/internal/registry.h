@@ -28,7 +28,7 @@ namespace internal {
 
 class TaskRegistry : public ListNode<> {
  public:
-  explicit TaskRegistry(const Executor& executor);
+  explicit TaskRegistry(const Clock& clock);
   ~TaskRegistry();
 
   void Add(TaskRecord* task) NURSERY_EXCLUDES(mutex_);
@@ -43,7 +43,7 @@ class TaskRegistry : public ListNode<> {
   template <class Visit>
   void ForEachTask(Visit visit) const NURSERY_REQUIRES(mutex_);
 
-  const Executor& executor_;
+  const Clock& clock_;
   mutable Mutex mutex_;
   mutable List<TaskRecord> tasks_ NURSERY_GUARDED_BY(mutex_);
   uint64_t last_id_ NURSERY_GUARDED_BY(mutex_) = 0;

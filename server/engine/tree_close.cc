@@ -1,0 +1,176 @@
+// How a decision closes what is below it.
+#include "nursery/core/check.h"
+#include "nursery/core/status.h"
+#include "server/engine/convert.h"
+#include "server/engine/limits.h"
+#include "server/engine/tree.h"
+
+namespace nursery::engine {
+
+bool Tree::Decide(Node& node, EventKind event, v1::Cause cause) {
+  bool decided;
+  {
+    MutexLock lock(mutex_);
+    const Told told{std::make_shared<const v1::Cause>(std::move(cause)),
+                    std::make_shared<Teardowns>()};
+    decided = DecideLocked(node, event, told);
+  }
+  if (decided) Ring();
+  return decided;
+}
+
+bool Tree::StepAndCount(Node& node, EventKind event, const Told& told) {
+  const bool ran = node.phase == Phase::kRunning && node.spec.kind == spec::Kind::kAction;
+  if (!Step(node, event, told)) return false;
+  if (node.status.state == NodeState::kSkipped) ++told.teardowns->skipped;
+  if (ran) ++told.teardowns->interrupted;
+  return true;
+}
+
+bool Tree::DecideLocked(Node& node, EventKind event, const Told& told) {
+  if (!StepAndCount(node, event, told)) return false;
+  LogDecision(node, told);
+  if (const std::optional<EventKind> below = EventBelow(event)) CloseBelow(node, *below, told);
+  return true;
+}
+
+void Tree::LogDecision(const Node& node, const Told& told) {
+  if (node.in_item) return;
+  if (IsTerminal(node.status.state)) return LogEnd(node);
+  const bool inner = node.spec.kind != spec::Kind::kAction;
+  // What ends at once is told by its end alone.
+  const bool by_itself = told.cause->kind() == v1::CAUSE_KIND_UNSPECIFIED ||
+                         told.cause->kind() == v1::CAUSE_KIND_ATTEMPT_FAILED;
+  if (by_itself && !inner && node.spec.finally == nullptr) return;
+  v1::Event event;
+  event.mutable_node_ending()->set_path(node.Path());
+  event.mutable_node_ending()->set_outcome(ToProto(node.status.outcome));
+  *event.mutable_node_ending()->mutable_cause() = *told.cause;
+  Append(std::move(event));
+  if (!inner) return;
+  v1::Event closed;
+  closed.mutable_subtree_closed()->set_path(node.Path());
+  *closed.mutable_subtree_closed()->mutable_cause() = *told.cause;
+  Append(std::move(closed));
+}
+
+void Tree::CloseBelow(Node& node, EventKind event, const Told& told) {
+  const auto close = [&](Node& child) NURSERY_REQUIRES(mutex_) {
+    if (!StepAndCount(child, event, told)) return;
+    CloseBelow(child, EventBelow(event).value_or(event), told);
+  };
+  for (const auto& child : node.children) close(*child);
+  if (node.map == nullptr) return;
+  for (Node* item : node.map->live) close(*item);
+  SkipItems(node, told);
+}
+
+void Tree::SkipItems(Node& map, const Told& told) {
+  MapState& state = *map.map;
+  const int64_t untaken = state.total - state.next;
+  state.next = state.total;
+  state.by_state[static_cast<size_t>(NodeState::kSkipped)] += untaken;
+  item_counts_[static_cast<size_t>(NodeState::kSkipped)] += untaken;
+  told.teardowns->skipped += untaken;
+}
+
+bool Tree::Fail(Node& node, EventKind event, const absl::Status& status, int attempt,
+                std::string stderr_tail) {
+  v1::Cause cause = MakeCause(event, node, std::string(Message(status)));
+  cause.mutable_status()->set_code(static_cast<int>(status.code()));
+  cause.mutable_status()->set_message(std::string(Message(status)));
+  v1::NodeError error;
+  bool decided;
+  {
+    MutexLock lock(mutex_);
+    if (event == EventKind::kOwnTimeout) CollectRunning(node, &error);
+    const Told told{std::make_shared<const v1::Cause>(cause), std::make_shared<Teardowns>()};
+    decided = DecideLocked(node, event, told);
+    // A failed clean-up of a node that has failed already is a second error.
+    const bool counts = decided || event == EventKind::kFinallyFailed;
+    if (counts && ++error_count_ <= static_cast<int64_t>(kMaxJobErrors)) {
+      error.set_path(node.Path());
+      error.set_attempt(attempt);
+      error.set_state(ToProto(node.status.outcome));
+      *error.mutable_status() = cause.status();
+      error.set_stderr_tail(std::move(stderr_tail));
+      *error.mutable_time() = cause.time();
+      errors_.push_back(std::move(error));
+    }
+  }
+  if (decided) Ring();
+  return decided;
+}
+
+void Tree::LogEnd(const Node& node) {
+  if (node.in_item && node.status.state == NodeState::kSucceeded) return;
+  v1::Event event;
+  v1::NodeEnded& ended = *event.mutable_node_ended();
+  ended.set_path(node.Path());
+  ended.set_state(ToProto(node.status.state));
+  if (node.cause != nullptr) *ended.mutable_cause() = *node.cause;
+  const bool failed =
+      node.status.state == NodeState::kFailed || node.status.state == NodeState::kDeadlineExceeded;
+  ended.set_tolerated(failed && node.spec.allow_failure);
+  if (node.started) *ended.mutable_elapsed() = ToProto(node.ended_at - node.started_at);
+  if (node.map != nullptr) {
+    *ended.mutable_items() = ToProto(node.map->by_state, node.map->tolerated);
+  }
+  Append(std::move(event));
+}
+
+Node* Tree::Find(Node& from, const std::string& path) {
+  if (from.Path() == path) return &from;
+  const auto leads_there = [&path](const Node& child) {
+    const std::string own = child.Path();
+    return path.starts_with(own) &&
+           (path.size() == own.size() || path[own.size()] == '/' || path[own.size()] == '[');
+  };
+  for (const auto& child : from.children) {
+    if (!leads_there(*child)) continue;
+    if (Node* found = Find(*child, path)) return found;
+  }
+  if (from.map == nullptr) return nullptr;
+  for (Node* item : from.map->live) {
+    if (!leads_there(*item)) continue;
+    if (Node* found = Find(*item, path)) return found;
+  }
+  return nullptr;
+}
+
+void Tree::CollectKill(Node& node, Closing& closing) {
+  node.teardown = Teardown::kKill;
+  if (node.kill != nullptr) closing.kill.push_back(node.kill);
+  for (const auto& child : node.children) CollectKill(*child, closing);
+  if (node.map == nullptr) return;
+  for (Node* item : node.map->live) CollectKill(*item, closing);
+}
+
+absl::StatusOr<Tree::Closing> Tree::Close(const std::string& path, EventKind event, v1::Cause cause,
+                                          Teardown teardown, CountsAs counts_as) {
+  Closing closing;
+  {
+    MutexLock lock(mutex_);
+    Node* node = Find(root_, path);
+    if (node == nullptr) {
+      return Error(absl::StatusCode::kNotFound, "job " + id_ + " has no live node '" + path +
+                                                    "'; it has not been opened yet, or has ended");
+    }
+    if (IsTerminal(node->status.state)) {
+      return Error(absl::StatusCode::kAlreadyExists,
+                   "it has ended: " + std::string(Name(node->status.state)));
+    }
+    const Told told{std::make_shared<const v1::Cause>(std::move(cause)),
+                    std::make_shared<Teardowns>()};
+    node->counts_as = counts_as;
+    const bool decided = DecideLocked(*node, event, told);
+    // Decided before: this caller shares what is under way.
+    closing.teardowns = decided || node->teardowns == nullptr ? told.teardowns : node->teardowns;
+    closing.work = node->work;
+    if (teardown == Teardown::kKill) CollectKill(*node, closing);
+  }
+  Ring();
+  return closing;
+}
+
+}  // namespace nursery::engine
