@@ -122,6 +122,11 @@ absl::StatusOr<spec::LoadedJob> LoadCommand(const RunOptions& options) {
     for (const std::string& argument : options.command) node->mutable_exec()->add_argv(argument);
   }
   node->mutable_attempt_timeout()->set_none(true);
+  if (!options.grace.empty()) {
+    absl::StatusOr<std::chrono::nanoseconds> grace = spec::ParseDuration(options.grace);
+    if (!grace.ok()) return Annotate(grace.status(), "--grace");
+    *node->mutable_grace() = engine::ToProto(*grace);
+  }
   return Compiled(std::move(job));
 }
 
