@@ -26,7 +26,7 @@ LAYERS = [
                  "server/actions", "server/store", "server/rpc", "server/ops", "protobuf"}),
     ("client/include/", {"core", "client"}),
     ("client/src/", {"core", "client", "protobuf", "grpc", "stubs"}),
-    # The one sideways edge: `nursery run` embeds the server, and draws the engine's view of its job.
+    # The one sideways edge: `nursery run` embeds the server, and draws the engine's view of it.
     ("client/cli/", {"core", "client", "client/cli", "server", "server/spec", "server/engine",
                      "protobuf"}),
     ("tests/core/", {"core", "tests"}),
