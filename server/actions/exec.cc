@@ -14,6 +14,7 @@
 #include "nursery/core/status.h"
 #include "server/actions/exec_prepare.h"
 #include "server/engine/limits.h"
+#include "server/spec/scalar.h"
 #include "server/warden/run_process.h"
 
 namespace nursery::actions {
@@ -201,9 +202,9 @@ Async<ActionResult> Exec::Run(Context context, const spec::Exec& exec,
   result = ResultOf(attempt.ran);
   if (attempt.idle) {
     result.idle = true;
-    result.status =
-        Error(absl::StatusCode::kDeadlineExceeded,
-              "nothing written for " + FormatDuration(request.idle_timeout) + " (idle_timeout)");
+    result.status = Error(
+        absl::StatusCode::kDeadlineExceeded,
+        "nothing written for " + spec::FormatDuration(request.idle_timeout) + " (idle_timeout)");
   }
   result.output = output;
   result.errors = exec.merge_output ? output : errors;
