@@ -98,7 +98,7 @@ class FileTest(ProgramTest):
         out, err = self.run_program("run", "--slots", "10", name, code=4)
         self.assertEqual(marked(self.mark), [])
         self.assertIn("job timeout 1s, set in late.yaml:2", out + err)
-        self.assertRegex(out + err, r"of 1s: .*ran ")
+        self.assertRegex(out + err, r"of 1\.00s: .*ran ")
 
     def test_sigterm_is_followed_by_sigkill_after_the_grace(self):
         script = "trap : TERM; while :; do sleep 1; done"
