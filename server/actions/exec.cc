@@ -154,8 +154,8 @@ Async<absl::Status> WatchIdle(Context context, Attempt* attempt) {
 
 Async<absl::Status> Drive(Group& group, warden::ProcessHost* host, Attempt* attempt) {
   for (size_t i = 0; i < attempt->streams.size(); ++i) {
-    absl::Status spawned =
-        co_await group.Spawn(i == 0 ? "stdout" : "stderr", ReadStream, attempt, i);
+    const char* name = i == 0 ? "stdout" : "stderr";
+    absl::Status spawned = co_await group.Spawn(name, ReadStream, attempt, i);
     if (!spawned.ok()) co_return spawned;
   }
   if (attempt->request.idle_timeout != spec::TimeLimit::kUnlimited) {

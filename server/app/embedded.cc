@@ -5,7 +5,6 @@
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
-#include <thread>
 
 #include "nursery/core/group.h"
 #include "nursery/core/status.h"
@@ -46,6 +45,13 @@ v1::Containment ContainmentOf(const warden::ProcessHost& host) {
 
 }  // namespace
 
+spec::CompileOptions Embedded::CompileOptions() {
+  spec::CompileOptions options;
+  options.pools = {"default"};
+  options.functions = actions::FunctionRegistry().Names();
+  return options;
+}
+
 absl::StatusOr<std::unique_ptr<Embedded>> Embedded::Create(EmbeddedOptions options) {
   std::unique_ptr<Embedded> server(new Embedded);
   absl::StatusOr<std::string> data_dir = MakeDataDir();
@@ -66,8 +72,8 @@ absl::StatusOr<std::unique_ptr<Embedded>> Embedded::Create(EmbeddedOptions optio
   engine.clock = &server->executor_->clock();
   engine.actions = server->actions_.get();
   engine.store = server->store_.get();
-  const auto cores = static_cast<int64_t>(std::max(1u, std::thread::hardware_concurrency()));
-  engine.pools = {{"default", options.slots > 0 ? options.slots : 2 * cores}};
+  const int64_t slots = 2 * int64_t{ThreadExecutor::AvailableCores()};
+  engine.pools = {{"default", options.slots > 0 ? options.slots : slots}};
   engine.data_dir = server->data_dir_;
   engine.seed = RandomSeed();
   engine.containment = [host = server->host_.get()] { return ContainmentOf(*host); };
