@@ -18,7 +18,7 @@ class GroupRun {
         ends_(static_cast<size_t>(node.spec.child_count)) {}
 
   void Open() {
-    if (auto decision = join_.OnOpened()) Apply(*decision, nullptr);
+    if (auto decision = join_.OnOpened()) Apply(*decision);
     for (const auto& child : node_.children) {
       if (child->spec.needs.empty()) ready_.push_back(child.get());
     }
@@ -31,7 +31,7 @@ class GroupRun {
       const ChildEnd end = EndOf(run_.tree, *child, index);
       ends_[index] = Classify(end);
       ++ended_;
-      if (auto decision = join_.OnChildEnded(end)) Apply(*decision, child);
+      if (auto decision = join_.OnChildEnded(end)) Apply(*decision);
       for (spec::NodeIndex dependent : child->spec.dependents) Reconsider(dependent, *child);
     }
   }
@@ -63,8 +63,13 @@ class GroupRun {
     return static_cast<uint32_t>(child - node_.spec.first_child);
   }
 
-  void Apply(const JoinDecision& decision, const Node* child) {
-    ApplyDecision(run_.tree, node_, decision, child);
+  void Apply(const JoinDecision& decision) {
+    std::shared_ptr<const v1::Cause> cause;
+    if (decision.child) {
+      const Node& child = *node_.children[*decision.child];
+      cause = run_.tree.Locked([&] { return child.cause; });
+    }
+    ApplyDecision(run_.tree, node_, decision, cause);
   }
 
   void Reconsider(spec::NodeIndex dependent, const Node& need) {

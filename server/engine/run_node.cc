@@ -205,16 +205,14 @@ ChildEnd EndOf(const Tree& tree, const Node& node, uint32_t child) {
   });
 }
 
-void ApplyDecision(Tree& tree, Node& node, const JoinDecision& decision, const Node* child) {
+void ApplyDecision(Tree& tree, Node& node, const JoinDecision& decision,
+                   const std::shared_ptr<const v1::Cause>& child) {
   v1::Cause cause = tree.MakeCause(decision.event, node, "");
   if (child != nullptr && decision.event != EventKind::kSucceed) {
     // The group's cause is its child's, with the child as the origin.
-    const std::shared_ptr<const v1::Cause> origin = tree.Locked([&] { return child->cause; });
-    if (origin != nullptr) {
-      const v1::CauseKind kind = cause.kind();
-      cause = *origin;
-      if (kind != v1::CAUSE_KIND_UNSPECIFIED) cause.set_kind(kind);
-    }
+    const v1::CauseKind kind = cause.kind();
+    cause = *child;
+    if (kind != v1::CAUSE_KIND_UNSPECIFIED) cause.set_kind(kind);
   }
   tree.Decide(node, decision.event, std::move(cause));
 }
