@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "nursery/core/internal/planted.h"
 #include "nursery/core/sleep.h"
 #include "nursery/core/status.h"
 #include "server/engine/finally.h"
@@ -54,7 +55,7 @@ std::shared_ptr<const CancelScope> OpenScope(const Context& context, const Tree&
                                              const Node& node) {
   Time deadline = kNever;
   std::string label;
-  if (node.spec.timeout.limited()) {
+  if (node.spec.timeout.limited() && !PLANTED(node_timeout_ignored)) {
     deadline = Later(context.Now(), node.spec.timeout.limit);
     label = DeadlineLabel(tree, node, "timeout", node.spec.timeout);
   }
@@ -152,6 +153,7 @@ Async<void> RunNode(Context context, Runtime* run, Node* node) {
   {
     PoolSlot slot;
     co_await RunUntilDecided(context, run, node, &holds, &slot);
+    if (PLANTED(permit_released_before_finally)) holds.clear();
     co_await RunFinally(run, node, &holds, slot.held());
   }
   run->tree.ReleaseWork(*node);
