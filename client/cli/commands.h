@@ -37,6 +37,7 @@ struct RunOptions {
   int64_t workers = 0;
   int64_t slots = 0;
   std::string timeout;
+  std::string grace;                    // of a command
   std::vector<std::string> parameters;  // NAME=VALUE
   OutputOptions output;
 };

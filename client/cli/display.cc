@@ -1,53 +1,101 @@
 #include "client/cli/display.h"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
 
-#include "server/engine/convert.h"
+#include "client/cli/json.h"
 
 namespace nursery::cli {
+namespace {
 
-DisplayOptions DisplayOptions::For(const RunOptions& options, bool is_command) {
-  DisplayOptions display;
-  const bool terminal = isatty(STDOUT_FILENO) == 1;
-  display.form = options.output.json ? Form::kJson
-                 : is_command        ? Form::kQuiet
-                 : terminal          ? Form::kTree
-                                     : Form::kLines;
-  display.colour = terminal && std::getenv("NO_COLOR") == nullptr;
-  return display;
+// Nodes that a picture is made of; the rest is folded anyway.
+constexpr size_t kMaxShownNodes = 2000;
+
+RenderOptions SizeOfTerminal() {
+  RenderOptions options;
+  winsize size{};
+  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
+    options.width = size.ws_col;
+    // A line stays for the cursor and one for the notice of a signal.
+    if (size.ws_row > 3) options.height = size.ws_row - size_t{2};
+  }
+  return options;
 }
+
+const char* Notice(int signals) {
+  return signals == 1 ? "cancelling; once more kills at once" : "killing";
+}
+
+}  // namespace
+
+Form Display::FormFor(const RunOptions& options) {
+  if (options.output.json) return Form::kJson;
+  if (options.file.empty()) return Form::kQuiet;
+  return isatty(STDOUT_FILENO) == 1 ? Form::kTree : Form::kLines;
+}
+
+Display::Display(Form form)
+    : form_(form), colour_(form == Form::kTree && std::getenv("NO_COLOR") == nullptr) {}
 
 Duration Display::period() const {
   return live() ? Duration(std::chrono::milliseconds(100)) : Duration(std::chrono::hours(1));
 }
 
 void Display::Update(const engine::Job& job) {
-  if (options_.form == DisplayOptions::Form::kLines) PrintNewEvents(job);
+  if (form_ == Form::kTree) Redraw(job, job.Describe());
+  if (form_ == Form::kLines) PrintNewEvents(job);
+}
+
+void Display::Redraw(const engine::Job& job, const v1::Job& described) {
+  RenderOptions options = SizeOfTerminal();
+  options.colour = colour_;
+  if (described.done()) options.height = 0;
+  std::vector<std::string> lines = RenderTree(job.View(kMaxShownNodes), described, options);
+  if (const int signals = signals_; signals > 0 && !described.done()) {
+    lines.emplace_back(Notice(signals));
+  }
+  std::string picture;
+  if (drawn_ > 0) picture += "\x1b[" + std::to_string(drawn_) + "F";
+  for (const std::string& line : lines) picture += line + "\x1b[K\n";
+  picture += "\x1b[J";  // what was longer before
+  drawn_ = lines.size();
+  std::fputs(picture.c_str(), stdout);
+  std::fflush(stdout);
 }
 
 void Display::PrintNewEvents(const engine::Job& job) {
-  auto events = job.Events(seq_, 1000);
-  if (!events.ok()) return;
-  for (const v1::Event& event : events->events) {
-    seq_ = event.seq();
-    if (event.has_node_ended()) {
-      std::printf("%s %s %s\n", event.node_ended().path().c_str(),
-                  std::string(engine::ShortName(event.node_ended().state())).c_str(),
-                  event.node_ended().cause().reason().c_str());
+  for (;;) {
+    absl::StatusOr<engine::EventBatch> events = job.Events(seq_, 1000);
+    if (!events.ok() || events->events.empty()) break;
+    for (const v1::Event& event : events->events) {
+      seq_ = event.seq();
+      if (const std::string line = lines_.Add(event); !line.empty()) std::puts(line.c_str());
     }
   }
+  std::fflush(stdout);
 }
 
-void Display::OnSignal(int) {}
+void Display::OnSignal(int count) {
+  signals_ = count;
+  if (form_ != Form::kTree) std::fprintf(stderr, "%s\n", Notice(count));
+}
 
-void Display::Finish(const engine::Job& job, const v1::Job& result) {
+void Display::Finish(const engine::Job& job, const v1::Job& result, bool show_errors) {
   Update(job);
+  if (form_ == Form::kJson) std::puts(JobJson(result).c_str());
+  if (form_ == Form::kLines) std::puts(RenderEnd(result).c_str());
   std::fflush(stdout);
-  if (options_.form != DisplayOptions::Form::kQuiet)
-    std::fprintf(stderr, "%s\n", result.DebugString().c_str());
+  if (form_ == Form::kJson) return;
+  if (show_errors) {
+    const std::string errors = RenderErrors(result);
+    if (form_ == Form::kTree && !errors.empty()) std::fputc('\n', stderr);
+    std::fputs(errors.c_str(), stderr);
+  }
+  if (!result.has_last_cancel()) return;
+  std::fputs(RenderReceipt(result.last_cancel(), result.display_name()).c_str(), stderr);
 }
 
 }  // namespace nursery::cli

@@ -2,7 +2,7 @@
 // place; in a pipe a line for each node that ended; for a command nothing but what concerns nursery
 // itself.
 //
-// Thread safety: none but OnSignal, which may come from another thread.
+// Thread safety: Update and Finish one at a time; OnSignal from any thread.
 #ifndef NURSERY_CLIENT_CLI_DISPLAY_H_
 #define NURSERY_CLIENT_CLI_DISPLAY_H_
 
@@ -11,44 +11,48 @@
 #include <vector>
 
 #include "client/cli/commands.h"
+#include "client/cli/render.h"
 #include "nursery/core/clock.h"
 #include "nursery/v1/resources.pb.h"
 #include "server/engine/job.h"
 
 namespace nursery::cli {
 
-struct DisplayOptions {
-  enum class Form { kTree, kLines, kJson, kQuiet };
-
-  // By the options and by where stdout goes.
-  static DisplayOptions For(const RunOptions& options, bool is_command);
-
-  Form form = Form::kLines;
-  bool colour = false;
+enum class Form {
+  kTree,   // a terminal
+  kLines,  // a pipe
+  kJson,   // one document at the end
+  kQuiet,  // the output is a command's own
 };
 
 class Display {
  public:
-  explicit Display(DisplayOptions options) : options_(options) {}
+  // By the options and by where stdout goes.
+  static Form FormFor(const RunOptions& options);
+
+  explicit Display(Form form);
 
   // Shows what is new.
   void Update(const engine::Job& job);
-  // The last picture, errors, and the receipt of a cancel.
-  void Finish(const engine::Job& job, const v1::Job& result);
+  // The last picture, then errors, if they are wanted, and the receipt of a cancel.
+  void Finish(const engine::Job& job, const v1::Job& result, bool show_errors);
   // The user asked for the end, for the `count`th time.
   void OnSignal(int count);
 
-  bool live() const { return options_.form == DisplayOptions::Form::kTree; }
+  bool live() const { return form_ == Form::kTree; }
   // Between two pictures.
   Duration period() const;
 
  private:
-  void Redraw(const std::vector<std::string>& lines);
+  void Redraw(const engine::Job& job, const v1::Job& described);
   void PrintNewEvents(const engine::Job& job);
 
-  const DisplayOptions options_;
+  const Form form_;
+  const bool colour_;
+  std::atomic<int> signals_{0};
   size_t drawn_ = 0;  // lines of the last picture
   int64_t seq_ = 0;   // last event that was printed
+  EventLines lines_;
 };
 
 }  // namespace nursery::cli

@@ -6,7 +6,7 @@
 
 #include "nursery/core/status.h"
 #include "nursery/v1/job.pb.h"
-#include "server/actions/functions.h"
+#include "server/app/embedded.h"
 #include "server/engine/convert.h"
 #include "server/spec/scalar.h"
 
@@ -15,13 +15,6 @@ namespace {
 
 // A limit that keeps a mistake (a binary file, an endless pipe) from filling the memory.
 constexpr size_t kMaxLineFileBytes = size_t{1} << 30;
-
-spec::CompileOptions OptionsOfThisServer() {
-  spec::CompileOptions options;
-  options.pools = {"default"};
-  options.functions = actions::FunctionRegistry().Names();
-  return options;
-}
 
 absl::StatusOr<std::string> ReadLines(const std::string& path) {
   std::ifstream file;
@@ -67,7 +60,7 @@ void AddEachLineArguments(const std::vector<std::string>& command, v1::ExecActio
 }
 
 spec::LoadedJob Compiled(v1::JobSpec job) {
-  spec::CompileResult compiled = spec::Compile(job, OptionsOfThisServer());
+  spec::CompileResult compiled = spec::Compile(job, app::Embedded::CompileOptions());
   spec::LoadedJob loaded;
   loaded.spec = std::make_shared<const v1::JobSpec>(std::move(job));
   loaded.job = compiled.job;
@@ -92,7 +85,7 @@ std::string NameOf(const std::string& program) {
 absl::StatusOr<spec::LoadedJob> LoadFile(const std::string& file,
                                          const std::vector<std::string>& parameters) {
   spec::LoadOptions options;
-  options.compile = OptionsOfThisServer();
+  options.compile = app::Embedded::CompileOptions();
   for (const std::string& parameter : parameters) {
     const size_t equals = parameter.find('=');
     if (equals == std::string::npos || equals == 0) {
@@ -122,6 +115,11 @@ absl::StatusOr<spec::LoadedJob> LoadCommand(const RunOptions& options) {
     for (const std::string& argument : options.command) node->mutable_exec()->add_argv(argument);
   }
   node->mutable_attempt_timeout()->set_none(true);
+  if (!options.grace.empty()) {
+    absl::StatusOr<std::chrono::nanoseconds> grace = spec::ParseDuration(options.grace);
+    if (!grace.ok()) return Annotate(grace.status(), "--grace");
+    *node->mutable_grace() = engine::ToProto(*grace);
+  }
   return Compiled(std::move(job));
 }
 

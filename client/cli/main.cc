@@ -38,6 +38,9 @@ CLI::App* AddRun(CLI::App& app, RunOptions* options) {
   run->add_option("--timeout", options->timeout,
                   "Bound for the whole, as in 10m (overrides the file's)")
       ->type_name("DURATION");
+  run->add_option("--grace", options->grace,
+                  "Between SIGTERM and SIGKILL, as in 500ms (with a command; default 5s)")
+      ->type_name("DURATION");
   AddParameters(run, &options->parameters);
   AddOutput(run, &options->output);
   run->footer(
@@ -99,6 +102,9 @@ int Main(int argc, char** argv) {
     if (has_command && !*run) throw CLI::ExtrasError({"--"});
     if (*run && has_command == !run_options.file.empty()) {
       throw CLI::ValidationError("run", "name either a job FILE or a command after --");
+    }
+    if (!run_options.grace.empty() && !has_command) {
+      throw CLI::ValidationError("--grace", "a job file says `grace` itself");
     }
     if (!run_options.each_line.empty() && !has_command) {
       throw CLI::ValidationError("--each-line", "needs a command after --, as in -- curl -sO {}");

@@ -156,14 +156,18 @@ int Run(const RunOptions& options) {
   absl::StatusOr<std::shared_ptr<engine::Job>> job =
       (*server)->engine().Admit(loaded->job, job_options);
   if (!job.ok()) return Complain(job.status(), kUsage);
-  Display display(DisplayOptions::For(options, is_command));
+  Display display(Display::FormFor(options));
   absl::Status ran = (*server)->Run(*job, [&](Context context, std::shared_ptr<engine::Job> of) {
     return WatchJob(std::move(context), &signals, std::move(of), &display);
   });
   if (!ran.ok()) return Complain(ran, kFailed);
   const v1::Job result = (*job)->Describe();
-  display.Finish(**job, result);
-  return is_command && options.each_line.empty() ? CodeOfCommand(result, **job) : CodeOf(result);
+  const bool is_single = is_command && options.each_line.empty();
+  const int code = is_single ? CodeOfCommand(result, **job) : CodeOf(result);
+  // What a command itself says with its code needs no word of ours.
+  const bool ours = code >= kCommandDeadline && code <= kCommandNotFound;
+  display.Finish(**job, result, !is_single || ours);
+  return code;
 }
 
 }  // namespace nursery::cli

@@ -48,9 +48,12 @@ std::string FormatDuration(Duration duration) {
   if (duration < Duration::zero()) return "-" + FormatDuration(-duration);
   const int64_t nanos = duration.count();
   const int64_t seconds = nanos / 1'000'000'000;
-  if (nanos < 1'000'000) return Print("%.3gms", nanos / 1e6);
-  if (nanos < 1'000'000'000) return Print("%" PRId64 "ms", nanos / 1'000'000);
-  if (seconds < 60) return Print("%.3gs", nanos / 1e9);
+  // In hundredths of a second such a time would be nothing but its rounding.
+  if (nanos < 10'000'000) return Print("%.1fms", nanos / 1e6);
+  // Cut, not rounded: 59.999 s is no 60.00 s.
+  if (seconds < 60) {
+    return Print("%" PRId64 ".%02" PRId64 "s", seconds, nanos / 10'000'000 % 100);
+  }
   if (seconds < 3600) return Print("%" PRId64 "m %" PRId64 "s", seconds / 60, seconds % 60);
   return Print("%" PRId64 "h %" PRId64 "m", seconds / 3600, seconds % 3600 / 60);
 }

@@ -36,6 +36,18 @@ void PrintOnSignals(int signal_fd, int stop_fd) {
   }
 }
 
+// The thread takes no signals, whatever its maker does later: those of the process stay with the
+// others.
+std::thread StartPrinting(int signal_fd, int stop_fd) {
+  sigset_t all;
+  sigset_t previous;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &previous);
+  std::thread thread(PrintOnSignals, signal_fd, stop_fd);
+  pthread_sigmask(SIG_SETMASK, &previous, nullptr);
+  return thread;
+}
+
 }  // namespace
 
 std::string DumpAllTasks() {
@@ -61,7 +73,7 @@ int64_t LiveTasks() {
 DumpOnSigquit::DumpOnSigquit()
     : signal_fd_(OpenSigquit()),
       stop_fd_(eventfd(0, EFD_CLOEXEC)),
-      thread_(PrintOnSignals, signal_fd_, stop_fd_) {}
+      thread_(StartPrinting(signal_fd_, stop_fd_)) {}
 
 DumpOnSigquit::~DumpOnSigquit() {
   const uint64_t one = 1;

@@ -49,13 +49,13 @@ class RootOwner final : public internal::TaskOwner {
   absl::Status result_ NURSERY_GUARDED_BY(mutex_);
 };
 
-int AvailableCores() {
+}  // namespace
+
+int ThreadExecutor::AvailableCores() {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
   return std::max(1u, std::thread::hardware_concurrency());
 }
-
-}  // namespace
 
 ThreadExecutor::ThreadExecutor(int workers, int blocking_threads)
     : Executor(Clock::Steady()), blocking_(blocking_threads) {

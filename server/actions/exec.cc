@@ -7,134 +7,84 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
-#include <optional>
 
 #include "nursery/core/group.h"
 #include "nursery/core/io.h"
 #include "nursery/core/sleep.h"
 #include "nursery/core/status.h"
 #include "server/actions/exec_prepare.h"
-#include "server/engine/bell.h"
 #include "server/engine/limits.h"
+#include "server/spec/scalar.h"
+#include "server/warden/run_process.h"
 
 namespace nursery::actions {
 
 using engine::ActionResult;
 using engine::AttemptRequest;
-using engine::BellReceiver;
-using engine::BellSender;
 using engine::Output;
-using engine::Tick;
 
 namespace {
 
 // A full pipe, which is all that can be left once every process of the attempt is gone.
 constexpr size_t kFinalDrain = 1 << 20;
 
-// Collects the warden's reports on one attempt and wakes whoever waits for its end.
-class Reports final : public warden::ProcessHandler {
+// Passes the warden's words on in the engine's.
+class Reporter final : public warden::ProcessObserver {
  public:
-  Reports(engine::AttemptObserver* observer, BellSender bell)
-      : observer_(observer), bell_(std::move(bell)) {}
+  explicit Reporter(engine::AttemptObserver& observer) : observer_(observer) {}
 
-  void OnSpawned(pid_t pid) override {
-    {
-      MutexLock lock(mutex_);
-      result_.pid = pid;
-    }
-    if (observer_ != nullptr) observer_->OnProcess(pid);
-  }
-
-  void OnExited(const warden::LeaderExit& exit) override {
-    MutexLock lock(mutex_);
-    exit_ = exit;
-  }
-
+  void OnProcess(pid_t pid) override { observer_.OnProcess(pid); }
   void OnSurvivor(const warden::Survivor& survivor) override {
-    std::vector<engine::AttemptObserver::Survivor> survivors;
-    {
-      MutexLock lock(mutex_);
-      engine::AttemptObserver::Survivor& each = survivors_.emplace_back();
-      each.pid = survivor.pid;
-      each.command = survivor.command;
-      each.state = std::string(1, survivor.state);
-      survivors = survivors_;
-    }
-    if (observer_ != nullptr) observer_->OnSurvivors(std::move(survivors));
+    engine::AttemptObserver::Survivor& each = survivors_.emplace_back();
+    each.pid = survivor.pid;
+    each.command = survivor.command;
+    each.state = std::string(1, survivor.state);
+    observer_.OnSurvivors(survivors_);
   }
-
-  void OnSpawnFailed(const absl::Status& why) override {
-    MutexLock lock(mutex_);
-    result_.status = why;
-    End();
-  }
-
-  void OnLost(const absl::Status& why) override {
-    MutexLock lock(mutex_);
-    result_.status = why;
-    result_.interrupted = true;
-    End();
-  }
-
-  void OnGone(const warden::AttemptEnd& end) override {
-    if (observer_ != nullptr) observer_->OnSurvivors({});
-    MutexLock lock(mutex_);
-    result_.leftovers = static_cast<int>(end.leftovers);
-    result_.containment = warden::LevelName(end.level);
-    result_.user_time = std::chrono::microseconds(end.usage.user_microseconds);
-    result_.system_time = std::chrono::microseconds(end.usage.system_microseconds);
-    result_.max_resident_bytes = static_cast<int64_t>(end.usage.max_rss_bytes);
-    killed_ = end.killed;
-    if (exit_) SetExit(*exit_);
-    End();
-  }
-
-  bool ended() const {
-    MutexLock lock(mutex_);
-    return ended_;
-  }
-
-  // `cancelled`: SIGTERM was sent.
-  ActionResult Take(bool cancelled) {
-    MutexLock lock(mutex_);
-    if (cancelled && exit_) {
-      const bool by_kill = WIFSIGNALED(exit_->wait_status) && exit_->killed_by_us;
-      result_.terminated = by_kill ? 0 : 1;
-      result_.killed = (by_kill ? 1 : 0) + (killed_ ? result_.leftovers : 0);
-    }
-    return std::move(result_);
+  void OnAllGone() {
+    if (!survivors_.empty()) observer_.OnSurvivors({});
   }
 
  private:
-  void SetExit(const warden::LeaderExit& exit) NURSERY_REQUIRES(mutex_) {
-    if (WIFEXITED(exit.wait_status)) {
-      result_.exit_code = WEXITSTATUS(exit.wait_status);
-      if (*result_.exit_code == 0) return;
-      result_.status =
-          Error(absl::StatusCode::kUnknown, "exit code " + std::to_string(*result_.exit_code));
-      return;
-    }
-    result_.signal = WTERMSIG(exit.wait_status);
-    const char* name = sigabbrev_np(*result_.signal);
-    std::string text = "killed by SIG" + std::string(name == nullptr ? "?" : name);
-    if (*result_.signal == SIGKILL && !exit.killed_by_us) text += " from outside (out of memory?)";
-    result_.status = Error(absl::StatusCode::kUnknown, text);
-  }
-
-  void End() NURSERY_REQUIRES(mutex_) {
-    ended_ = true;
-    bell_.TrySend(Tick()).IgnoreError();  // full: the waiter looks anyway
-  }
-
-  engine::AttemptObserver* const observer_;
-  mutable Mutex mutex_;
-  const BellSender bell_;
-  ActionResult result_ NURSERY_GUARDED_BY(mutex_);
-  std::optional<warden::LeaderExit> exit_ NURSERY_GUARDED_BY(mutex_);
-  std::vector<engine::AttemptObserver::Survivor> survivors_ NURSERY_GUARDED_BY(mutex_);
-  bool killed_ NURSERY_GUARDED_BY(mutex_) = false;
-  bool ended_ NURSERY_GUARDED_BY(mutex_) = false;
+  engine::AttemptObserver& observer_;
+  std::vector<engine::AttemptObserver::Survivor> survivors_;
 };
+
+void SetExit(const warden::LeaderExit& exit, ActionResult* result) {
+  if (WIFEXITED(exit.wait_status)) {
+    result->exit_code = WEXITSTATUS(exit.wait_status);
+    if (*result->exit_code == 0) return;
+    result->status =
+        Error(absl::StatusCode::kUnknown, "exit code " + std::to_string(*result->exit_code));
+    return;
+  }
+  result->signal = WTERMSIG(exit.wait_status);
+  const char* name = sigabbrev_np(*result->signal);
+  std::string text = "killed by SIG" + std::string(name == nullptr ? "?" : name);
+  if (*result->signal == SIGKILL && !exit.killed_by_us) text += " from outside (out of memory?)";
+  result->status = Error(absl::StatusCode::kUnknown, text);
+}
+
+ActionResult ResultOf(const absl::StatusOr<warden::ProcessResult>& ran) {
+  ActionResult result;
+  if (!ran.ok()) {
+    result.status = ran.status();
+    result.interrupted = absl::IsAborted(ran.status());
+    return result;
+  }
+  result.pid = ran->pid;
+  result.containment = warden::LevelName(ran->end.level);
+  result.user_time = std::chrono::microseconds(ran->end.usage.user_microseconds);
+  result.system_time = std::chrono::microseconds(ran->end.usage.system_microseconds);
+  result.max_resident_bytes = static_cast<int64_t>(ran->end.usage.max_rss_bytes);
+  result.leftovers = static_cast<int>(ran->end.leftovers);
+  SetExit(ran->exit, &result);
+  if (!ran->terminated) return result;
+  const bool leader_killed = result.signal == SIGKILL && ran->exit.killed_by_us;
+  result.terminated = leader_killed ? 0 : 1;
+  result.killed = (leader_killed ? 1 : 0) + (ran->end.killed ? result.leftovers : 0);
+  return result;
+}
 
 // One stream of the process, from its pipe into its Output.
 struct Stream {
@@ -161,18 +111,20 @@ struct Stream {
 
 // The attempt while it runs.
 struct Attempt {
-  Attempt(warden::ProcessHost& the_host, const AttemptRequest& the_request)
-      : host(the_host), request(the_request) {}
+  Attempt(const Context& context, const AttemptRequest& the_request)
+      : request(the_request),
+        wanted(context),
+        readers(CancelScope::Shielded(context, Duration::max(), "")),
+        last_output(context.Now()) {}
 
-  warden::ProcessHost& host;
   const AttemptRequest& request;
+  Prepared prepared;
   std::vector<Stream> streams;
-  std::unique_ptr<Reports> reports;
-  std::optional<BellReceiver> ended;
-  warden::AttemptId id = 0;
-  std::atomic<Time> last_output{Time()};
-  bool cancelled = false;
-  bool idle = false;
+  const CancelScope wanted;   // cancelled: take it down
+  const CancelScope readers;  // what lives exactly as long as the process
+  std::atomic<Time> last_output;
+  std::atomic<bool> idle{false};
+  absl::StatusOr<warden::ProcessResult> ran;
 };
 
 Async<absl::Status> ReadStream(Context context, Attempt* attempt, size_t index) {
@@ -186,57 +138,40 @@ Async<absl::Status> ReadStream(Context context, Attempt* attempt, size_t index) 
   }
 }
 
-Time IdleDeadline(const Attempt& attempt) {
-  return Later(attempt.last_output.load(std::memory_order_relaxed), attempt.request.idle_timeout);
+// Takes the attempt down when nothing was written for its idle timeout.
+Async<absl::Status> WatchIdle(Context context, Attempt* attempt) {
+  for (;;) {
+    const Time deadline =
+        Later(attempt->last_output.load(std::memory_order_relaxed), attempt->request.idle_timeout);
+    if (context.Now() >= deadline) break;
+    absl::Status slept = co_await SleepUntil(context, deadline);
+    if (!slept.ok()) co_return absl::OkStatus();
+  }
+  attempt->idle.store(true);
+  attempt->wanted.Cancel("idle_timeout");
+  co_return absl::OkStatus();
 }
 
-// Waits for the end, or for the reason to bring it about.
-Async<void> WaitWhileWanted(Context context, Attempt* attempt) {
-  while (!attempt->reports->ended()) {
-    const CancelScope wanted(context, IdleDeadline(*attempt), "idle_timeout");
-    absl::StatusOr<Tick> tick = co_await attempt->ended->Receive(wanted.context());
-    if (tick.ok()) continue;
-    attempt->cancelled = context.cancelled();
-    attempt->idle = !attempt->cancelled && context.Now() >= IdleDeadline(*attempt);
-    if (attempt->cancelled || attempt->idle) co_return;
-  }
-}
-
-// SIGTERM, the grace, SIGKILL; returns when all is gone.
-Async<void> TakeDown(Context shield, Attempt* attempt) {
-  attempt->host.Terminate(attempt->id);
-  {
-    const CancelScope grace(*attempt->request.kill, Later(shield.Now(), attempt->request.grace),
-                            "grace");
-    while (!attempt->reports->ended()) {
-      absl::StatusOr<Tick> tick = co_await attempt->ended->Receive(grace.context());
-      if (!tick.ok()) break;
-    }
-  }
-  if (attempt->reports->ended()) co_return;
-  attempt->host.Kill(attempt->id);
-  while (!attempt->reports->ended()) {
-    // Only the end of everything ends this wait.
-    absl::StatusOr<Tick> tick = co_await attempt->ended->Receive(shield);
-    if (!tick.ok()) co_return;
-  }
-}
-
-Async<absl::Status> Drive(Group& group, Context context, Attempt* attempt,
-                          const CancelScope* readers) {
+Async<absl::Status> Drive(Group& group, warden::ProcessHost* host, Attempt* attempt) {
   for (size_t i = 0; i < attempt->streams.size(); ++i) {
-    absl::Status spawned =
-        co_await group.Spawn(i == 0 ? "stdout" : "stderr", ReadStream, attempt, i);
+    const char* name = i == 0 ? "stdout" : "stderr";
+    absl::Status spawned = co_await group.Spawn(name, ReadStream, attempt, i);
     if (!spawned.ok()) co_return spawned;
   }
-  co_await WaitWhileWanted(context, attempt);
-  if (!attempt->reports->ended()) {
-    const CancelScope shield = CancelScope::Shielded(context, Duration::max(), "");
-    co_await TakeDown(shield.context(), attempt);
+  if (attempt->request.idle_timeout != spec::TimeLimit::kUnlimited) {
+    absl::Status spawned = co_await group.Spawn("idle timeout", WatchIdle, attempt);
+    if (!spawned.ok()) co_return spawned;
   }
+  Reporter reporter(*attempt->request.observer);
+  warden::TakeDown take_down(attempt->request.grace);
+  take_down.kill = attempt->request.kill;
+  attempt->ran = co_await warden::RunProcess(
+      attempt->wanted.context(), host, std::move(attempt->prepared.spec),
+      std::move(attempt->prepared.stdio), take_down, &reporter);
+  reporter.OnAllGone();
   // Whoever could write is gone. What is in the pipes is read below, without waiting for an end of
   // file that a descriptor handed elsewhere could delay for ever.
-  readers->Cancel("the process has ended");
+  attempt->readers.Cancel("the process has ended");
   co_return absl::OkStatus();
 }
 
@@ -247,52 +182,33 @@ Exec::Exec(warden::ProcessHost& host, ExecOptions options)
 
 Async<ActionResult> Exec::Run(Context context, const spec::Exec& exec,
                               const AttemptRequest& request) {
+  Attempt attempt(context, request);
   ActionResult result;
-  Prepared prepared;
-  result.status = Prepare(exec, request, options_, &prepared);
+  result.status = Prepare(exec, request, options_, &attempt.prepared);
   if (!result.status.ok()) co_return result;
   const int64_t cap = exec.max_output.value_or(engine::kOutputSpool);
   auto output = std::make_shared<Output>(request.keep_whole_output, cap);
   auto errors = std::make_shared<Output>(/*keep_whole=*/false, cap);
-  Attempt attempt(host_, request);
-  attempt.last_output.store(context.Now());
-  if (prepared.output.get() >= 0) attempt.streams.emplace_back(std::move(prepared.output), output);
-  if (prepared.errors.get() >= 0) attempt.streams.emplace_back(std::move(prepared.errors), errors);
-  auto [bell, ended] = MakeChannel<Tick>(1);
-  attempt.ended.emplace(std::move(ended));
-  attempt.reports = std::make_unique<Reports>(request.observer, std::move(bell));
-  absl::StatusOr<warden::AttemptId> id =
-      host_.Spawn(prepared.spec, std::move(prepared.stdio), attempt.reports.get());
-  if (!id.ok()) {
-    result.status = id.status();
-    co_return result;
+  for (auto& [fd, into] :
+       {std::pair(&attempt.prepared.output, output), std::pair(&attempt.prepared.errors, errors)}) {
+    if (fd->get() >= 0) attempt.streams.emplace_back(std::move(*fd), into);
   }
-  attempt.id = *id;
-  const CancelScope readers = CancelScope::Shielded(context, Duration::max(), "");
   GroupOptions options;
   options.join = nursery::Join::Collect();
   GroupResult driven =
-      co_await WithGroup(readers.context(), options, Drive, context, &attempt, &readers);
-  NURSERY_CHECK(driven.status.ok() || readers.context().cancelled()) << driven.status;
+      co_await WithGroup(attempt.readers.context(), options, Drive, &host_, &attempt);
+  NURSERY_CHECK(attempt.readers.context().cancelled()) << driven.status;
   for (const Stream& stream : attempt.streams) stream.Read(kFinalDrain);
-  result = attempt.reports->Take(attempt.cancelled || attempt.idle);
+  result = ResultOf(attempt.ran);
   if (attempt.idle) {
     result.idle = true;
-    result.status =
-        Error(absl::StatusCode::kDeadlineExceeded,
-              "nothing written for " + FormatDuration(request.idle_timeout) + " (idle_timeout)");
+    result.status = Error(
+        absl::StatusCode::kDeadlineExceeded,
+        "nothing written for " + spec::FormatDuration(request.idle_timeout) + " (idle_timeout)");
   }
-  result.output = std::move(output);
-  result.errors = exec.merge_output ? result.output : std::move(errors);
+  result.output = output;
+  result.errors = exec.merge_output ? output : errors;
   co_return result;
-}
-
-Async<absl::Status> Exec::Serve(Context context) {
-  for (;;) {
-    absl::Status ready = co_await ReadReady(context, host_.fd());
-    if (!ready.ok()) co_return absl::OkStatus();
-    host_.OnReadable();
-  }
 }
 
 }  // namespace nursery::actions

@@ -5,7 +5,8 @@
 // end of everything is verified. What cannot die keeps Run from returning, and is told to the
 // observer.
 //
-// Thread safety: any thread. Lifetime: outlives the jobs; Serve runs as long as there are any.
+// Thread safety: any thread. Lifetime: outlives the jobs; the host is served as long as there are
+// any.
 #ifndef NURSERY_SERVER_ACTIONS_EXEC_H_
 #define NURSERY_SERVER_ACTIONS_EXEC_H_
 
@@ -36,9 +37,6 @@ class Exec final : public ExecRunner {
 
   Async<engine::ActionResult> Run(Context context, const spec::Exec& exec,
                                   const engine::AttemptRequest& request) override;
-
-  // Moves the warden's reports until `context` is cancelled.
-  Async<absl::Status> Serve(Context context);
 
  private:
   warden::ProcessHost& host_;

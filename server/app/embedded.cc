@@ -5,13 +5,11 @@
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
-#include <thread>
 
 #include "nursery/core/group.h"
-#include "nursery/core/io.h"
-#include "nursery/core/sleep.h"
 #include "nursery/core/status.h"
 #include "server/engine/limits.h"
+#include "server/warden/run_process.h"
 
 namespace nursery::app {
 namespace {
@@ -47,6 +45,13 @@ v1::Containment ContainmentOf(const warden::ProcessHost& host) {
 
 }  // namespace
 
+spec::CompileOptions Embedded::CompileOptions() {
+  spec::CompileOptions options;
+  options.pools = {"default"};
+  options.functions = actions::FunctionRegistry().Names();
+  return options;
+}
+
 absl::StatusOr<std::unique_ptr<Embedded>> Embedded::Create(EmbeddedOptions options) {
   std::unique_ptr<Embedded> server(new Embedded);
   absl::StatusOr<std::string> data_dir = MakeDataDir();
@@ -67,8 +72,8 @@ absl::StatusOr<std::unique_ptr<Embedded>> Embedded::Create(EmbeddedOptions optio
   engine.clock = &server->executor_->clock();
   engine.actions = server->actions_.get();
   engine.store = server->store_.get();
-  const auto cores = static_cast<int64_t>(std::max(1u, std::thread::hardware_concurrency()));
-  engine.pools = {{"default", options.slots > 0 ? options.slots : 2 * cores}};
+  const int64_t slots = 2 * int64_t{ThreadExecutor::AvailableCores()};
+  engine.pools = {{"default", options.slots > 0 ? options.slots : slots}};
   engine.data_dir = server->data_dir_;
   engine.seed = RandomSeed();
   engine.containment = [host = server->host_.get()] { return ContainmentOf(*host); };
@@ -91,8 +96,8 @@ struct Services {
   const CancelScope watch;
 };
 
-Async<absl::Status> ServeWarden(Context, Services* services, actions::Exec* exec) {
-  co_return co_await exec->Serve(services->warden.context());
+Async<absl::Status> ServeWarden(Context, Services* services, warden::ProcessHost* host) {
+  co_return co_await warden::ServeProcesses(services->warden.context(), host);
 }
 
 Async<absl::Status> RunWatch(Context, Services* services, Embedded::Watch watch,
@@ -100,9 +105,9 @@ Async<absl::Status> RunWatch(Context, Services* services, Embedded::Watch watch,
   co_return co_await watch(services->watch.context(), job);
 }
 
-Async<absl::Status> RunJob(Group& group, Services* services, actions::Exec* exec,
+Async<absl::Status> RunJob(Group& group, Services* services, warden::ProcessHost* host,
                            Embedded::Watch watch, std::shared_ptr<engine::Job> job) {
-  absl::Status serving = co_await group.Spawn("warden", ServeWarden, services, exec);
+  absl::Status serving = co_await group.Spawn("warden", ServeWarden, services, host);
   absl::Status watching = co_await group.Spawn("watch", RunWatch, services, watch, job);
   if (serving.ok() && watching.ok()) co_await job->Run(group.context());
   services->watch.Cancel("the job has ended");
@@ -110,18 +115,12 @@ Async<absl::Status> RunJob(Group& group, Services* services, actions::Exec* exec
   co_return serving.ok() ? watching : serving;
 }
 
-Async<absl::Status> RunAll(Context context, actions::Exec* exec, warden::ProcessHost* host,
-                           Embedded::Watch watch, std::shared_ptr<engine::Job> job) {
+Async<absl::Status> RunAll(Context context, warden::ProcessHost* host, Embedded::Watch watch,
+                           std::shared_ptr<engine::Job> job) {
   Services services(context);
   GroupOptions options;
   options.join = Join::Collect();
-  GroupResult result = co_await WithGroup(context, options, RunJob, &services, exec, watch, job);
-  host->Stop();
-  while (!host->stopped()) {
-    absl::Status ready = co_await ReadReady(context, host->fd());
-    if (!ready.ok()) co_return ready;
-    host->OnReadable();
-  }
+  GroupResult result = co_await WithGroup(context, options, RunJob, &services, host, watch, job);
   co_return result.status;
 }
 
@@ -129,7 +128,7 @@ Async<absl::Status> RunAll(Context context, actions::Exec* exec, warden::Process
 
 absl::Status Embedded::Run(std::shared_ptr<engine::Job> job, Watch watch) {
   return executor_->Run("nursery run", [&](Context context) {
-    return RunAll(std::move(context), exec_.get(), host_.get(), watch, job);
+    return RunAll(std::move(context), host_.get(), watch, job);
   });
 }
 

@@ -18,6 +18,7 @@
 #include "nursery/core/executor.h"
 #include "server/actions/exec.h"
 #include "server/engine/engine.h"
+#include "server/spec/compile.h"
 #include "server/store/memory_store.h"
 #include "server/warden/process_host.h"
 
@@ -36,6 +37,9 @@ struct EmbeddedOptions {
 
 class Embedded {
  public:
+  // What jobs may name here: pools and functions.
+  static spec::CompileOptions CompileOptions();
+
   // UNAVAILABLE: processes cannot be contained here, and why.
   static absl::StatusOr<std::unique_ptr<Embedded>> Create(EmbeddedOptions options);
   ~Embedded();

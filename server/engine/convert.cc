@@ -2,6 +2,7 @@
 
 #include "nursery/core/check.h"
 #include "nursery/core/status.h"
+#include "server/engine/limits.h"
 
 namespace nursery::engine {
 
@@ -56,6 +57,30 @@ v1::CauseKind ToProto(CauseKind kind) {
   __builtin_unreachable();
 }
 
+namespace {
+
+void Tell(const Output& output, v1::OutputRef* message) {
+  message->set_total_bytes(output.total());
+  if (output.total() <= kOutputInEvent) message->set_inline_data(output.Excerpt());
+}
+
+}  // namespace
+
+v1::StateCounts ToProto(const std::array<int64_t, 8>& counts, int64_t tolerated) {
+  const auto of = [&](NodeState state) { return counts[static_cast<size_t>(state)]; };
+  v1::StateCounts message;
+  message.set_pending(of(NodeState::kPending));
+  message.set_running(of(NodeState::kRunning));
+  message.set_ending(of(NodeState::kEnding));
+  message.set_succeeded(of(NodeState::kSucceeded));
+  message.set_failed(of(NodeState::kFailed));
+  message.set_cancelled(of(NodeState::kCancelled));
+  message.set_deadline_exceeded(of(NodeState::kDeadlineExceeded));
+  message.set_skipped(of(NodeState::kSkipped));
+  message.set_tolerated(tolerated);
+  return message;
+}
+
 v1::Attempt ToProto(const ActionResult& result, int number, v1::AttemptState state) {
   v1::Attempt attempt;
   attempt.set_number(number);
@@ -72,8 +97,8 @@ v1::Attempt ToProto(const ActionResult& result, int number, v1::AttemptState sta
   *attempt.mutable_usage()->mutable_user_time() = ToProto(Duration(result.user_time));
   *attempt.mutable_usage()->mutable_system_time() = ToProto(Duration(result.system_time));
   attempt.mutable_usage()->set_max_resident_bytes(result.max_resident_bytes);
-  if (result.output != nullptr) attempt.mutable_stdout()->set_total_bytes(result.output->total());
-  if (result.errors != nullptr) attempt.mutable_stderr()->set_total_bytes(result.errors->total());
+  if (result.output != nullptr) Tell(*result.output, attempt.mutable_stdout());
+  if (result.errors != nullptr) Tell(*result.errors, attempt.mutable_stderr());
   attempt.set_leftovers(result.leftovers);
   return attempt;
 }

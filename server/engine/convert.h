@@ -4,6 +4,7 @@
 #ifndef NURSERY_SERVER_ENGINE_CONVERT_H_
 #define NURSERY_SERVER_ENGINE_CONVERT_H_
 
+#include <array>
 #include <chrono>
 
 #include "google/protobuf/duration.pb.h"
@@ -19,6 +20,8 @@ v1::NodeState ToProto(NodeState state);
 v1::NodeState ToProto(Outcome outcome);
 v1::CauseKind ToProto(CauseKind kind);
 v1::Attempt ToProto(const ActionResult& result, int number, v1::AttemptState state);
+// By NodeState.
+v1::StateCounts ToProto(const std::array<int64_t, 8>& counts, int64_t tolerated);
 google::protobuf::Timestamp ToProto(std::chrono::system_clock::time_point time);
 google::protobuf::Duration ToProto(Duration duration);
 

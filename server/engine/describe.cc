@@ -17,10 +17,27 @@ std::string_view ActionName(const spec::Node& node) {
   return kNames[node.action->index()];
 }
 
-int64_t ItemsWith(const MapState& map, std::initializer_list<NodeState> states) {
-  int64_t count = 0;
-  for (NodeState state : states) count += map.by_state[static_cast<size_t>(state)];
-  return count;
+// The siblings that `node` still waits for, as in "fetch, clean".
+std::string UnendedNeeds(const Node& node) {
+  std::string names;
+  for (spec::NodeIndex need : node.spec.needs) {
+    const auto place = static_cast<size_t>(need - node.parent->spec.first_child);
+    const Node& sibling = *node.parent->children[place];
+    if (IsTerminal(sibling.status.state)) continue;
+    names += (names.empty() ? "" : ", ") + sibling.spec.name;
+  }
+  return names;
+}
+
+// The sibling whose end keeps `node` from starting; null: none.
+const Node* BrokenNeed(const Node& node) {
+  for (spec::NodeIndex need : node.spec.needs) {
+    const auto place = static_cast<size_t>(need - node.parent->spec.first_child);
+    const Node& sibling = *node.parent->children[place];
+    const NodeState state = sibling.status.state;
+    if (IsTerminal(state) && state != NodeState::kSucceeded) return &sibling;
+  }
+  return nullptr;
 }
 
 // What is at work first, then what failed, so that a cut list shows what matters.
@@ -39,19 +56,6 @@ int Urgency(const Node& node) {
   }
 }
 
-void SetCounts(const std::array<int64_t, 8>& counts, int64_t tolerated, v1::StateCounts* message) {
-  const auto of = [&](NodeState state) { return counts[static_cast<size_t>(state)]; };
-  message->set_pending(of(NodeState::kPending));
-  message->set_running(of(NodeState::kRunning));
-  message->set_ending(of(NodeState::kEnding));
-  message->set_succeeded(of(NodeState::kSucceeded));
-  message->set_failed(of(NodeState::kFailed));
-  message->set_cancelled(of(NodeState::kCancelled));
-  message->set_deadline_exceeded(of(NodeState::kDeadlineExceeded));
-  message->set_skipped(of(NodeState::kSkipped));
-  message->set_tolerated(tolerated);
-}
-
 }  // namespace
 
 NodeView Job::ViewOf(const Node& node, int depth) const {
@@ -66,20 +70,35 @@ NodeView Job::ViewOf(const Node& node, int depth) const {
   view.action = ActionName(node.spec);
   view.wait = node.wait;
   view.wait_object = node.wait_object;
+  if (view.wait == v1::WAIT_REASON_UNSPECIFIED && view.state == NodeState::kPending) {
+    view.wait_object = UnendedNeeds(node);
+    view.wait = view.wait_object.empty() ? v1::WAIT_REASON_READY : v1::WAIT_REASON_NEEDS;
+  }
   const Time until = node.ended_at == Time() ? tree_->clock().Now() : node.ended_at;
   if (node.started_at != Time()) view.elapsed = until - node.started_at;
   view.attempt = node.attempt;
+  if (node.spec.retry != nullptr) view.max_attempts = node.spec.retry->max_attempts;
   view.pid = node.pid;
+  view.cause = node.cause_kind;
   if (node.cause != nullptr) view.reason = node.cause->reason();
+  // Its group may have been decided first; what keeps it from starting is the nearer reason.
+  if (const Node* need = BrokenNeed(node); need != nullptr && view.state == NodeState::kSkipped) {
+    view.reason = "needs " + need->spec.name;
+  }
+  if (node.spec.kind == spec::Kind::kMap) {
+    const spec::Node& item = spec().node(node.spec.first_child);
+    if (item.retry != nullptr) view.max_attempts = item.retry->max_attempts;
+    view.action = ActionName(item);
+  }
   if (node.map == nullptr) return view;
   const MapState& map = *node.map;
   view.items = map.total;
-  view.items_failed =
-      ItemsWith(map, {NodeState::kFailed, NodeState::kDeadlineExceeded}) - map.tolerated;
-  view.items_ended =
-      ItemsWith(map, {NodeState::kSucceeded, NodeState::kFailed, NodeState::kCancelled,
-                      NodeState::kDeadlineExceeded, NodeState::kSkipped});
+  view.items_by_state = map.by_state;
+  view.failed_items = map.failed;
   view.workers = node.spec.map->workers;
+  if (view.workers == 0) {
+    view.workers = runtime_.pools[spec().node(node.spec.first_child).pool]->slots();
+  }
   return view;
 }
 
@@ -102,6 +121,18 @@ void Job::AddViews(const Node& node, int depth, size_t limit, std::vector<NodeVi
   for (const Node* child : below) AddViews(*child, depth + 1, limit, views);
 }
 
+// The action whose output is the job's: the root, or of a group the one child that no other needs.
+const Node* Job::LastAction(const Node& node) {
+  if (node.spec.kind == spec::Kind::kAction) return &node;
+  const Node* last = nullptr;
+  for (const auto& child : node.children) {
+    if (!child->spec.dependents.empty()) continue;
+    if (last != nullptr) return nullptr;
+    last = child.get();
+  }
+  return last == nullptr ? nullptr : LastAction(*last);
+}
+
 std::vector<NodeView> Job::View(size_t limit) const {
   std::vector<NodeView> views;
   tree_->Locked([&] { AddViews(tree_->root(), 0, limit, &views); });
@@ -122,13 +153,19 @@ v1::Job Job::Describe() const {
     if (root.cause != nullptr) *job.mutable_cause() = *root.cause;
     if (root.started_at != Time())
       *job.mutable_start_time() = ToProto(ToWall(clock, root.started_at));
+    const Node* last = LastAction(root);
+    if (last != nullptr && last->output != nullptr) {
+      job.set_output_truncated(last->output->total() > kOutputInEvent);
+      if (!job.output_truncated()) job.set_output(last->output->Excerpt());
+    }
     if (root.ended_at != Time()) *job.mutable_end_time() = ToProto(ToWall(clock, root.ended_at));
   });
   int64_t error_count;
   for (v1::NodeError& error : tree_->Errors(&error_count)) *job.add_errors() = std::move(error);
   job.set_error_count(error_count);
   const std::array<int64_t, 8> counts = tree_->Counts();
-  SetCounts(counts, tree_->tolerated(), job.mutable_counts());
+  *job.mutable_counts() = ToProto(counts, tree_->tolerated());
+  *job.mutable_item_counts() = ToProto(tree_->ItemCounts(), 0);
   int64_t nodes = 0;
   for (int64_t count : counts) nodes += count;
   job.set_node_count(nodes);
@@ -141,6 +178,7 @@ v1::Job Job::Describe() const {
   *time.mutable_waited() = ToProto(spent[static_cast<size_t>(Phase::kWaiting)]);
   *time.mutable_ran() = ToProto(spent[static_cast<size_t>(Phase::kRunning)]);
   *time.mutable_backed_off() = ToProto(spent[static_cast<size_t>(Phase::kBackingOff)]);
+  for (std::string& name : tree_->WaitedFor()) time.add_waited_for(std::move(name));
   job.set_last_seq(tree_->last_seq());
   if (const v1::CancelReceipt receipt = LastCancel(); !receipt.job().empty()) {
     *job.mutable_last_cancel() = receipt;

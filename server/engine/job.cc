@@ -8,13 +8,14 @@
 #include "nursery/core/status.h"
 #include "server/engine/convert.h"
 #include "server/engine/limits.h"
+#include "server/spec/scalar.h"
 
 namespace nursery::engine {
 namespace {
 
 // "job timeout 10m, set in report.yaml:2".
 std::string DeadlineSource(const spec::Job& job, const spec::TimeLimit& limit) {
-  std::string label = "job timeout " + FormatDuration(limit.limit);
+  std::string label = "job timeout " + spec::FormatDuration(limit.limit);
   if (!job.timeout) return label + ", the default";
   if (limit.mark.line == 0 || job.source_file.empty()) return label;
   return label + ", set in " + job.source_file + ":" + std::to_string(limit.mark.line);

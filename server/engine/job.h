@@ -9,6 +9,7 @@
 #ifndef NURSERY_SERVER_ENGINE_JOB_H_
 #define NURSERY_SERVER_ENGINE_JOB_H_
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <string>
@@ -55,13 +56,15 @@ struct NodeView {
   std::string wait_object;
   Duration elapsed{};
   int attempt = 0;
+  int max_attempts = 1;
   int64_t pid = 0;
   // Of a map.
   int64_t items = 0;
-  int64_t items_ended = 0;
-  int64_t items_failed = 0;
+  std::array<int64_t, 8> items_by_state{};  // of those that have ended
+  std::vector<FailedItem> failed_items;     // the first of them
   int64_t workers = 0;
-  // Of an ended node: why, if it did not succeed.
+  // Of a node that did not succeed: why.
+  CauseKind cause = CauseKind::kNone;
   std::string reason;
 };
 
@@ -100,6 +103,7 @@ class Job {
  private:
   static Time OwnDeadline(const Tree& tree, std::string* source);
   std::string JobDir() NURSERY_EXCLUDES(mutex_);
+  static const Node* LastAction(const Node& node);
   void AddViews(const Node& node, int depth, size_t limit, std::vector<NodeView>* views) const;
   NodeView ViewOf(const Node& node, int depth) const;
   std::vector<v1::Survivor> Survivors() const;

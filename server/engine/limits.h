@@ -26,6 +26,19 @@ inline constexpr int64_t kOutputSpool = int64_t{64} << 20;
 // One expanded ${{ output.N }}: the kernel takes 128 KiB in one argument.
 inline constexpr size_t kOutputInText = 64 << 10;
 
+// Output told in an event or with the job: what a line, a path or a number needs, not a file.
+inline constexpr int64_t kOutputInEvent = 16 << 10;
+static_assert(kOutputInEvent <= static_cast<int64_t>(kOutputHead), "it must be in memory");
+
+// Failed items of one map shown with their names; the rest is counted.
+inline constexpr size_t kMaxShownItems = 16;
+
+// Actions named that still ran when a deadline passed.
+inline constexpr size_t kMaxStillRunning = 8;
+
+// A shorter wait for a semaphore explains nothing.
+inline constexpr std::chrono::nanoseconds kNoticeableWait = std::chrono::milliseconds(10);
+
 // stderr shown with an error: what fits on a screen.
 inline constexpr size_t kErrorLines = 20;
 

@@ -5,7 +5,7 @@ namespace nursery::engine {
 std::string Node::Path() const {
   if (parent == nullptr) return spec.name.empty() || spec.parent == spec::kNoNode ? "" : spec.name;
   std::string path = parent->Path();
-  if (item >= 0) return path + "[" + (key.empty() ? std::to_string(item) : key) + "]";
+  if (item >= 0) return path + Label();
   if (!path.empty()) path += "/";
   return path + spec.name;
 }

@@ -37,12 +37,21 @@ struct Teardowns {
 enum class Phase : uint8_t { kIdle, kQueued, kWaiting, kRunning, kBackingOff };
 inline constexpr int kPhases = 5;
 
+// What is kept of an item that failed.
+struct FailedItem {
+  std::string name;  // "[17]", "[gcc-debug]"
+  NodeState state = NodeState::kFailed;
+  int attempt = 0;
+  Duration elapsed{};
+};
+
 struct MapState {
   std::shared_ptr<const spec::ItemSet> items;
   int64_t total = 0;
   int64_t next = 0;                   // items from here on have not been taken
   std::array<int64_t, 8> by_state{};  // of the items that have ended, by NodeState
   int64_t tolerated = 0;
+  std::vector<FailedItem> failed;  // the first kMaxShownItems of them
   std::vector<class Node*> live;
   // Ended but not logged yet.
   std::vector<int64_t> succeeded;
@@ -64,6 +73,8 @@ class Node {
 
   // "build/test", "fetch[17]", "" for the root.
   std::string Path() const;
+  // "[17]" or "[key]": what the path of an item adds to its map's.
+  std::string Label() const { return "[" + (key.empty() ? std::to_string(item) : key) + "]"; }
 
   // Constant after construction.
   const spec::Node& spec;
@@ -93,6 +104,7 @@ class Node {
   int interruptions = 0;
   int last_exit_code = -1;  // of an attempt that exited by itself
   int64_t pid = 0;          // of the running attempt's leader
+  bool cut_short = false;   // the last attempt was ended from outside
   std::vector<AttemptObserver::Survivor> survivors;
   std::shared_ptr<const CancelScope> work;  // while its task runs
   std::shared_ptr<const CancelScope> kill;  // while something of it can be killed

@@ -8,6 +8,7 @@
 #include "server/engine/node_scope.h"
 #include "server/engine/retry.h"
 #include "server/engine/runner.h"
+#include "server/spec/scalar.h"
 
 namespace nursery::engine {
 namespace {
@@ -55,7 +56,7 @@ Async<Ended> RunAttempt(Context context, Runtime* run, Node* node, const std::ve
   run->tree.StartAttempt(*node);
   const spec::TimeLimit& limit = node->spec.attempt_timeout;
   const CancelScope timed(context, limit.limited() ? Later(context.Now(), limit.limit) : kNever,
-                          node->Path() + " (attempt_timeout " + FormatDuration(limit.limit) + ")");
+                          "attempt_timeout " + spec::FormatDuration(limit.limit));
   const auto kill = std::make_shared<const CancelScope>(*run->shield);
   run->tree.BindKill(*node, kill);
   const NodeScope scope(*run, *node, *holds);
@@ -73,7 +74,7 @@ Async<Ended> RunAttempt(Context context, Runtime* run, Node* node, const std::ve
   } else if (cause != nullptr && cause->scope == timed.id()) {
     ended.how = AttemptResult::kTimedOut;
     ended.result.status =
-        Error(absl::StatusCode::kDeadlineExceeded, "deadline exceeded: " + cause->actor);
+        Error(absl::StatusCode::kDeadlineExceeded, "deadline exceeded (" + cause->actor + ")");
   }
   v1::AttemptState state = v1::ATTEMPT_STATE_FAILED;
   if (ended.how == AttemptResult::kInterrupted) state = v1::ATTEMPT_STATE_INTERRUPTED;

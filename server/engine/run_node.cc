@@ -7,6 +7,7 @@
 #include "server/engine/limits.h"
 #include "server/engine/node_scope.h"
 #include "server/engine/runner.h"
+#include "server/spec/scalar.h"
 
 namespace nursery::engine {
 
@@ -40,19 +41,19 @@ std::string Hold::Units() const {
 
 namespace {
 
-// "fetch (timeout 5s, set in nightly.yaml:7)": the label of a scope's deadline.
-std::string DeadlineLabel(const Tree& tree, const Node& node, std::string_view what,
+// "timeout 5s of fetch, set in nightly.yaml:7": the label of a scope's deadline.
+std::string DeadlineLabel(Tree& tree, const Node& node, std::string_view what,
                           const spec::TimeLimit& limit) {
-  std::string label = node.Path() + " (" + std::string(what) + " " + FormatDuration(limit.limit);
+  std::string label = std::string(what) + " " + spec::FormatDuration(limit.limit);
+  if (&node != &tree.root()) label += " of " + node.Path();
   if (limit.mark.line != 0 && !tree.job().source_file.empty()) {
     label += ", set in " + tree.job().source_file + ":" + std::to_string(limit.mark.line);
   }
-  return label + ")";
+  return label;
 }
 
 // The earlier of the node's timeout, from now, and its deadline.
-std::shared_ptr<const CancelScope> OpenScope(const Context& context, const Tree& tree,
-                                             const Node& node) {
+std::shared_ptr<const CancelScope> OpenScope(const Context& context, Tree& tree, const Node& node) {
   Time deadline = kNever;
   std::string label;
   if (node.spec.timeout.limited() && !PLANTED(node_timeout_ignored)) {
@@ -63,7 +64,7 @@ std::shared_ptr<const CancelScope> OpenScope(const Context& context, const Tree&
     const Time own = FromWall(tree.clock(), *node.spec.deadline);
     if (own < deadline) {
       deadline = own;
-      label = node.Path() + " (its own deadline)";
+      label = "deadline of " + node.Path();
     }
   }
   return std::make_shared<const CancelScope>(context, deadline, std::move(label));
@@ -181,7 +182,7 @@ void DecideByContext(const Context& context, Runtime& run, Node& node) {
     return;
   }
   const absl::Status exceeded =
-      Error(absl::StatusCode::kDeadlineExceeded, "deadline exceeded: " + cause->actor);
+      Error(absl::StatusCode::kDeadlineExceeded, "deadline exceeded (" + cause->actor + ")");
   // The root is open from its admission on: whatever bound of it passed, it is its own.
   const bool at_root = &node == &run.tree.root();
   if (origin != nullptr) {

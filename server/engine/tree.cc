@@ -68,6 +68,7 @@ void Tree::SetPhase(Node& node, Phase phase) {
     break;
   }
   spent_until_ = now;
+  if (node.phase == Phase::kWaiting) waited_for_[node.wait_object] += now - node.phase_since;
   if (node.phase != Phase::kIdle) {
     --in_phase_[static_cast<size_t>(node.phase)];
     node.spent[static_cast<size_t>(node.phase)] += now - node.phase_since;
@@ -108,6 +109,7 @@ void Tree::OnEnded(Node& node) {
   SetPhase(node, Phase::kIdle);
   node.wait = v1::WAIT_REASON_UNSPECIFIED;
   node.ended_at = clock_.Now();
+  node.pid = 0;
   const bool failed =
       node.status.state == NodeState::kFailed || node.status.state == NodeState::kDeadlineExceeded;
   const bool tolerated = node.spec.allow_failure && failed;
@@ -118,20 +120,30 @@ void Tree::OnEnded(Node& node) {
     // Full: the runner has not looked since the last ring, and will see this one too.
     node.parent->bell->TrySend(Tick()).IgnoreError();
   }
-  if (node.item < 0) return;
-  MapState& map = *node.parent->map;
-  ++map.by_state[static_cast<size_t>(node.status.state)];
+  if (node.item >= 0) OnItemEnded(node, tolerated);
+}
+
+void Tree::OnItemEnded(Node& item, bool tolerated) {
+  MapState& map = *item.parent->map;
+  const NodeState state = item.status.state;
+  ++map.by_state[static_cast<size_t>(state)];
+  ++item_counts_[static_cast<size_t>(state)];
   map.tolerated += tolerated ? 1 : 0;
-  if (node.status.state == NodeState::kSucceeded) {
-    map.succeeded.push_back(node.item);
-    if (!map.outputs.empty()) map.outputs[static_cast<size_t>(node.item)] = node.output;
+  if (state == NodeState::kSucceeded) {
+    map.succeeded.push_back(item.item);
+    if (!map.outputs.empty()) map.outputs[static_cast<size_t>(item.item)] = item.output;
   } else {
     v1::ItemFailure& failure = map.failures.emplace_back();
-    failure.set_index(node.item);
-    failure.set_state(ToProto(node.status.state));
-    if (node.cause != nullptr) *failure.mutable_cause() = *node.cause;
+    failure.set_index(item.item);
+    failure.set_state(ToProto(state));
+    if (item.cause != nullptr) *failure.mutable_cause() = *item.cause;
   }
-  FlushItems(*node.parent, /*all=*/false);
+  const bool failed = state == NodeState::kFailed || state == NodeState::kDeadlineExceeded;
+  if (failed && map.failed.size() < kMaxShownItems) {
+    const Duration elapsed = item.started ? item.ended_at - item.started_at : Duration();
+    map.failed.push_back({item.Label(), state, item.attempt, elapsed});
+  }
+  FlushItems(*item.parent, /*all=*/false);
 }
 
 bool Tree::Start(Node& node) {
@@ -189,8 +201,11 @@ int Tree::StartAttempt(Node& node) {
 void Tree::EndAttempt(Node& node, const ActionResult& result, v1::AttemptState state) {
   {
     MutexLock lock(mutex_);
+    const Time started = node.phase_since;
     SetPhase(node, Phase::kIdle);
-    node.pid = 0;
+    node.cut_short = state == v1::ATTEMPT_STATE_CANCELLED;
+    // Whoever decides next may have to name it.
+    if (!node.cut_short) node.pid = 0;
     node.output = result.output;
     node.errors = result.errors;
     node.last_exit_code = result.exit_code.value_or(-1);
@@ -201,7 +216,10 @@ void Tree::EndAttempt(Node& node, const ActionResult& result, v1::AttemptState s
     if (node.in_item && state == v1::ATTEMPT_STATE_SUCCEEDED) return;
     v1::Event event;
     event.mutable_attempt_ended()->set_path(node.Path());
-    *event.mutable_attempt_ended()->mutable_attempt() = ToProto(result, node.attempt, state);
+    v1::Attempt& attempt = *event.mutable_attempt_ended()->mutable_attempt();
+    attempt = ToProto(result, node.attempt, state);
+    *attempt.mutable_start_time() = ToProto(ToWall(clock_, started));
+    *attempt.mutable_end_time() = ToProto(ToWall(clock_, clock_.Now()));
     Append(std::move(event));
   }
   Ring();
@@ -227,6 +245,7 @@ void Tree::StartFinally(Node& node) {
   {
     MutexLock lock(mutex_);
     SetPhase(node, Phase::kRunning);
+    node.pid = 0;
     node.wait = v1::WAIT_REASON_UNSPECIFIED;
     if (node.teardowns != nullptr) ++node.teardowns->cleanups_run;
     if (node.in_item) return;
@@ -266,32 +285,6 @@ void Tree::Finish(Node& node) {
     LogEnd(node);
   }
   Ring();
-}
-
-std::array<int64_t, 8> Tree::Counts() const {
-  MutexLock lock(mutex_);
-  return counts_;
-}
-
-std::array<Duration, kPhases> Tree::Spent() const {
-  MutexLock lock(mutex_);
-  return spent_;
-}
-
-std::vector<v1::NodeError> Tree::Errors(int64_t* count) const {
-  MutexLock lock(mutex_);
-  *count = error_count_;
-  return errors_;
-}
-
-int64_t Tree::last_seq() const {
-  MutexLock lock(mutex_);
-  return seq_;
-}
-
-int64_t Tree::tolerated() const {
-  MutexLock lock(mutex_);
-  return tolerated_;
 }
 
 v1::Cause Tree::MakeCause(EventKind event, const Node& node, std::string reason) const {

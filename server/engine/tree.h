@@ -12,6 +12,7 @@
 
 #include <array>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -96,6 +97,10 @@ class Tree {
   std::vector<v1::NodeError> Errors(int64_t* count) const NURSERY_EXCLUDES(mutex_);
   int64_t last_seq() const NURSERY_EXCLUDES(mutex_);
   int64_t tolerated() const NURSERY_EXCLUDES(mutex_);
+  // Items of maps that have ended, by state.
+  std::array<int64_t, 8> ItemCounts() const NURSERY_EXCLUDES(mutex_);
+  // The semaphores that nodes noticeably waited for, the longest wait first.
+  std::vector<std::string> WaitedFor() const NURSERY_EXCLUDES(mutex_);
 
   // A bell that rings whenever an event was logged.
   BellReceiver Watch() NURSERY_EXCLUDES(bells_mutex_);
@@ -118,6 +123,8 @@ class Tree {
   void SkipItems(Node& map, const Told& told) NURSERY_REQUIRES(mutex_);
   static void CollectKill(Node& node, Closing& closing);
   void OnEnded(Node& node) NURSERY_REQUIRES(mutex_);
+  void OnItemEnded(Node& item, bool tolerated) NURSERY_REQUIRES(mutex_);
+  static void CollectRunning(const Node& node, v1::NodeError* error);
   void SetPhase(Node& node, Phase phase) NURSERY_REQUIRES(mutex_);
   void Append(v1::Event event) NURSERY_REQUIRES(mutex_);
   void FlushItems(Node& map, bool all) NURSERY_REQUIRES(mutex_);
@@ -133,10 +140,13 @@ class Tree {
   int64_t seq_ NURSERY_GUARDED_BY(mutex_) = 0;
   std::array<int64_t, 8> counts_ NURSERY_GUARDED_BY(mutex_){};
   int64_t tolerated_ NURSERY_GUARDED_BY(mutex_) = 0;
+  std::array<int64_t, 8> item_counts_ NURSERY_GUARDED_BY(mutex_){};
   // Nodes by phase, and how long the job's most advanced phase was which.
   std::array<int64_t, kPhases> in_phase_ NURSERY_GUARDED_BY(mutex_){};
   std::array<Duration, kPhases> spent_ NURSERY_GUARDED_BY(mutex_){};
   Time spent_until_ NURSERY_GUARDED_BY(mutex_);
+  // Over all nodes, by semaphore.
+  std::map<std::string, Duration> waited_for_ NURSERY_GUARDED_BY(mutex_);
   std::vector<v1::NodeError> errors_ NURSERY_GUARDED_BY(mutex_);
   int64_t error_count_ NURSERY_GUARDED_BY(mutex_) = 0;
 

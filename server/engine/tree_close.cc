@@ -72,6 +72,7 @@ void Tree::SkipItems(Node& map, const Told& told) {
   const int64_t untaken = state.total - state.next;
   state.next = state.total;
   state.by_state[static_cast<size_t>(NodeState::kSkipped)] += untaken;
+  item_counts_[static_cast<size_t>(NodeState::kSkipped)] += untaken;
   told.teardowns->skipped += untaken;
 }
 
@@ -80,21 +81,23 @@ bool Tree::Fail(Node& node, EventKind event, const absl::Status& status, int att
   v1::Cause cause = MakeCause(event, node, std::string(Message(status)));
   cause.mutable_status()->set_code(static_cast<int>(status.code()));
   cause.mutable_status()->set_message(std::string(Message(status)));
+  v1::NodeError error;
   bool decided;
   {
     MutexLock lock(mutex_);
+    if (event == EventKind::kOwnTimeout) CollectRunning(node, &error);
     const Told told{std::make_shared<const v1::Cause>(cause), std::make_shared<Teardowns>()};
     decided = DecideLocked(node, event, told);
     // A failed clean-up of a node that has failed already is a second error.
     const bool counts = decided || event == EventKind::kFinallyFailed;
     if (counts && ++error_count_ <= static_cast<int64_t>(kMaxJobErrors)) {
-      v1::NodeError& error = errors_.emplace_back();
       error.set_path(node.Path());
       error.set_attempt(attempt);
       error.set_state(ToProto(node.status.outcome));
       *error.mutable_status() = cause.status();
       error.set_stderr_tail(std::move(stderr_tail));
       *error.mutable_time() = cause.time();
+      errors_.push_back(std::move(error));
     }
   }
   if (decided) Ring();
@@ -111,6 +114,10 @@ void Tree::LogEnd(const Node& node) {
   const bool failed =
       node.status.state == NodeState::kFailed || node.status.state == NodeState::kDeadlineExceeded;
   ended.set_tolerated(failed && node.spec.allow_failure);
+  if (node.started) *ended.mutable_elapsed() = ToProto(node.ended_at - node.started_at);
+  if (node.map != nullptr) {
+    *ended.mutable_items() = ToProto(node.map->by_state, node.map->tolerated);
+  }
   Append(std::move(event));
 }
 

@@ -123,8 +123,7 @@ class DocumentParser {
     element.plain = scalar.style == YAML_PLAIN_SCALAR_STYLE;
     element.begin = static_cast<uint32_t>(document_.text_.size());
     element.size = static_cast<uint32_t>(scalar.length);
-    element.weight += scalar.length / sizeof(Document::Element);
-    own_weight_ += element.weight;
+    own_weight_ += WeightOf(id);
     document_.text_.append(reinterpret_cast<const char*>(scalar.value), scalar.length);
     return id;
   }
@@ -190,7 +189,6 @@ class DocumentParser {
     element.kind = kind;
     element.line = static_cast<uint32_t>(mark.line + 1);
     element.column = static_cast<uint32_t>(mark.column + 1);
-    element.weight = 1;
     if (kind != Kind::kScalar) ++own_weight_;
     document_.elements_.push_back(element);
     return static_cast<Id>(document_.elements_.size() - 1);
@@ -200,12 +198,22 @@ class DocumentParser {
     Document::Element& element = document_.elements_[id];
     element.begin = static_cast<uint32_t>(document_.children_.size());
     element.size = static_cast<uint32_t>(size);
+    uint64_t weight = 1;
     for (const Id child : children) {
       // Aliases of aliases double each time; a ceiling keeps the sum from wrapping around.
       constexpr uint64_t kCeiling = 1ULL << 62;
-      element.weight = std::min(element.weight + document_.at(child).weight, kCeiling);
+      weight = std::min(weight + WeightOf(child), kCeiling);
       document_.children_.push_back(child);
     }
+    weights_[id] = weight;
+  }
+
+  // Elements and text of `id` and below, aliases counted again; a unit is what an element costs.
+  uint64_t WeightOf(Id id) const {
+    const Document::Element& element = document_.at(id);
+    if (element.kind == Kind::kScalar) return 1 + element.size / sizeof(Document::Element);
+    const auto found = weights_.find(id);
+    return found == weights_.end() ? 1 : found->second;
   }
 
   std::optional<Id> Named(const unsigned char* anchor, std::optional<Id> id) {
@@ -229,8 +237,7 @@ class DocumentParser {
   }
 
   bool CheckExpansion() {
-    const Document::Element& root = document_.at(document_.root_);
-    if (root.weight <= kMaxAliasExpansion * own_weight_) return true;
+    if (WeightOf(document_.root()) <= kMaxAliasExpansion * own_weight_) return true;
     return Fail(1, 1,
                 "aliases make the file more than " + std::to_string(kMaxAliasExpansion) +
                     " times larger than it is; write less in anchors");
@@ -259,6 +266,7 @@ class DocumentParser {
   Document document_;
   std::map<std::string, Id> anchors_;
   FieldPath path_;
+  std::unordered_map<Id, uint64_t> weights_;  // of lists and mappings
   uint64_t own_weight_ = 0;
 };
 

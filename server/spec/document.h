@@ -9,6 +9,7 @@
 #define NURSERY_SERVER_SPEC_DOCUMENT_H_
 
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,14 +25,15 @@ class Document {
   enum class Kind : uint8_t { kScalar, kSequence, kMapping };
 
   struct Element {
-    Kind kind = Kind::kScalar;
-    bool plain = false;   // a scalar without quotes
-    uint32_t line = 0;    // from 1
-    uint32_t column = 0;  // from 1
-    uint32_t begin = 0;   // of the text, or of the children
-    uint32_t size = 0;    // bytes of text, items, or entries
-    uint64_t weight = 0;  // elements and text below, aliases counted again
+    // A file of a million items has a million of these: 16 bytes each.
+    uint32_t line = 0;         // from 1
+    uint32_t column : 28 = 0;  // from 1; a file is far smaller
+    Kind kind : 3 = Kind::kScalar;
+    bool plain : 1 = false;  // a scalar without quotes
+    uint32_t begin = 0;      // of the text, or of the children
+    uint32_t size = 0;       // bytes of text, items, or entries
   };
+  static_assert(sizeof(Element) == 16);
 
   // One document without tags, duplicate or merge keys, whose aliases expand it tenfold at most.
   // Nothing if `text` cannot be parsed; other violations leave the rest to be read for more.
@@ -52,8 +54,9 @@ class Document {
   friend class DocumentParser;
 
   std::string text_;
-  std::vector<Element> elements_;
-  std::vector<Id> children_;
+  // Deques grow without a second copy.
+  std::deque<Element> elements_;
+  std::deque<Id> children_;
   Id root_ = 0;
 };
 

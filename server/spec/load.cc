@@ -135,7 +135,7 @@ LoadedJob LoadJobText(std::string_view text, const std::string& file,
   read_options.read_file = [&](std::string_view path) {
     return ReadFile(Resolve(base_directory, path));
   };
-  const std::optional<Document> document = Document::Parse(text, violations);
+  std::optional<Document> document = Document::Parse(text, violations);
   if (document.has_value()) {
     ReadMessage(*document, read_options, *spec, violations);
   }
@@ -154,7 +154,7 @@ LoadedJob LoadJobText(std::string_view text, const std::string& file,
 
 std::vector<Violation> LoadConfigText(std::string_view text, v1::ServerConfig& config) {
   ViolationList violations;
-  const std::optional<Document> document = Document::Parse(text, violations);
+  std::optional<Document> document = Document::Parse(text, violations);
   if (document.has_value()) ReadMessage(*document, {}, config, violations);
   std::vector<Violation> sorted = violations.violations();
   SortAndCut(sorted);

@@ -17,18 +17,22 @@ struct Ended {};
 // received the end from the channel, which orders the two.
 class Attempt final : public ProcessHandler {
  public:
-  Attempt(Context context, Sender<Ended> ended)
-      : context_(std::move(context)), ended_(std::move(ended)) {}
+  Attempt(Context context, Sender<Ended> ended, ProcessObserver* observer)
+      : context_(std::move(context)), ended_(std::move(ended)), observer_(observer) {}
 
   void OnSpawned(pid_t pid) override {
     result.pid = pid;
     result.spawn_time = context_.Now();
+    if (observer_ != nullptr) observer_->OnProcess(pid);
   }
   void OnExited(const LeaderExit& exit) override {
     result.exit = exit;
     result.exit_time = context_.Now();
   }
-  void OnSurvivor(const Survivor& survivor) override { result.survivors.push_back(survivor); }
+  void OnSurvivor(const Survivor& survivor) override {
+    result.survivors.push_back(survivor);
+    if (observer_ != nullptr) observer_->OnSurvivor(survivor);
+  }
   void OnSpawnFailed(const absl::Status& why) override { End(why); }
   void OnGone(const AttemptEnd& end) override {
     result.end = end;
@@ -51,16 +55,18 @@ class Attempt final : public ProcessHandler {
 
   const Context context_;
   const Sender<Ended> ended_;
+  ProcessObserver* const observer_;
 };
 
 }  // namespace
 
 Async<absl::StatusOr<ProcessResult>> RunProcess(Context ctx, ProcessHost* host, ProcessSpec spec,
-                                                TaskStdio stdio, Duration grace) {
+                                                TaskStdio stdio, TakeDown take_down,
+                                                ProcessObserver* observer) {
   if (ctx.cancelled()) co_return ctx.status();
   std::pair<Sender<Ended>, Receiver<Ended>> channel = MakeChannel<Ended>(1);
   Receiver<Ended> receiver = std::move(channel.second);
-  Attempt attempt(ctx, std::move(channel.first));
+  Attempt attempt(ctx, std::move(channel.first), observer);
   const absl::StatusOr<AttemptId> id = host->Spawn(spec, std::move(stdio), &attempt);
   if (!id.ok()) co_return id.status();
 
@@ -70,8 +76,10 @@ Async<absl::StatusOr<ProcessResult>> RunProcess(Context ctx, ProcessHost* host, 
   if (!over) {
     attempt.result.terminated = true;
     host->Terminate(*id);
-    CancelScope scope = CancelScope::Shielded(ctx, grace, "grace");
-    const Context context = scope.context();
+    const CancelScope shield = CancelScope::Shielded(ctx, Duration::max(), "");
+    const Context outer = take_down.kill.value_or(shield.context());
+    const CancelScope grace(outer, Later(ctx.Now(), take_down.grace), "grace");
+    const Context context = grace.context();
     const absl::StatusOr<Ended> in_time = co_await receiver.Receive(context);
     over = in_time.ok();
   }

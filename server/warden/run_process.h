@@ -9,13 +9,15 @@
 // Cancellation: ends the attempt as said above. The result is then OK all the same, with what
 // became of the processes; the context says why.
 //
+//   TakeDown take_down(std::chrono::seconds(5));
 //   absl::StatusOr<ProcessResult> result =
-//       co_await RunProcess(ctx, &host, spec, std::move(stdio), std::chrono::seconds(5));
+//       co_await RunProcess(ctx, &host, spec, std::move(stdio), take_down, nullptr);
 #ifndef NURSERY_SERVER_WARDEN_RUN_PROCESS_H_
 #define NURSERY_SERVER_WARDEN_RUN_PROCESS_H_
 
 #include <sys/types.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,10 +42,27 @@ struct ProcessResult {
   Time end_time{};          // when nothing was left
 };
 
+// Told while an attempt runs, from the thread that serves the host.
+class ProcessObserver {
+ public:
+  virtual ~ProcessObserver() = default;
+  virtual void OnProcess(pid_t pid) = 0;
+  // It outlived SIGKILL so far.
+  virtual void OnSurvivor(const Survivor& survivor) = 0;
+};
+
+struct TakeDown {
+  explicit TakeDown(Duration the_grace) : grace(the_grace) {}
+
+  Duration grace;               // SIGTERM to SIGKILL
+  std::optional<Context> kill;  // its cancellation ends the grace at once
+};
+
 // An error when the program never ran (its status says which step failed), or ABORTED when warden
-// or reaper died.
+// or reaper died. `observer` may be null.
 Async<absl::StatusOr<ProcessResult>> RunProcess(Context ctx, ProcessHost* host, ProcessSpec spec,
-                                                TaskStdio stdio, Duration grace);
+                                                TaskStdio stdio, TakeDown take_down,
+                                                ProcessObserver* observer);
 
 // Makes the host's calls until `ctx` is cancelled; then stops the host and returns when it has
 // stopped.

@@ -39,11 +39,13 @@ TEST(CheckDeathTest, NamesPlaceExpressionAndMessage) {
 TEST(ClockTest, DurationsAreForPeople) {
   using namespace std::chrono_literals;
   EXPECT_EQ(FormatDuration(400us), "0.4ms");
-  EXPECT_EQ(FormatDuration(850ms), "850ms");
+  EXPECT_EQ(FormatDuration(850ms), "0.85s");
   EXPECT_EQ(FormatDuration(1280ms), "1.28s");
+  EXPECT_EQ(FormatDuration(59'999ms), "59.99s");
+  EXPECT_EQ(FormatDuration(10min), "10m 0s");
   EXPECT_EQ(FormatDuration(132s), "2m 12s");
   EXPECT_EQ(FormatDuration(3h + 5min), "3h 5m");
-  EXPECT_EQ(FormatDuration(-2s), "-2s");
+  EXPECT_EQ(FormatDuration(-2s), "-2.00s");
 }
 
 TEST(ClockTest, LaterSaturates) {

@@ -114,7 +114,7 @@ nodes:
   EXPECT_EQ(harness.StateOf(*job, "slow"), "DEADLINE_EXCEEDED");
   EXPECT_EQ(harness.StateOf(*job, "after"), "SKIPPED");
   EXPECT_EQ(job->Describe().cause().reason(),
-            "deadline exceeded: job timeout 2s, set in test.yaml:2");
+            "deadline exceeded (job timeout 2s, set in test.yaml:2)");
   EXPECT_EQ(FromProto(job->Describe().time_spent().ran()), seconds(2));
   co_return absl::OkStatus();
 }
@@ -393,7 +393,7 @@ nodes:
   EXPECT_EQ(harness.Started("z2"), 1);
   for (const NodeView& view : job->View(100)) {
     if (view.path == "each") {
-      EXPECT_EQ(view.items_ended, 3);
+      EXPECT_EQ(view.items_by_state[static_cast<size_t>(NodeState::kSucceeded)], 3);
     }
   }
   absl::StatusOr<EventBatch> events = job->Events(0, 1000);

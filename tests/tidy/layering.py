@@ -26,8 +26,9 @@ LAYERS = [
                  "server/actions", "server/store", "server/rpc", "server/ops", "protobuf"}),
     ("client/include/", {"core", "client"}),
     ("client/src/", {"core", "client", "protobuf", "grpc", "stubs"}),
-    # The one sideways edge: `nursery run` embeds the server.
-    ("client/cli/", {"core", "client", "client/cli", "server", "server/spec", "protobuf"}),
+    # The one sideways edge: `nursery run` embeds the server, and draws the engine's view of it.
+    ("client/cli/", {"core", "client", "client/cli", "server", "server/spec", "server/engine",
+                     "protobuf"}),
     ("tests/core/", {"core", "tests"}),
     ("tests/install/", {"core", "client", "server", "tests"}),
 ]
@@ -54,7 +55,8 @@ OWNERS = [
 def owner_of(include):
     match = re.match(r"server/(?:(\w+)/)?", include)
     if match:
-        return f"server/{match[1]}" if match[1] else "server"
+        # server/app composes, as the files of server/ itself do.
+        return f"server/{match[1]}" if match[1] not in (None, "app") else "server"
     for pattern, owner in OWNERS:
         if fnmatch.fnmatchcase(include, pattern):
             return owner

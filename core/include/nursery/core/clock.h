@@ -45,7 +45,8 @@ class Clock {
 WallTime ToWall(const Clock& clock, Time time);
 Time FromWall(const Clock& clock, WallTime wall);
 
-// "850ms", "1.28s", "2m 12s", "3h 5m": at most two units, for people.
+// "0.4ms", "1.28s", "2m 12s", "3h 5m": at most two units, for people. A limit that somebody has
+// set is shown as it was written instead: spec::FormatDuration.
 std::string FormatDuration(Duration duration);
 
 }  // namespace nursery

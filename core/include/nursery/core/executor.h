@@ -81,6 +81,9 @@ class ThreadExecutor final : public Executor {
   explicit ThreadExecutor(int workers = 0, int blocking_threads = 64);
   ~ThreadExecutor() override;
 
+  // Cores that this process may run on.
+  static int AvailableCores();
+
   absl::Status Run(std::string name, Root root,
                    std::source_location site = std::source_location::current()) override;
 

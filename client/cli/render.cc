@@ -1,0 +1,218 @@
+#include "client/cli/render.h"
+
+#include <algorithm>
+
+#include "client/cli/text.h"
+#include "nursery/core/clock.h"
+#include "server/engine/convert.h"
+
+namespace nursery::cli {
+namespace {
+
+constexpr int kErrorsInFull = 3;
+constexpr size_t kStateColumns = 9;
+constexpr size_t kTimeColumns = 5;
+// A longer line of output is no summary.
+constexpr size_t kSummaryBytes = 200;
+// A shorter part of a deadline explains nothing.
+constexpr Duration kNoticeable = std::chrono::milliseconds(10);
+
+std::string Time(const google::protobuf::Duration& duration) {
+  return FormatDuration(engine::FromProto(duration));
+}
+
+Duration Between(const google::protobuf::Timestamp& from, const google::protobuf::Timestamp& to) {
+  return engine::FromProto(to) - engine::FromProto(from);
+}
+
+std::string Joined(const std::vector<std::string>& parts) {
+  std::string text;
+  for (const std::string& part : parts) text += (text.empty() ? "" : ", ") + part;
+  return text;
+}
+
+// The node as errors name it: the root by the job's name.
+std::string NameOf(const v1::Job& job, const std::string& path) {
+  return Printable(path.empty() ? job.display_name() : path);
+}
+
+bool DidItsWork(v1::NodeState state) {
+  return state == v1::NODE_STATE_SUCCEEDED || state == v1::NODE_STATE_FAILED ||
+         state == v1::NODE_STATE_DEADLINE_EXCEEDED;
+}
+
+// "14 items", or "11 of 14 items, 2 failed".
+std::string ItemsNote(const v1::StateCounts& items) {
+  const int64_t failed = items.failed() + items.deadline_exceeded();
+  const int64_t done = items.succeeded() + failed;
+  const int64_t total = done + items.cancelled() + items.skipped();
+  std::string note = Counted(total, "item");
+  if (done < total) note = Grouped(done) + " of " + note;
+  return failed == 0 ? note : note + ", " + Grouped(failed) + " failed";
+}
+
+// "  of 10m 0s: queued 41s, waited 2m 12s for semaphore db, ran 7m 7s".
+std::string WhereTimeWent(const v1::Job& job) {
+  const v1::TimeSpent& spent = job.time_spent();
+  std::vector<std::string> parts;
+  const auto add = [&](const char* what, const google::protobuf::Duration& time) {
+    if (engine::FromProto(time) < kNoticeable) return false;
+    parts.push_back(what + Time(time));
+    return true;
+  };
+  add("queued ", spent.queued());
+  if (add("waited ", spent.waited()) && spent.waited_for_size() > 0) {
+    parts.back() += spent.waited_for_size() == 1 ? " for semaphore " : " for semaphores ";
+    parts.back() += Joined({spent.waited_for().begin(), spent.waited_for().end()});
+  }
+  add("ran ", spent.ran());
+  add("backed off ", spent.backed_off());
+  if (parts.empty() || !job.has_deadline()) return "";
+  return "  of " + FormatDuration(Between(job.create_time(), job.deadline())) + ": " +
+         Joined(parts) + "\n";
+}
+
+std::string StillRunning(const v1::Job& job, const v1::NodeError& error) {
+  std::vector<std::string> running;
+  for (const v1::RunningAction& each : error.still_running()) {
+    const std::string pid = each.pid() == 0 ? "" : " (pid " + std::to_string(each.pid()) + ")";
+    running.push_back(NameOf(job, each.path()) + pid);
+  }
+  return running.empty() ? "" : "  still running when it passed: " + Joined(running) + "\n";
+}
+
+std::string RenderError(const v1::Job& job, const v1::NodeError& error) {
+  std::string text =
+      "error: " + NameOf(job, error.path()) + ": " + Printable(error.status().message()) + "\n";
+  for (const std::string& line : PrintableLines(error.stderr_tail()))
+    text += "    | " + line + "\n";
+  if (error.state() != v1::NODE_STATE_DEADLINE_EXCEEDED) return text;
+  if (error.path().empty()) text += WhereTimeWent(job);
+  return text + StillRunning(job, error);
+}
+
+std::string RenderSurvivors(const v1::CancelReceipt& receipt) {
+  std::string text = "not complete: " + Counted(receipt.survivor_count(), "process");
+  if (receipt.survivor_count() != 1) text.replace(text.size() - 1, 1, "es");
+  text += receipt.survivor_count() == 1 ? " is" : " are";
+  text += " still alive after " + Time(receipt.duration()) + "\n";
+  for (const v1::Survivor& survivor : receipt.survivors()) {
+    text += "  pid " + std::to_string(survivor.pid()) + "  " + Printable(survivor.command()) +
+            "   node " + Printable(survivor.path()) + "   state " + Printable(survivor.state()) +
+            "\n";
+  }
+  const int64_t unnamed = receipt.survivor_count() - receipt.survivors_size();
+  if (unnamed > 0) text += "  and " + Grouped(unnamed) + " more\n";
+  return text + "  their slots and permits stay taken until they are gone\n";
+}
+
+std::string ContainmentName(v1::Containment containment) {
+  switch (containment) {
+    case v1::CONTAINMENT_GROUP:
+      return "group";
+    case v1::CONTAINMENT_SUBREAPER:
+      return "subreaper";
+    case v1::CONTAINMENT_CGROUP:
+      return "cgroup";
+    default:
+      return "";
+  }
+}
+
+}  // namespace
+
+std::string EventLines::Note(const v1::NodeEnded& ended) const {
+  if (ended.has_items()) return ItemsNote(ended.items());
+  if (ended.state() != v1::NODE_STATE_SUCCEEDED) return Printable(ended.cause().reason());
+  const auto output = output_.find(ended.path());
+  return output == output_.end() ? "" : output->second;
+}
+
+std::string EventLines::Add(const v1::Event& event) {
+  if (event.has_attempt_ended()) {
+    const std::string& data = event.attempt_ended().attempt().stdout().inline_data();
+    const std::vector<std::string> lines = PrintableLines(data.substr(0, kSummaryBytes + 1));
+    if (lines.size() == 1 && data.size() <= kSummaryBytes) {
+      output_[event.attempt_ended().path()] = lines[0];
+    }
+    return "";
+  }
+  if (!event.has_node_ended()) return "";
+  const v1::NodeEnded& ended = event.node_ended();
+  const std::string note = Note(ended);
+  output_.erase(ended.path());
+  // The root's end is the job's. Items that a failed sibling cut short are counted in their map.
+  const bool of_item = ended.path().find('[') != std::string::npos;
+  if (ended.path().empty() || (of_item && !DidItsWork(ended.state()))) return "";
+  const std::string name = Printable(ended.path());
+  name_width_ = std::max(name_width_, Columns(name));
+  std::string line = PadRight(name, name_width_) + "  " +
+                     PadRight(std::string(engine::ShortName(ended.state())), kStateColumns) + "  " +
+                     PadLeft(ended.has_elapsed() ? Time(ended.elapsed()) : "", kTimeColumns);
+  if (!note.empty()) line += "  " + note;
+  line.resize(line.find_last_not_of(' ') + 1);
+  return line;
+}
+
+std::string RenderEnd(const v1::Job& job) {
+  const auto both = [&](auto count) {
+    return (job.counts().*count)() + (job.item_counts().*count)();
+  };
+  // The root is the job itself, unless it is all there is.
+  std::vector<std::string> parts = {Counted(std::max<int64_t>(job.node_count() - 1, 1), "node")};
+  const v1::StateCounts& ended = job.item_counts();
+  const int64_t items = ended.succeeded() + ended.failed() + ended.cancelled() +
+                        ended.deadline_exceeded() + ended.skipped();
+  if (items > 0) parts.push_back(Counted(items, "item"));
+  parts.push_back(Grouped(job.error_count()) + " failed");
+  const int64_t cancelled = both(&v1::StateCounts::cancelled);
+  if (cancelled > 0) parts.push_back(Grouped(cancelled) + " cancelled");
+  const int64_t skipped = both(&v1::StateCounts::skipped);
+  if (skipped > 0) parts.push_back(Grouped(skipped) + " skipped");
+  return "job " + ShortId(job.id()) + "  " + std::string(engine::ShortName(job.state())) + "  " +
+         FormatDuration(Between(job.start_time(), job.end_time())) + "  " + Joined(parts);
+}
+
+std::string RenderErrors(const v1::Job& job) {
+  if (job.state() == v1::NODE_STATE_SUCCEEDED) return "";
+  if (job.errors().empty()) {
+    if (job.cause().reason().empty()) return "";
+    return "error: " + NameOf(job, job.cause().origin_path()) + ": " +
+           Printable(job.cause().reason()) + "\n";
+  }
+  std::string text;
+  const int shown = std::min(job.errors_size(), kErrorsInFull);
+  for (int i = 0; i < shown; ++i) text += RenderError(job, job.errors(i));
+  const int64_t more = job.error_count() - shown;
+  if (more > 0) text += "and " + Counted(more, "more error") + "\n";
+  return text;
+}
+
+std::string RenderReceipt(const v1::CancelReceipt& receipt, const std::string& name) {
+  constexpr std::string_view kPrefix = "jobs/";
+  const std::string& job = receipt.job();
+  std::string subject =
+      ShortId(job.starts_with(kPrefix) ? std::string_view(job).substr(kPrefix.size()) : job);
+  subject += " (" + Printable(name) + ")";
+  if (!receipt.path().empty()) subject += " " + Printable(receipt.path());
+  if (receipt.already_ended()) return subject + " had ended before\n";
+  if (receipt.survivor_count() > 0) return RenderSurvivors(receipt);
+  if (!receipt.complete()) return "cancelling " + subject + ": not complete yet\n";
+  std::string text = "cancelled " + subject + " in " + Time(receipt.duration());
+  if (!receipt.cause().reason().empty()) text += ": " + Printable(receipt.cause().reason());
+  text += "\n  admission closed   after " +
+          FormatDuration(Between(receipt.cause().time(), receipt.admission_close_time()));
+  text += "\n  nodes              " + Grouped(receipt.skipped()) + " skipped, " +
+          Grouped(receipt.interrupted()) + " interrupted";
+  text += "\n  processes          " + Grouped(receipt.terminated()) + " ended by SIGTERM, " +
+          Grouped(receipt.killed()) + " by SIGKILL, 0 left";
+  const std::string containment = ContainmentName(receipt.containment());
+  if (!containment.empty()) text += "    (containment: " + containment + ")";
+  if (receipt.cleanups_run() + receipt.cleanups_skipped() > 0) {
+    text += "\n  clean-up           " + Grouped(receipt.cleanups_run()) + " run, " +
+            Grouped(receipt.cleanups_skipped()) + " left out";
+  }
+  return text + "\n";
+}
+
+}  // namespace nursery::cli
