@@ -1,6 +1,7 @@
 #include <deque>
 
 #include "nursery/core/group.h"
+#include "nursery/core/internal/planted.h"
 #include "nursery/core/status.h"
 #include "server/engine/needs.h"
 #include "server/engine/runner.h"
@@ -20,7 +21,7 @@ class GroupRun {
   void Open() {
     if (auto decision = join_.OnOpened()) Apply(*decision);
     for (const auto& child : node_.children) {
-      if (child->spec.needs.empty()) ready_.push_back(child.get());
+      if (child->spec.needs.empty() || PLANTED(needs_ignored)) ready_.push_back(child.get());
     }
   }
 
@@ -39,7 +40,7 @@ class GroupRun {
   // The next child to start; null: none may.
   Node* TakeReady() {
     const int64_t limit = node_.spec.group->limit;
-    while (!ready_.empty() && (limit == 0 || running_ < limit)) {
+    while (!ready_.empty() && (limit == 0 || running_ < limit || PLANTED(group_limit_ignored))) {
       Node* child = ready_.front();
       ready_.pop_front();
       const bool open =
@@ -115,7 +116,7 @@ Async<absl::Status> DriveGroup(Group& group, Runtime* run, Node* node, const Can
     state.Absorb();
     if (state.all_ended()) break;
     const bool decided = state.decided();
-    if (decided) {
+    if (decided && !PLANTED(decided_group_runs_on)) {
       children->Cancel(Cause(nursery::CauseKind::kGroupDecided,
                              Error(absl::StatusCode::kCancelled, "the group is decided")));
     }
