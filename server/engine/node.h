@@ -45,6 +45,12 @@ struct FailedItem {
   Duration elapsed{};
 };
 
+// What is kept of an item for those who read its map's output.
+struct KeptItem {
+  NodeState state = NodeState::kSkipped;
+  std::shared_ptr<const Output> output;  // null: there is none, or the map's are over their limit
+};
+
 struct MapState {
   std::shared_ptr<const spec::ItemSet> items;
   int64_t total = 0;
@@ -57,8 +63,9 @@ struct MapState {
   std::vector<int64_t> succeeded;
   std::vector<v1::ItemFailure> failures;
   Time flushed{};
-  // One for each item when somebody consumes them; null for what did not succeed.
-  std::vector<std::shared_ptr<const Output>> outputs;
+  // One for each item when somebody reads the map's output.
+  std::vector<KeptItem> kept;
+  int64_t kept_bytes = 0;
 };
 
 class Node {

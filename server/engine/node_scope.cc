@@ -3,10 +3,12 @@
 #include <unistd.h>
 
 #include <cctype>
+#include <cerrno>
 
 #include "absl/time/time.h"
 #include "nursery/core/check.h"
 #include "nursery/core/status.h"
+#include "server/engine/limits.h"
 #include "server/spec/json.h"
 
 namespace nursery::engine {
@@ -26,30 +28,54 @@ std::string Rfc3339(std::chrono::system_clock::time_point time) {
   return absl::FormatTime(absl::RFC3339_full, absl::FromChrono(time), absl::UTCTimeZone());
 }
 
-// One line of a map's output: {"index":0,"item":...,"outcome":"SUCCEEDED","output":"..."}.
-std::string ItemLine(const MapState& map, int64_t index, const std::string& output) {
-  return "{\"index\":" + std::to_string(index) + ",\"item\":" + map.items->At(index).ToJson() +
-         ",\"outcome\":\"SUCCEEDED\",\"output\":" + spec::JsonQuote(output) + "}\n";
+// Calls `visit` with every item of `map`, in their order, and the text of its output. The map has
+// ended: nothing of it changes any more. An error is about the first item whose output cannot be
+// read.
+absl::Status VisitItems(
+    const Tree& tree, const Node& map,
+    const std::function<void(int64_t index, const KeptItem& item, std::string output)>& visit) {
+  const MapState* state = tree.Locked([&] { return map.map.get(); });
+  if (state == nullptr) return absl::OkStatus();  // it was never opened
+  if (state->kept_bytes > kOutputSpool) {
+    return Error(absl::StatusCode::kFailedPrecondition,
+                 "the outputs of its items are " + std::to_string(state->kept_bytes) +
+                     " bytes, over the limit of " + std::to_string(kOutputSpool));
+  }
+  for (size_t i = 0; i < state->kept.size(); ++i) {
+    const KeptItem& item = state->kept[i];
+    absl::StatusOr<std::string> text = item.output == nullptr ? std::string() : item.output->Text();
+    if (!text.ok()) return Annotate(text.status(), "item " + std::to_string(i));
+    visit(static_cast<int64_t>(i), item, *std::move(text));
+  }
+  return absl::OkStatus();
 }
 
-// The outputs of the items that succeeded, in the order of the items; `format` makes a line of
-// each.
-absl::StatusOr<std::string> MapOutput(
-    const Tree& tree, const Node& node,
-    const std::function<std::string(const MapState&, int64_t, const std::string&)>& format) {
-  return tree.Locked([&]() -> absl::StatusOr<std::string> {
-    std::string text;
-    const MapState& map = *node.map;
-    for (size_t i = 0; i < map.outputs.size(); ++i) {
-      if (map.outputs[i] == nullptr) continue;
-      absl::StatusOr<std::string> output = map.outputs[i]->Text();
-      if (!output.ok()) {
-        return Annotate(output.status(), node.Path() + "[" + std::to_string(i) + "]");
-      }
-      text += format(map, static_cast<int64_t>(i), *output);
-    }
-    return text;
-  });
+// A line for each item: {"index":0,"item":...,"outcome":"SUCCEEDED","output":"..."}. The output of
+// an item that did not succeed is null.
+absl::StatusOr<std::string> LinesOfMap(const Tree& tree, const Node& map) {
+  std::string lines;
+  const auto add = [&](int64_t index, const KeptItem& item, std::string output) {
+    const bool succeeded = item.state == NodeState::kSucceeded;
+    lines += "{\"index\":" + std::to_string(index) +
+             ",\"item\":" + map.map->items->At(index).ToJson() + ",\"outcome\":\"" +
+             std::string(Name(item.state)) +
+             "\",\"output\":" + (succeeded ? spec::JsonQuote(output) : "null") + "}\n";
+  };
+  absl::Status visited = VisitItems(tree, map, add);
+  if (!visited.ok()) return visited;
+  return lines;
+}
+
+absl::StatusOr<std::string> ReadAll(int fd) {
+  std::string text;
+  char buffer[1 << 16];
+  for (;;) {
+    const ssize_t got = read(fd, buffer, sizeof buffer);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return ErrnoError(errno, "reading an output");
+    if (got == 0) return text;
+    text.append(buffer, static_cast<size_t>(got));
+  }
 }
 
 }  // namespace
@@ -88,8 +114,16 @@ absl::StatusOr<std::string> NodeScope::Output(spec::NodeIndex sibling) const {
   const Node& node = Sibling(sibling);
   const std::shared_ptr<const engine::Output> output =
       run_.tree.Locked([&] { return node.output; });
-  if (output == nullptr) return std::string();
-  absl::StatusOr<std::string> text = output->Text();
+  absl::StatusOr<std::string> text;
+  if (node.spec.kind == spec::Kind::kMap) {
+    absl::StatusOr<std::string> lines = LinesOfMap(run_.tree, node);
+    if (!lines.ok()) return Annotate(lines.status(), "output of " + node.Path());
+    engine::Output whole(/*keep_whole=*/false, kOutputSpool);
+    whole.Append(*lines);
+    text = whole.Text();
+  } else if (output != nullptr) {
+    text = output->Text();
+  }
   return text.ok() ? text : Annotate(text.status(), "output of " + node.Path());
 }
 
@@ -105,7 +139,7 @@ absl::StatusOr<int> NodeScope::OpenOutput(spec::NodeIndex sibling) const {
   const Node& node = Sibling(sibling);
   absl::StatusOr<int> opened;
   if (node.spec.kind == spec::Kind::kMap) {
-    absl::StatusOr<std::string> lines = MapOutput(run_.tree, node, ItemLine);
+    absl::StatusOr<std::string> lines = LinesOfMap(run_.tree, node);
     opened = lines.ok() ? OpenText(*lines) : absl::StatusOr<int>(lines.status());
   } else {
     const std::shared_ptr<const engine::Output> output =
@@ -113,6 +147,29 @@ absl::StatusOr<int> NodeScope::OpenOutput(spec::NodeIndex sibling) const {
     opened = output == nullptr ? OpenText("") : output->Open();
   }
   return opened.ok() ? opened : Annotate(opened.status(), "stdin from " + node.Path());
+}
+
+absl::StatusOr<std::shared_ptr<const spec::ItemSet>> NodeScope::OutputAsItems(
+    spec::NodeIndex sibling) const {
+  const Node& node = Sibling(sibling);
+  if (node.spec.kind != spec::Kind::kMap) {
+    absl::StatusOr<int> opened = OpenOutput(sibling);
+    if (!opened.ok()) return opened.status();
+    const absl::StatusOr<std::string> text = ReadAll(*opened);
+    close(*opened);
+    if (!text.ok()) return text.status();
+    return std::make_shared<const spec::ItemSet>(spec::ItemSet::Lines(*text));
+  }
+  std::string blob;
+  std::vector<uint32_t> ends;
+  absl::Status visited = VisitItems(run_.tree, node, [&](int64_t, const KeptItem& item, auto text) {
+    if (item.state != NodeState::kSucceeded) return;
+    blob += text;
+    ends.push_back(static_cast<uint32_t>(blob.size()));
+  });
+  if (!visited.ok()) return Annotate(visited, "items from " + node.Path());
+  return std::make_shared<const spec::ItemSet>(
+      spec::ItemSet::List(std::move(blob), std::move(ends), spec::Value::Type::kString));
 }
 
 std::vector<std::pair<std::string, std::string>> NodeScope::Environment(Time deadline) const {
@@ -144,16 +201,7 @@ absl::StatusOr<std::shared_ptr<const spec::ItemSet>> ItemsOfOutput(const Runtime
                                                                    const Node& map,
                                                                    spec::NodeIndex sibling) {
   const std::vector<Hold> none;
-  const NodeScope scope(run, map, none);
-  absl::StatusOr<int> opened = scope.OpenOutput(sibling);
-  if (!opened.ok()) return opened.status();
-  std::string text;
-  char buffer[1 << 16];
-  for (ssize_t got; (got = read(*opened, buffer, sizeof buffer)) > 0;) {
-    text.append(buffer, static_cast<size_t>(got));
-  }
-  close(*opened);
-  return std::make_shared<const spec::ItemSet>(spec::ItemSet::Lines(text));
+  return NodeScope(run, map, none).OutputAsItems(sibling);
 }
 
 }  // namespace nursery::engine

@@ -31,8 +31,10 @@ class NodeScope final : public spec::Scope {
 
   // NURSERY_JOB_ID, NURSERY_PATH, NURSERY_ITEM and the like.
   std::vector<std::pair<std::string, std::string>> Environment(Time deadline) const;
-  // Opens the output of `sibling` from its start.
+  // Opens the output of `sibling` from its start; of a map, a line of JSON for each item.
   absl::StatusOr<int> OpenOutput(spec::NodeIndex sibling) const;
+  // Its lines, or the outputs of a map's items that succeeded.
+  absl::StatusOr<std::shared_ptr<const spec::ItemSet>> OutputAsItems(spec::NodeIndex sibling) const;
 
  private:
   const Node& ItemNode(spec::NodeIndex map) const;
@@ -43,7 +45,7 @@ class NodeScope final : public spec::Scope {
   const std::vector<Hold>& holds_;
 };
 
-// The lines of the output of `sibling`, which `map` needs.
+// The items of `map`, which are the output of `sibling`.
 absl::StatusOr<std::shared_ptr<const spec::ItemSet>> ItemsOfOutput(const Runtime& run,
                                                                    const Node& map,
                                                                    spec::NodeIndex sibling);

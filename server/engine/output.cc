@@ -66,10 +66,15 @@ Output::~Output() {
 }
 
 void Output::Spool(std::string_view data) {
-  if (!spool_complete_) return;
-  if (spool_ < 0) spool_ = OpenSpool();
-  const bool fits = total_ + static_cast<int64_t>(data.size()) <= cap_;
-  spool_complete_ = spool_ >= 0 && fits && WriteAll(spool_, data);
+  const int64_t grown = total_ + static_cast<int64_t>(data.size());
+  // What fits into memory needs no descriptor: a map keeps the outputs of all its items.
+  const bool starts = spool_ < 0 && spool_complete_;
+  if (!spool_complete_ || (starts && grown <= static_cast<int64_t>(kOutputHead))) return;
+  if (starts) {
+    spool_ = OpenSpool();
+    spool_complete_ = spool_ >= 0 && WriteAll(spool_, head_ + tail_);
+  }
+  spool_complete_ = spool_complete_ && grown <= cap_ && WriteAll(spool_, data);
 }
 
 void Output::Append(std::string_view data) {

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <string>
+#include <unordered_map>
 
 #include "nursery/core/group.h"
 #include "nursery/core/status.h"
@@ -21,6 +23,17 @@ class MapRun {
       decision = join_.OnOpened();
     }
     if (decision) ApplyDecision(run_.tree, node_, *decision, nullptr);
+  }
+
+  // Takes `key` for item `index`; INVALID_ARGUMENT: another item has it.
+  absl::Status TakeKey(const std::string& key, int64_t index) NURSERY_EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    const auto [first, is_new] = keys_.emplace(key, index);
+    if (is_new) return absl::OkStatus();
+    return Error(absl::StatusCode::kInvalidArgument,
+                 "items " + std::to_string(std::min(first->second, index)) + " and " +
+                     std::to_string(std::max(first->second, index)) + " have the same key '" + key +
+                     "'");
   }
 
   // Whether it decided the map.
@@ -46,23 +59,27 @@ class MapRun {
   Mutex mutex_;
   JoinAccounting join_ NURSERY_GUARDED_BY(mutex_);
   std::shared_ptr<const v1::Cause> first_failure_ NURSERY_GUARDED_BY(mutex_);
+  // Of the items taken so far.
+  std::unordered_map<std::string, int64_t> keys_ NURSERY_GUARDED_BY(mutex_);
 };
 
-// The key of `item` by the map's template; an error fails the item.
-absl::Status SetKey(Runtime& run, Node& item) {
+// The key of `item` by the map's template; an error fails the item, which has then none.
+absl::Status SetKey(Runtime& run, MapRun& state, Node& item) {
   const std::optional<spec::Template>& key = item.parent->spec.map->key;
   if (!key) return absl::OkStatus();
   const std::vector<Hold> none;
   absl::StatusOr<std::string> text = key->Expand(NodeScope(run, item, none));
-  if (text.ok()) item.key = *std::move(text);
-  return text.status();
+  if (!text.ok()) return text.status();
+  absl::Status taken = state.TakeKey(*text, item.item);
+  if (taken.ok()) item.key = *std::move(text);
+  return taken;
 }
 
 Async<void> RunItem(Context context, Runtime* run, Node* map, int64_t index, MapRun* state,
                     const CancelScope* items) {
   const spec::Node& spec = run->tree.job().node(map->spec.first_child);
   Node item(spec, map, index);
-  absl::Status keyed = SetKey(*run, item);
+  absl::Status keyed = SetKey(*run, *state, item);
   run->tree.AddItem(*map, item);
   if (!keyed.ok() && run->tree.Start(item)) {
     run->tree.Fail(item, EventKind::kFail, keyed, 0, "");

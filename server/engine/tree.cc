@@ -131,19 +131,29 @@ void Tree::OnItemEnded(Node& item, bool tolerated) {
   map.tolerated += tolerated ? 1 : 0;
   if (state == NodeState::kSucceeded) {
     map.succeeded.push_back(item.item);
-    if (!map.outputs.empty()) map.outputs[static_cast<size_t>(item.item)] = item.output;
   } else {
     v1::ItemFailure& failure = map.failures.emplace_back();
     failure.set_index(item.item);
     failure.set_state(ToProto(state));
     if (item.cause != nullptr) *failure.mutable_cause() = *item.cause;
   }
+  if (!map.kept.empty()) KeepItem(item);
   const bool failed = state == NodeState::kFailed || state == NodeState::kDeadlineExceeded;
   if (failed && map.failed.size() < kMaxShownItems) {
     const Duration elapsed = item.started ? item.ended_at - item.started_at : Duration();
     map.failed.push_back({item.Label(), state, item.attempt, elapsed});
   }
   FlushItems(*item.parent, /*all=*/false);
+}
+
+void Tree::KeepItem(const Node& item) {
+  MapState& map = *item.parent->map;
+  KeptItem& kept = map.kept[static_cast<size_t>(item.item)];
+  kept.state = item.status.state;
+  if (item.output == nullptr || kept.state != NodeState::kSucceeded) return;
+  map.kept_bytes += item.output->total();
+  // Over the limit nothing more is kept: whoever reads it is told so.
+  if (map.kept_bytes <= kOutputSpool) kept.output = item.output;
 }
 
 bool Tree::Start(Node& node) {

@@ -124,6 +124,7 @@ class Tree {
   static void CollectKill(Node& node, Closing& closing);
   void OnEnded(Node& node) NURSERY_REQUIRES(mutex_);
   void OnItemEnded(Node& item, bool tolerated) NURSERY_REQUIRES(mutex_);
+  static void KeepItem(const Node& item);
   static void CollectRunning(const Node& node, v1::NodeError* error);
   void SetPhase(Node& node, Phase phase) NURSERY_REQUIRES(mutex_);
   void Append(v1::Event event) NURSERY_REQUIRES(mutex_);

@@ -34,7 +34,7 @@ void Tree::OpenMap(Node& map, std::shared_ptr<const spec::ItemSet> items, bool k
   map.map->total = items->size();
   map.map->items = std::move(items);
   map.map->flushed = clock_.Now();
-  if (keep_outputs) map.map->outputs.resize(static_cast<size_t>(map.map->total));
+  if (keep_outputs) map.map->kept.resize(static_cast<size_t>(map.map->total));
   if (map.status.state == NodeState::kEnding && map.teardowns != nullptr) {
     SkipItems(map, Told{map.cause, map.teardowns});
   }

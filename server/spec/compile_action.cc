@@ -157,14 +157,11 @@ Stdin JobCompiler::CompileStdin(const v1::StdinSpec& spec, const Frame& frame) {
 }
 
 NodeIndex JobCompiler::CompileOutputOf(const std::string& name, const Frame& frame) {
-  for (const NodeIndex need : job_->node(frame.node).needs) {
-    if (job_->node(need).name != name) continue;
-    const std::string problem = NoOutput(need);
-    if (problem.empty()) return need;
-    Fail("", problem);
-    return kNoNode;
-  }
-  Fail("", "'" + name + "' must be in `needs` of this node");
+  const std::optional<NodeIndex> need = NeedNamed(name, frame);
+  const std::string problem =
+      need ? NoOutput(*need) : "'" + name + "' must be in `needs` of this node or one around it";
+  if (problem.empty()) return *need;
+  Fail("", problem);
   return kNoNode;
 }
 

@@ -108,17 +108,11 @@ class JobCompiler::FrameNames : public NameResolver {
   }
 
   absl::StatusOr<std::optional<NodeIndex>> Output(std::string_view name) const override {
-    for (const Frame* frame = &frame_; frame != nullptr; frame = frame->outer) {
-      if (frame->outer == nullptr || frame->outer->children == nullptr) continue;
-      const auto sibling = frame->outer->children->find(name);
-      if (sibling == frame->outer->children->end()) continue;
-      const std::vector<NodeIndex>& needs = compiler_.job_->node(frame->node).needs;
-      if (!std::binary_search(needs.begin(), needs.end(), sibling->second)) continue;
-      const std::string problem = compiler_.NoOutput(sibling->second);
-      if (problem.empty()) return std::optional(sibling->second);
-      return Error(absl::StatusCode::kInvalidArgument, problem);
-    }
-    return std::optional<NodeIndex>();
+    const std::optional<NodeIndex> need = compiler_.NeedNamed(name, frame_);
+    if (!need) return need;
+    const std::string problem = compiler_.NoOutput(*need);
+    if (problem.empty()) return need;
+    return Error(absl::StatusCode::kInvalidArgument, problem);
   }
 
   absl::StatusOr<std::string> Param(std::string_view view) const override {
@@ -180,11 +174,25 @@ uint16_t JobCompiler::CompilePool(std::string_view field, const std::string& nam
   return entry->second;
 }
 
+std::optional<NodeIndex> JobCompiler::NeedNamed(std::string_view name, const Frame& from) const {
+  for (const Frame* frame = &from; frame != nullptr; frame = frame->outer) {
+    if (frame->outer == nullptr || frame->outer->children == nullptr) continue;
+    const auto sibling = frame->outer->children->find(name);
+    if (sibling == frame->outer->children->end()) continue;
+    const std::vector<NodeIndex>& needs = job_->node(frame->node).needs;
+    if (std::binary_search(needs.begin(), needs.end(), sibling->second)) return sibling->second;
+  }
+  return std::nullopt;
+}
+
 std::string JobCompiler::NoOutput(NodeIndex node) const {
   const v1::NodeSpec& spec = *specs_[static_cast<size_t>(node)];
   const std::string name = "'" + spec.name() + "'";
   if (spec.has_group()) return name + " is a group, which has no output; name one of its children";
-  if (spec.has_map()) return name + " is a map; its output: not in this version";
+  if (!spec.has_map()) return "";
+  const v1::NodeSpec& item = spec.map().node();
+  if (item.has_group()) return name + " is a map of groups, which have no output";
+  if (item.has_map()) return name + " is a map of maps; its output: not in this version";
   return "";
 }
 

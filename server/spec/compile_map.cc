@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <unordered_map>
 
 #include "server/spec/job_compiler.h"
 #include "server/spec/json.h"
@@ -9,6 +10,51 @@ namespace {
 
 constexpr std::array<std::string_view, 10> kReserved = {
     "index", "key", "output", "param", "job", "attempt", "sem", "port", "json", "shell"};
+
+// What a key that is made of nothing but the item can see.
+class ItemScope final : public Scope {
+ public:
+  ItemScope(const ItemSet& items, int64_t index) : items_(items), index_(index) {}
+
+  absl::StatusOr<Value> Item(NodeIndex) const override { return items_.At(index_); }
+  int64_t Index(NodeIndex) const override { return index_; }
+  std::string Key(NodeIndex) const override { return ""; }
+  absl::StatusOr<std::string> Output(NodeIndex) const override { return std::string(); }
+  std::string JobId() const override { return ""; }
+  std::string JobName() const override { return ""; }
+  std::string JobDir() const override { return ""; }
+  int Attempt() const override { return 0; }
+  std::string Units(int) const override { return ""; }
+
+ private:
+  const ItemSet& items_;
+  const int64_t index_;
+};
+
+bool IsMadeOfItem(const Template& key, NodeIndex map) {
+  return std::all_of(key.Pieces().begin(), key.Pieces().end(), [map](const Template::Piece& piece) {
+    if (piece.expression == nullptr) return true;
+    const Expression::Source source = piece.expression->source;
+    return piece.expression->subject == map &&
+           (source == Expression::Source::kItem || source == Expression::Source::kIndex);
+  });
+}
+
+// Which items have one key; empty: none of the first kMaxKeysChecked. The rest is checked when the
+// map runs, and so is a key that cannot be made.
+std::string SameKey(const Template& key, const ItemSet& items) {
+  std::unordered_map<std::string, int64_t> seen;
+  for (int64_t i = 0; i < std::min(items.size(), kMaxKeysChecked); ++i) {
+    const absl::StatusOr<std::string> text = key.Expand(ItemScope(items, i));
+    if (!text.ok()) return "";
+    const auto [first, is_new] = seen.emplace(*text, i);
+    if (!is_new) {
+      return "items " + std::to_string(first->second) + " and " + std::to_string(i) +
+             " have the same key '" + *text + "'";
+    }
+  }
+  return "";
+}
 
 }  // namespace
 
@@ -21,18 +67,7 @@ void JobCompiler::CompileMap(const v1::MapSpec& spec, Frame& frame, Node& node) 
     map->workers = spec.workers();
   }
   frame.item_name = CompileItemName(spec, frame);
-  if (!spec.key().empty()) {
-    map->key = CompileTemplate("key", spec.key(), frame);
-    if (map->key->IsLiteral()) {
-      Fail("key", "'" + spec.key() + "' is the same for every item; use an expression of the item");
-    }
-    for (const Template::Piece& piece : map->key->Pieces()) {
-      if (piece.expression != nullptr && piece.expression->source == Expression::Source::kKey &&
-          piece.expression->subject == node.index) {
-        Fail("key", "'key' cannot be made of itself");
-      }
-    }
-  }
+  if (!spec.key().empty()) CompileKey(spec, frame, node, *map);
   node.map = std::move(map);
   node.first_child = static_cast<NodeIndex>(job_->nodes.size());
   node.child_count = 1;
@@ -47,6 +82,26 @@ void JobCompiler::CompileMap(const v1::MapSpec& spec, Frame& frame, Node& node) 
     Fail("needs", "the node of a map has no siblings; put the needs on the map");
   }
   CompileNode(node.first_child, spec.node(), frame);
+}
+
+void JobCompiler::CompileKey(const v1::MapSpec& spec, const Frame& frame, const Node& node,
+                             Map& map) {
+  map.key = CompileTemplate("key", spec.key(), frame);
+  if (map.key->IsLiteral()) {
+    Fail("key", "'" + spec.key() + "' is the same for every item; use an expression of the item");
+    return;
+  }
+  for (const Template::Piece& piece : map.key->Pieces()) {
+    if (piece.expression != nullptr && piece.expression->source == Expression::Source::kKey &&
+        piece.expression->subject == node.index) {
+      Fail("key", "'key' cannot be made of itself");
+    }
+  }
+  // Lists cost their bytes; other items, and keys of other things, are left to the run.
+  const bool cheap = spec.items().has_list() && map.key->Pieces().size() <= kMaxKeyPiecesChecked;
+  if (!cheap || !IsMadeOfItem(*map.key, node.index)) return;
+  const std::string twice = SameKey(*map.key, std::get<ItemSet>(map.items));
+  if (!twice.empty()) Fail("key", twice);
 }
 
 std::string JobCompiler::CompileItemName(const v1::MapSpec& spec, const Frame& frame) {

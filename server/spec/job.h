@@ -62,7 +62,7 @@ struct StdinFile {
   Template path;  // relative to the cwd
 };
 struct StdinOutput {
-  NodeIndex sibling = kNoNode;  // an action in `needs`
+  NodeIndex sibling = kNoNode;  // a need of the node or of one around it
 };
 using Stdin = std::variant<std::monostate, StdinText, StdinFile, StdinOutput>;
 
@@ -133,7 +133,7 @@ struct Group {
 };
 
 struct ItemsOfOutput {
-  NodeIndex sibling = kNoNode;  // an action in `needs`; its lines are the items
+  NodeIndex sibling = kNoNode;  // a need; its lines, or outputs of items, are the items
 };
 
 struct Map {

@@ -92,6 +92,7 @@ class JobCompiler {
 
   // compile_map.cc
   void CompileMap(const v1::MapSpec& spec, Frame& frame, Node& node);
+  void CompileKey(const v1::MapSpec& spec, const Frame& frame, const Node& node, Map& map);
   void CompileItems(const v1::Items& spec, const Frame& frame, Map& map);
   std::optional<ItemSet> CompileList(const v1::ItemList& spec);
   std::optional<ItemSet> CompileRange(const v1::RangeItems& spec);
@@ -113,7 +114,7 @@ class JobCompiler {
   std::shared_ptr<const ProcessLimits> CompileLimits(const v1::ResourceLimits& spec);
   Sleep CompileSleep(const v1::SleepAction& spec, const Frame& frame);
   Call CompileCall(const v1::CallAction& spec, const Frame& frame);
-  // The action among the node's needs whose output `name` is; kNoNode after a violation.
+  // The node among those needed here whose output `name` is; kNoNode after a violation.
   NodeIndex CompileOutputOf(const std::string& name, const Frame& frame);
 
   // compile_field.cc: single fields. Each takes the field's name for the path.
@@ -126,6 +127,8 @@ class JobCompiler {
                                       const google::protobuf::Timestamp& time);
   Template CompileTemplate(std::string_view field, const std::string& text, const Frame& frame);
   uint16_t CompilePool(std::string_view field, const std::string& name);
+  // The need called `name` of the frame's node or else of the nearest node around it.
+  std::optional<NodeIndex> NeedNamed(std::string_view name, const Frame& from) const;
   // Why the output of `node` cannot be used; empty if it can.
   std::string NoOutput(NodeIndex node) const;
   void NotInThisVersion(std::string_view field);

@@ -25,6 +25,10 @@ inline constexpr int kMaxDepth = 32;
 // Every exclusion is tried on every combination once: ten million tries.
 inline constexpr int64_t kMaxExclusions = 100;
 inline constexpr int64_t kMaxFilteredCombinations = 100'000;
+// Keys of a list of items that validation compares; the rest is compared while the map runs.
+inline constexpr int64_t kMaxKeysChecked = 10'000;
+// Each is looked up in every item: a key with more is left to the run.
+inline constexpr size_t kMaxKeyPiecesChecked = 8;
 // Names become file names, label values and terminal columns.
 inline constexpr size_t kMaxNameBytes = 64;
 inline constexpr size_t kMaxLabels = 64;

@@ -18,6 +18,12 @@ JobHarness::JobHarness(SeededExecutor& executor, int64_t slots) {
                               return Script(std::move(context), std::move(argument));
                             })
                   .ok());
+  EXPECT_TRUE(functions_
+                  .Register("echo",
+                            [this](Context context, std::string argument) {
+                              return Echo(std::move(context), std::move(argument));
+                            })
+                  .ok());
   EngineOptions options;
   options.clock = &executor.clock();
   options.actions = &actions_;
@@ -47,6 +53,11 @@ Async<absl::StatusOr<std::string>> JobHarness::Script(Context context, std::stri
   if (!slept.ok()) co_return slept;
   if (fails) co_return Error(absl::StatusCode::kUnknown, "told to fail");
   co_return "output of " + tag + "\n";
+}
+
+Async<absl::StatusOr<std::string>> JobHarness::Echo(Context, std::string argument) {
+  echoed_.push_back(argument);
+  co_return argument;
 }
 
 std::shared_ptr<Job> JobHarness::Admit(const std::string& yaml) {

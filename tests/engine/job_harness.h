@@ -1,6 +1,6 @@
 // Runs jobs, given as YAML, on a seeded executor with `call` actions that the test scripts: "2s"
 // succeeds after two seconds, "2s!" fails then, "-" waits until it is cancelled; a second word tags
-// it.
+// it. A call of `echo` gives its argument.
 #ifndef NURSERY_TESTS_ENGINE_JOB_HARNESS_H_
 #define NURSERY_TESTS_ENGINE_JOB_HARNESS_H_
 
@@ -25,6 +25,8 @@ class JobHarness {
 
   // Every scripted call that was made: "start TAG", "end TAG", "cancelled TAG", in order.
   const std::vector<std::string>& trace() const { return trace_; }
+  // The arguments of `echo`, in order.
+  const std::vector<std::string>& echoed() const { return echoed_; }
   // How many calls with `tag` have started.
   int Started(const std::string& tag) const;
   // "PATH STATE" of every node that ended by itself, in the order of the log.
@@ -36,8 +38,10 @@ class JobHarness {
 
  private:
   Async<absl::StatusOr<std::string>> Script(Context context, std::string argument);
+  Async<absl::StatusOr<std::string>> Echo(Context context, std::string argument);
 
   std::vector<std::string> trace_;
+  std::vector<std::string> echoed_;
   actions::FunctionRegistry functions_;
   actions::Actions actions_{functions_, nullptr};
   store::MemoryStore store_{1 << 20};
