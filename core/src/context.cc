@@ -26,16 +26,16 @@ ContextNode::ContextNode(ContextNode& parent, bool shielded, Time deadline, std:
     : executor_(parent.executor_),
       parent_(&parent),
       root_(false),
-      shielded_(shielded),
+      shielded_(shielded && !PLANTED(shield_ignored)),
       label_(std::move(label)),
       deadline_(deadline) {
   parent.Ref();
-  const Time inherited = shielded ? kNever : parent.deadline_;
+  const Time inherited = shielded_ ? kNever : parent.deadline_;
   // A later own deadline can never bind: the parent's cancellation arrives first, with its own
   // name.
-  timed_ = deadline < inherited;
+  timed_ = deadline < inherited || (PLANTED(later_deadline_taken) && deadline != kNever);
   if (!timed_) deadline_ = inherited;
-  if (!shielded) parent.Adopt(*this);
+  if (!shielded_) parent.Adopt(*this);
   if (!timed_ || cancelled()) return;
   if (deadline_ <= executor_.clock().Now()) {
     DeadlineExpired();
@@ -105,7 +105,7 @@ class CancelWalk {
 
   bool Mark(ContextNode* node) {
     MutexLock lock(node->mutex_);
-    if (node->cause_ != nullptr) return false;
+    if (node->cause_ != nullptr && !PLANTED(second_cause_wins)) return false;
     node->cause_ = cause_;
     node->flag_.store(true, std::memory_order_release);
     while (CancelHook* hook = node->hooks_.PopFront()) hook->OnCancel(wake_);

@@ -61,7 +61,8 @@ absl::Status Group::closed_status() const {
 
 absl::Status Group::TakePlace() {
   if (closed_ && running_ == 0) return closed_status();
-  if (limit_ != 0 && running_ >= limit_) {
+  const int64_t places = limit_ + (PLANTED(limit_off_by_one) ? 1 : 0);
+  if (limit_ != 0 && running_ >= places) {
     return Error(absl::StatusCode::kResourceExhausted,
                  "the group is at its limit of " + std::to_string(limit_) + " tasks");
   }
@@ -105,7 +106,8 @@ void Group::LeavePlaceWait() {
 
 void Group::GivePlace(WakeList& wake) {
   if (place_wait_ == nullptr || running_ >= limit_) return;
-  if (std::exchange(place_wait_, nullptr)->Fire(kPlaceTaken, wake)) {
+  const bool taken = std::exchange(place_wait_, nullptr)->Fire(kPlaceTaken, wake);
+  if (taken || PLANTED(place_kept_by_cancelled_spawn)) {
     ++running_;
     ++spawned_;
   }

@@ -43,7 +43,7 @@ std::optional<Cause> JoinState::OnFailure(const std::string& name, const absl::S
 }
 
 std::optional<Cause> JoinState::OnBodyEnded(const absl::Status& status) {
-  if (status.ok() || decided_) return std::nullopt;
+  if (status.ok() || decided_ || PLANTED(body_error_lost)) return std::nullopt;
   return Decide(CauseKind::kScopeEnded, status,
                 Error(absl::StatusCode::kCancelled,
                       "the body of the group failed: " + std::string(Message(status))));

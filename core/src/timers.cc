@@ -21,6 +21,7 @@ bool TimerQueue::Add(Timer& timer, Time when) {
 
 void TimerQueue::Cancel(Timer& timer) {
   MutexLock lock(mutex_);
+  if (PLANTED(timer_not_disarmed)) return;
   if (timer.place.index >= 0) Remove(static_cast<size_t>(timer.place.index));
 }
 

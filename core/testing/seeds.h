@@ -13,19 +13,31 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+#include <string>
+#include <vector>
+
 #include "core/testing/seeded_executor.h"
 
 namespace nursery {
 
-using SeededBody = Async<absl::Status> (*)(Context ctx, SeededExecutor& executor);
+using SeededBody = std::function<Async<absl::Status>(Context ctx, SeededExecutor& executor)>;
 
-void RunSeeds(SeededBody body);
+// A crash under a seed names it too.
+void RunSeeds(const SeededBody& body);
+
+// The full names of all seeded tests, as in a filter of Google Test.
+std::vector<std::string>& SeededTests();
+// For the initializer of a static.
+bool NoteSeededTest(std::string name);
 
 }  // namespace nursery
 
 #define SEEDED_TEST(suite, name)                                                             \
   static ::nursery::Async<absl::Status> suite##_##name(::nursery::Context ctx,               \
                                                        ::nursery::SeededExecutor& executor); \
+  [[maybe_unused]] static const bool suite##_##name##_noted =                                \
+      ::nursery::NoteSeededTest(#suite "." #name);                                           \
   TEST(suite, name) { ::nursery::RunSeeds(suite##_##name); }                                 \
   static ::nursery::Async<absl::Status> suite##_##name(                                      \
       [[maybe_unused]] ::nursery::Context ctx,                                               \

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "nursery/core/check.h"
+#include "nursery/core/internal/planted.h"
 
 namespace nursery::engine {
 namespace {
@@ -112,7 +113,8 @@ std::optional<JoinDecision> JoinAccounting::OnChildEnded(const ChildEnd& end) {
 
 bool JoinAccounting::IsMet() const {
   if (join_.policy == Policy::kAny) return counts_.success > 0;
-  if (join_.policy == Policy::kQuorum) return counts_.success >= join_.count;
+  const int64_t wanted = PLANTED(quorum_one_short) ? join_.count - 1 : join_.count;
+  if (join_.policy == Policy::kQuorum) return counts_.success >= wanted;
   return all_ended();
 }
 

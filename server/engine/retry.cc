@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "nursery/core/internal/planted.h"
 
 namespace nursery::engine {
 namespace {
@@ -44,7 +45,8 @@ RetryDecision DecideRetry(const spec::Node& node, const EndedAttempt& attempt,
   }
   if (!node.retry || node.retry->max_attempts <= 1) return {};
   const spec::RetryPolicy& policy = *node.retry;
-  if (attempt.tries >= policy.max_attempts) return GiveUp(AttemptOf(attempt.tries, policy));
+  const int allowed = policy.max_attempts + (PLANTED(retried_once_too_often) ? 1 : 0);
+  if (attempt.tries >= allowed) return GiveUp(AttemptOf(attempt.tries, policy));
   if (!IsRetryable(policy, attempt)) {
     return GiveUp(absl::StrCat("not retryable, ", AttemptOf(attempt.tries, policy)));
   }

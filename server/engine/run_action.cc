@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "nursery/core/internal/planted.h"
 #include "nursery/core/sleep.h"
 #include "nursery/core/status.h"
 #include "server/engine/finally.h"
@@ -145,6 +146,7 @@ Async<void> RunAction(Context context, Context queue, Runtime* run, Node* node,
       *slot = std::move(*taken);
     }
     if (first && !run->tree.Start(*node)) co_return;
+    if (PLANTED(slot_released_early)) *slot = PoolSlot();
     Ended ended = co_await RunAttempt(context, run, node, holds);
     Duration backoff{};
     if (!DecideByAttempt(context, *run, *node, ended, &tries, &backoff)) co_return;
@@ -199,8 +201,10 @@ Async<absl::Status> CleanUp(Context kill, Runtime* run, Node* node,
 
 Async<void> RunFinally(Runtime* run, Node* node, const std::vector<Hold>* holds, bool has_slot) {
   if (node->spec.finally == nullptr) co_return;
-  const FinallyStep step =
-      run->tree.Locked([&] { return DecideFinally(node->started, node->teardown); });
+  const FinallyStep step = run->tree.Locked([&] {
+    return DecideFinally(node->started || PLANTED(finally_without_start), node->teardown);
+  });
+  if (PLANTED(finally_skipped_on_cancel) && node->status.outcome == Outcome::kCancelled) co_return;
   if (step == FinallyStep::kNotDue) co_return;
   if (step == FinallyStep::kSkipped) {
     run->tree.SkipFinally(*node);

@@ -1,6 +1,7 @@
 #include <deque>
 
 #include "nursery/core/group.h"
+#include "nursery/core/internal/planted.h"
 #include "nursery/core/status.h"
 #include "server/engine/needs.h"
 #include "server/engine/runner.h"
@@ -18,9 +19,9 @@ class GroupRun {
         ends_(static_cast<size_t>(node.spec.child_count)) {}
 
   void Open() {
-    if (auto decision = join_.OnOpened()) Apply(*decision, nullptr);
+    if (auto decision = join_.OnOpened()) Apply(*decision);
     for (const auto& child : node_.children) {
-      if (child->spec.needs.empty()) ready_.push_back(child.get());
+      if (child->spec.needs.empty() || PLANTED(needs_ignored)) ready_.push_back(child.get());
     }
   }
 
@@ -31,7 +32,7 @@ class GroupRun {
       const ChildEnd end = EndOf(run_.tree, *child, index);
       ends_[index] = Classify(end);
       ++ended_;
-      if (auto decision = join_.OnChildEnded(end)) Apply(*decision, child);
+      if (auto decision = join_.OnChildEnded(end)) Apply(*decision);
       for (spec::NodeIndex dependent : child->spec.dependents) Reconsider(dependent, *child);
     }
   }
@@ -39,7 +40,7 @@ class GroupRun {
   // The next child to start; null: none may.
   Node* TakeReady() {
     const int64_t limit = node_.spec.group->limit;
-    while (!ready_.empty() && (limit == 0 || running_ < limit)) {
+    while (!ready_.empty() && (limit == 0 || running_ < limit || PLANTED(group_limit_ignored))) {
       Node* child = ready_.front();
       ready_.pop_front();
       const bool open =
@@ -63,8 +64,13 @@ class GroupRun {
     return static_cast<uint32_t>(child - node_.spec.first_child);
   }
 
-  void Apply(const JoinDecision& decision, const Node* child) {
-    ApplyDecision(run_.tree, node_, decision, child);
+  void Apply(const JoinDecision& decision) {
+    std::shared_ptr<const v1::Cause> cause;
+    if (decision.child) {
+      const Node& child = *node_.children[*decision.child];
+      cause = run_.tree.Locked([&] { return child.cause; });
+    }
+    ApplyDecision(run_.tree, node_, decision, cause);
   }
 
   void Reconsider(spec::NodeIndex dependent, const Node& need) {
@@ -110,7 +116,7 @@ Async<absl::Status> DriveGroup(Group& group, Runtime* run, Node* node, const Can
     state.Absorb();
     if (state.all_ended()) break;
     const bool decided = state.decided();
-    if (decided) {
+    if (decided && !PLANTED(decided_group_runs_on)) {
       children->Cancel(Cause(nursery::CauseKind::kGroupDecided,
                              Error(absl::StatusCode::kCancelled, "the group is decided")));
     }

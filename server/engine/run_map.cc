@@ -39,12 +39,17 @@ class MapRun {
   // Whether it decided the map.
   bool OnItemEnded(const Node& item) NURSERY_EXCLUDES(mutex_) {
     const ChildEnd end = EndOf(run_.tree, item, static_cast<uint32_t>(item.item));
+    std::shared_ptr<const v1::Cause> cause = run_.tree.Locked([&] { return item.cause; });
     std::optional<JoinDecision> decision;
     {
       MutexLock lock(mutex_);
       decision = join_.OnChildEnded(end);
+      const bool counts = cause != nullptr && Classify(end) == ChildClass::kFailure;
+      if (counts && first_failure_ == nullptr) first_failure_ = cause;
+      // A join that waited for all names the first failure, whose item is gone by now.
+      if (decision && decision->child != end.child) cause = first_failure_;
     }
-    if (decision) ApplyDecision(run_.tree, node_, *decision, &item);
+    if (decision) ApplyDecision(run_.tree, node_, *decision, cause);
     return decision.has_value();
   }
 
@@ -53,6 +58,7 @@ class MapRun {
   Node& node_;
   Mutex mutex_;
   JoinAccounting join_ NURSERY_GUARDED_BY(mutex_);
+  std::shared_ptr<const v1::Cause> first_failure_ NURSERY_GUARDED_BY(mutex_);
   // Of the items taken so far.
   std::unordered_map<std::string, int64_t> keys_ NURSERY_GUARDED_BY(mutex_);
 };

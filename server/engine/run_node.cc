@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "nursery/core/internal/planted.h"
 #include "nursery/core/sleep.h"
 #include "nursery/core/status.h"
 #include "server/engine/finally.h"
@@ -55,7 +56,7 @@ std::string DeadlineLabel(Tree& tree, const Node& node, std::string_view what,
 std::shared_ptr<const CancelScope> OpenScope(const Context& context, Tree& tree, const Node& node) {
   Time deadline = kNever;
   std::string label;
-  if (node.spec.timeout.limited()) {
+  if (node.spec.timeout.limited() && !PLANTED(node_timeout_ignored)) {
     deadline = Later(context.Now(), node.spec.timeout.limit);
     label = DeadlineLabel(tree, node, "timeout", node.spec.timeout);
   }
@@ -153,6 +154,7 @@ Async<void> RunNode(Context context, Runtime* run, Node* node) {
   {
     PoolSlot slot;
     co_await RunUntilDecided(context, run, node, &holds, &slot);
+    if (PLANTED(permit_released_before_finally)) holds.clear();
     co_await RunFinally(run, node, &holds, slot.held());
   }
   run->tree.ReleaseWork(*node);
@@ -205,16 +207,14 @@ ChildEnd EndOf(const Tree& tree, const Node& node, uint32_t child) {
   });
 }
 
-void ApplyDecision(Tree& tree, Node& node, const JoinDecision& decision, const Node* child) {
+void ApplyDecision(Tree& tree, Node& node, const JoinDecision& decision,
+                   const std::shared_ptr<const v1::Cause>& child) {
   v1::Cause cause = tree.MakeCause(decision.event, node, "");
   if (child != nullptr && decision.event != EventKind::kSucceed) {
     // The group's cause is its child's, with the child as the origin.
-    const std::shared_ptr<const v1::Cause> origin = tree.Locked([&] { return child->cause; });
-    if (origin != nullptr) {
-      const v1::CauseKind kind = cause.kind();
-      cause = *origin;
-      if (kind != v1::CAUSE_KIND_UNSPECIFIED) cause.set_kind(kind);
-    }
+    const v1::CauseKind kind = cause.kind();
+    cause = *child;
+    if (kind != v1::CAUSE_KIND_UNSPECIFIED) cause.set_kind(kind);
   }
   tree.Decide(node, decision.event, std::move(cause));
 }

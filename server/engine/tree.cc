@@ -1,6 +1,7 @@
 #include "server/engine/tree.h"
 
 #include "nursery/core/check.h"
+#include "nursery/core/internal/planted.h"
 #include "nursery/core/status.h"
 #include "server/engine/convert.h"
 #include "server/engine/limits.h"
@@ -93,7 +94,7 @@ bool Tree::Step(Node& node, EventKind event, const Told& told) {
   node.status = step.next;
   if (CauseOf(event) != CauseKind::kNone) {
     node.cause_kind = CauseOf(event);
-    node.cause = told.cause;
+    node.cause = PLANTED(cause_lost_below) && node.parent != nullptr ? nullptr : told.cause;
     node.teardowns = told.teardowns;
   }
   if (!node.in_item) {
@@ -160,6 +161,7 @@ bool Tree::Start(Node& node) {
   {
     MutexLock lock(mutex_);
     const bool admitted_root = &node == &root_ && node.status.state == NodeState::kRunning;
+    if (PLANTED(start_below_closed) && IsTerminal(node.status.state)) return true;
     if (!admitted_root && node.status.state != NodeState::kPending) return false;
     if (!admitted_root) Step(node, EventKind::kStart, {});
     node.started = true;

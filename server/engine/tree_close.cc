@@ -1,5 +1,6 @@
 // How a decision closes what is below it.
 #include "nursery/core/check.h"
+#include "nursery/core/internal/planted.h"
 #include "nursery/core/status.h"
 #include "server/engine/convert.h"
 #include "server/engine/limits.h"
@@ -57,6 +58,7 @@ void Tree::LogDecision(const Node& node, const Told& told) {
 void Tree::CloseBelow(Node& node, EventKind event, const Told& told) {
   const auto close = [&](Node& child) NURSERY_REQUIRES(mutex_) {
     if (!StepAndCount(child, event, told)) return;
+    if (PLANTED(closing_stops_at_children)) return;
     CloseBelow(child, EventBelow(event).value_or(event), told);
   };
   for (const auto& child : node.children) close(*child);

@@ -377,6 +377,25 @@ SEEDED_TEST(JobTest, TheCallersCancelEndsAnAttachedJob) {
   co_return absl::OkStatus();
 }
 
+SEEDED_TEST(JobTest, TheCauseIsThatOfTheDecisiveChildHoweverLateItIsDecided) {
+  JobHarness harness(executor);
+  std::string yaml = R"(name: causes
+join: collect
+nodes:
+  - name: each
+    map:
+      items: ["1s!", "2s", "3s!"]
+      join: collect
+      node: {call: {function: script, argument: "${{ item }} x"}}
+  - {name: good, call: {function: script, argument: 9s good}}
+)";
+  std::shared_ptr<Job> job = co_await harness.Run(ctx, yaml);
+  EXPECT_EQ(harness.StateOf(*job, ""), "FAILED");
+  EXPECT_EQ(job->Describe().cause().origin_path(), "each[0]");
+  EXPECT_EQ(job->Describe().cause().reason(), "told to fail");
+  co_return absl::OkStatus();
+}
+
 SEEDED_TEST(JobTest, MapsCountTheirItemsAndPassTheirOutputsOn) {
   JobHarness harness(executor);
   std::string yaml = R"(name: mapped

@@ -93,7 +93,7 @@ class ChannelState {
       node.index = index;
       if (!CanReceive()) {
         receive_waits_.PushBack(&node);
-      } else if (WakeList none; wait.Fire(index, none)) {
+      } else if (WakeList none; wait.Fire(index, none) || PLANTED(select_takes_twice)) {
         passed = GetOrTake(node.value, wake);
       }
     }
@@ -150,7 +150,7 @@ class ChannelState {
     WakeList wake;
     {
       MutexLock lock(mutex_);
-      if (--receivers_ == 0) FireAll(send_waits_, wake);
+      if (--receivers_ == 0 && !PLANTED(last_receiver_close_lost)) FireAll(send_waits_, wake);
     }
     Schedule(wake);
   }
@@ -179,13 +179,15 @@ class ChannelState {
   // Waits that something else has ended already will leave by themselves; they are no partners.
   template <class Node>
   void DropDecided(List<Node>& waits) NURSERY_REQUIRES(mutex_) {
+    if (PLANTED(value_handed_to_cancelled)) return;
     while (!waits.empty() && waits.front()->wait->decided()) waits.PopFront();
   }
 
   Passed PutOrHand(T& value, WakeList& wake) NURSERY_REQUIRES(mutex_) {
     if (receivers_ == 0) return Passed::kGone;
     while (ReceiveNode<T>* node = receive_waits_.PopFront()) {
-      if (!node->wait->Fire(node->index, wake)) continue;
+      const bool fired = node->wait->Fire(node->index, wake);
+      if (!fired && !PLANTED(value_handed_to_cancelled)) continue;
       node->value = std::move(value);
       return Passed::kDone;
     }
@@ -195,7 +197,7 @@ class ChannelState {
   }
 
   Passed GetOrTake(std::optional<T>& value, WakeList& wake) NURSERY_REQUIRES(mutex_) {
-    if (!buffer_.empty()) {
+    if (!buffer_.empty() && !(PLANTED(buffer_dropped_at_close) && senders_ == 0)) {
       value = std::move(buffer_.front());
       buffer_.pop_front();
     }

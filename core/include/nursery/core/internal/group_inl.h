@@ -3,6 +3,7 @@
 #define NURSERY_CORE_INTERNAL_GROUP_INL_H_
 
 #include "nursery/core/group.h"
+#include "nursery/core/internal/planted.h"
 
 namespace nursery {
 
@@ -58,7 +59,7 @@ class Group::JoinAwaiter {
     return wait_.Suspend(handle, nullptr, WaitReason::kGroupJoin, &group_, [this] {
       internal::WakeList none;  // a wait that is still arming is never scheduled
       MutexLock lock(group_.mutex_);
-      if (group_.running_ == 0) {
+      if (group_.running_ == 0 || PLANTED(join_before_the_end)) {
         wait_.Fire(0, none);
       } else {
         group_.join_wait_ = &wait_;

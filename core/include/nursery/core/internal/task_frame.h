@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "nursery/core/async.h"
 #include "nursery/core/context.h"
+#include "nursery/core/internal/planted.h"
 #include "nursery/core/task.h"
 
 namespace nursery::internal {
@@ -26,7 +27,7 @@ class TaskFrame {
       bool await_ready() const noexcept { return false; }
       void await_suspend(std::coroutine_handle<promise_type> handle) const noexcept {
         TaskRecord* task = handle.promise().task;
-        if (handle.promise().exception)
+        if (handle.promise().exception && !PLANTED(exception_lost))
           task->result = StatusOfException(handle.promise().exception);
         *task->finished_slot = task;
       }
