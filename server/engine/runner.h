@@ -97,8 +97,8 @@ void DecideByContext(const Context& context, Runtime& run, Node& node);
 // How `node` ended, for the accounting of its parent.
 ChildEnd EndOf(const Tree& tree, const Node& node, uint32_t child);
 
-// Decides a group or map as its join says; `child` is the cause of the child whose end decided it, null
-// if there is none.
+// Decides a group or map as its join says; `child` is the cause of the child whose end decided it,
+// null if there is none.
 void ApplyDecision(Tree& tree, Node& node, const JoinDecision& decision,
                    const std::shared_ptr<const v1::Cause>& child);
 

@@ -136,7 +136,7 @@ void Tree::OnItemEnded(Node& item, bool tolerated) {
     v1::ItemFailure& failure = map.failures.emplace_back();
     failure.set_index(item.item);
     failure.set_state(ToProto(state));
-    if (item.cause != nullptr) *failure.mutable_cause() = *item.cause;
+    if (item.cause != nullptr) *failure.mutable_cause() = OwnCause(item);
   }
   if (!map.kept.empty()) KeepItem(item);
   const bool failed = state == NodeState::kFailed || state == NodeState::kDeadlineExceeded;

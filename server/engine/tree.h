@@ -124,6 +124,8 @@ class Tree {
   static void CollectKill(Node& node, Closing& closing);
   void OnEnded(Node& node) NURSERY_REQUIRES(mutex_);
   void OnItemEnded(Node& item, bool tolerated) NURSERY_REQUIRES(mutex_);
+  // What came down to the node, with what it is to the node itself.
+  static v1::Cause OwnCause(const Node& node);
   static void KeepItem(const Node& item);
   static void CollectRunning(const Node& node, v1::NodeError* error);
   void SetPhase(Node& node, Phase phase) NURSERY_REQUIRES(mutex_);

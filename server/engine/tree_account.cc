@@ -52,6 +52,12 @@ std::vector<std::string> Tree::WaitedFor() const {
   return names;
 }
 
+v1::Cause Tree::OwnCause(const Node& node) {
+  v1::Cause cause = *node.cause;
+  if (node.cause_kind != CauseKind::kNone) cause.set_kind(ToProto(node.cause_kind));
+  return cause;
+}
+
 void Tree::CollectRunning(const Node& node, v1::NodeError* error) {
   if (error->still_running_size() == static_cast<int>(kMaxStillRunning)) return;
   const bool runs = node.phase == Phase::kRunning || node.cut_short;

@@ -111,7 +111,7 @@ void Tree::LogEnd(const Node& node) {
   v1::NodeEnded& ended = *event.mutable_node_ended();
   ended.set_path(node.Path());
   ended.set_state(ToProto(node.status.state));
-  if (node.cause != nullptr) *ended.mutable_cause() = *node.cause;
+  if (node.cause != nullptr) *ended.mutable_cause() = OwnCause(node);
   const bool failed =
       node.status.state == NodeState::kFailed || node.status.state == NodeState::kDeadlineExceeded;
   ended.set_tolerated(failed && node.spec.allow_failure);

@@ -68,6 +68,12 @@ nodes:
   EXPECT_EQ(described.error_count(), 1);
   EXPECT_EQ(described.errors(0).path(), "broken");
   EXPECT_EQ(described.cause().origin_path(), "broken");
+  const absl::StatusOr<EventBatch> events = job->Events(0, 1000);
+  for (const v1::Event& event : events->events) {
+    if (event.node_ended().path() != "slow") continue;
+    EXPECT_EQ(event.node_ended().cause().kind(), v1::CAUSE_KIND_SIBLING_FAILED);
+    EXPECT_EQ(event.node_ended().cause().origin_path(), "broken");
+  }
   co_return absl::OkStatus();
 }
 

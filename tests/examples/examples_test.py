@@ -134,9 +134,11 @@ class FailuresTest(ExampleTest):
         ends, done = self.run_lines("deadline.yaml", exit_code=4)
         self.assertEqual(ends["quick"], ("SUCCEEDED", "in time"))
         self.assertEqual(ends["slow"][0], "DEADLINE_EXCEEDED")
-        self.assertRegex(done.stderr, r"error: deadline: deadline exceeded \(job timeout 2s, set in "
-                                      r".*deadline\.yaml:4\)\n  of 2\.00s: .*ran .*s\n"
-                                      r"  still running when it passed: slow \(pid \d+\)\n")
+        self.assertRegex(
+            done.stderr,
+            r"error: deadline: deadline exceeded \(job timeout 2s, set in .*deadline\.yaml:4\)\n"
+            r"  of 2\.00s: .*ran .*s\n"
+            r"  still running when it passed: slow \(pid \d+\)\n")
 
     def test_deadline_ends_both_processes_of_a_node(self):
         job = self.run_json("deadline.yaml", exit_code=4)
