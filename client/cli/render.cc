@@ -51,6 +51,18 @@ std::string ItemsNote(const v1::StateCounts& items) {
   return failed == 0 ? note : note + ", " + Grouped(failed) + " failed";
 }
 
+// What stopped a node: its own error, whoever cancelled it, or what happened around it.
+std::string WhyNot(const v1::Cause& cause) {
+  switch (cause.kind()) {
+    case v1::CAUSE_KIND_SIBLING_FAILED:
+      return "sibling failed";
+    case v1::CAUSE_KIND_GROUP_DECIDED:
+      return "group decided";
+    default:
+      return Printable(cause.reason());
+  }
+}
+
 // "  of 10m 0s: queued 41s, waited 2m 12s for semaphore db, ran 7m 7s".
 std::string WhereTimeWent(const v1::Job& job) {
   const v1::TimeSpent& spent = job.time_spent();
@@ -123,7 +135,8 @@ std::string ContainmentName(v1::Containment containment) {
 
 std::string EventLines::Note(const v1::NodeEnded& ended) const {
   if (ended.has_items()) return ItemsNote(ended.items());
-  if (ended.state() != v1::NODE_STATE_SUCCEEDED) return Printable(ended.cause().reason());
+  const std::string allowed = ended.tolerated() ? " (allowed)" : "";
+  if (ended.state() != v1::NODE_STATE_SUCCEEDED) return WhyNot(ended.cause()) + allowed;
   const auto output = output_.find(ended.path());
   return output == output_.end() ? "" : output->second;
 }
@@ -164,7 +177,9 @@ std::string RenderEnd(const v1::Job& job) {
   const int64_t items = ended.succeeded() + ended.failed() + ended.cancelled() +
                         ended.deadline_exceeded() + ended.skipped();
   if (items > 0) parts.push_back(Counted(items, "item"));
-  parts.push_back(Grouped(job.error_count()) + " failed");
+  const int64_t tolerated = both(&v1::StateCounts::tolerated);
+  parts.push_back(Grouped(job.error_count() - tolerated) + " failed");
+  if (tolerated > 0) parts.push_back(Grouped(tolerated) + " allowed to fail");
   const int64_t cancelled = both(&v1::StateCounts::cancelled);
   if (cancelled > 0) parts.push_back(Grouped(cancelled) + " cancelled");
   const int64_t skipped = both(&v1::StateCounts::skipped);
@@ -181,9 +196,13 @@ std::string RenderErrors(const v1::Job& job) {
            Printable(job.cause().reason()) + "\n";
   }
   std::string text;
-  const int shown = std::min(job.errors_size(), kErrorsInFull);
-  for (int i = 0; i < shown; ++i) text += RenderError(job, job.errors(i));
-  const int64_t more = job.error_count() - shown;
+  int64_t more = job.error_count() - job.errors_size();
+  int shown = 0;
+  for (const v1::NodeError& error : job.errors()) {
+    if (error.tolerated()) continue;
+    if (++shown > kErrorsInFull) ++more;
+    if (shown <= kErrorsInFull) text += RenderError(job, error);
+  }
   if (more > 0) text += "and " + Counted(more, "more error") + "\n";
   return text;
 }

@@ -165,7 +165,7 @@ v1::Job Job::Describe() const {
   job.set_error_count(error_count);
   const std::array<int64_t, 8> counts = tree_->Counts();
   *job.mutable_counts() = ToProto(counts, tree_->tolerated());
-  *job.mutable_item_counts() = ToProto(tree_->ItemCounts(), 0);
+  *job.mutable_item_counts() = tree_->ItemCounts();
   int64_t nodes = 0;
   for (int64_t count : counts) nodes += count;
   job.set_node_count(nodes);

@@ -129,6 +129,7 @@ void Tree::OnItemEnded(Node& item, bool tolerated) {
   ++map.by_state[static_cast<size_t>(state)];
   ++item_counts_[static_cast<size_t>(state)];
   map.tolerated += tolerated ? 1 : 0;
+  item_tolerated_ += tolerated ? 1 : 0;
   if (state == NodeState::kSucceeded) {
     map.succeeded.push_back(item.item);
   } else {

@@ -98,7 +98,7 @@ class Tree {
   int64_t last_seq() const NURSERY_EXCLUDES(mutex_);
   int64_t tolerated() const NURSERY_EXCLUDES(mutex_);
   // Items of maps that have ended, by state.
-  std::array<int64_t, 8> ItemCounts() const NURSERY_EXCLUDES(mutex_);
+  v1::StateCounts ItemCounts() const NURSERY_EXCLUDES(mutex_);
   // The semaphores that nodes noticeably waited for, the longest wait first.
   std::vector<std::string> WaitedFor() const NURSERY_EXCLUDES(mutex_);
 
@@ -142,6 +142,7 @@ class Tree {
   std::array<int64_t, 8> counts_ NURSERY_GUARDED_BY(mutex_){};
   int64_t tolerated_ NURSERY_GUARDED_BY(mutex_) = 0;
   std::array<int64_t, 8> item_counts_ NURSERY_GUARDED_BY(mutex_){};
+  int64_t item_tolerated_ NURSERY_GUARDED_BY(mutex_) = 0;
   // Nodes by phase, and how long the job's most advanced phase was which.
   std::array<int64_t, kPhases> in_phase_ NURSERY_GUARDED_BY(mutex_){};
   std::array<Duration, kPhases> spent_ NURSERY_GUARDED_BY(mutex_){};

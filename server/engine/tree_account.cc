@@ -1,6 +1,7 @@
 // What a tree tells of itself as a whole.
 #include <algorithm>
 
+#include "server/engine/convert.h"
 #include "server/engine/limits.h"
 #include "server/engine/tree.h"
 
@@ -32,9 +33,9 @@ int64_t Tree::tolerated() const {
   return tolerated_;
 }
 
-std::array<int64_t, 8> Tree::ItemCounts() const {
+v1::StateCounts Tree::ItemCounts() const {
   MutexLock lock(mutex_);
-  return item_counts_;
+  return ToProto(item_counts_, item_tolerated_);
 }
 
 std::vector<std::string> Tree::WaitedFor() const {

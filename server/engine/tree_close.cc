@@ -96,6 +96,7 @@ bool Tree::Fail(Node& node, EventKind event, const absl::Status& status, int att
       error.set_state(ToProto(node.status.outcome));
       *error.mutable_status() = cause.status();
       error.set_stderr_tail(std::move(stderr_tail));
+      error.set_tolerated(node.spec.allow_failure);
       *error.mutable_time() = cause.time();
       errors_.push_back(std::move(error));
     }

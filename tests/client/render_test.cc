@@ -46,6 +46,22 @@ TEST(RenderErrorsTest, ThreeAreToldInFullTheRestCounted) {
             "and 1,201 more errors\n");
 }
 
+TEST(RenderErrorsTest, WhatMayFailIsNoErrorOfTheJob) {
+  const auto job = Parsed<v1::Job>(R"pb(
+    state: NODE_STATE_FAILED
+    error_count: 2
+    errors {
+      path: "lint"
+      status { message: "exit code 1" }
+      tolerated: true
+    }
+    errors {
+      path: "build"
+      status { message: "exit code 2" }
+    })pb");
+  EXPECT_EQ(RenderErrors(job), "error: build: exit code 2\n");
+}
+
 TEST(RenderErrorsTest, DeadlineSaysWhereTheTimeWentAndWhatStillRan) {
   const auto job = Parsed<v1::Job>(R"pb(
     display_name: "report"
@@ -173,6 +189,18 @@ TEST(EventLinesTest, ItemsThatWereCutShortAreCountedInTheirMap) {
   map.mutable_node_ended()->mutable_items()->set_failed(1);
   map.mutable_node_ended()->mutable_items()->set_cancelled(1);
   EXPECT_EQ(lines.Add(map), "matrix    FAILED     0.31s  3 of 4 items, 1 failed");
+}
+
+TEST(EventLinesTest, WhoWasCutShortSaysByWhat) {
+  EventLines lines;
+  v1::Event event = Ended("server", v1::NODE_STATE_CANCELLED);
+  v1::Cause& cause = *event.mutable_node_ended()->mutable_cause();
+  cause.set_kind(v1::CAUSE_KIND_SIBLING_FAILED);
+  cause.set_reason("exit code 2");
+  EXPECT_EQ(lines.Add(event), "server    CANCELLED  0.31s  sibling failed");
+  cause.set_kind(v1::CAUSE_KIND_CANCELLED);
+  cause.set_reason("wrong input");
+  EXPECT_EQ(lines.Add(event), "server    CANCELLED  0.31s  wrong input");
 }
 
 TEST(EventLinesTest, NeverStartedHasNoTime) {
