@@ -35,11 +35,17 @@ setup() { deploy/setup.sh --test; }
 
 release() { configure_and_build release && run_tests release release -LE '^(tidy|install|docs)$'; }
 
-asan() { configure_and_build asan && run_tests asan asan -LE '^(tidy|install|docs|deploy)$'; }
+# Sanitizers are slow: a fifth of the seeds of a seeded test, which says how many it ran.
+sanitized_seeds=200
+
+asan() {
+  configure_and_build asan &&
+    NURSERY_SEEDS=$sanitized_seeds run_tests asan asan -LE '^(tidy|install|docs|deploy)$'
+}
 
 tsan() {
   configure_and_build tsan tests_core tests_engine tests_warden &&
-    run_tests tsan tsan -L '^(core|engine|warden)$'
+    NURSERY_SEEDS=$sanitized_seeds run_tests tsan tsan -L '^(core|engine|warden)$'
 }
 
 gcc() { configure_and_build gcc && run_tests gcc gcc -L '^(core|client)$'; }

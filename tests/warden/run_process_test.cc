@@ -38,7 +38,9 @@ Async<absl::Status> RunEscapee(Context ctx, ProcessHost* host, Trial* trial) {
   TaskStdio stdio;
   stdio.fds[0] = std::move(trial->in.reader);
   stdio.fds[1] = std::move(trial->out.writer);
-  Result result = co_await RunProcess(ctx, host, std::move(spec), std::move(stdio), trial->grace);
+  TakeDown take_down(trial->grace);
+  Result result = co_await RunProcess(ctx, host, std::move(spec), std::move(stdio),
+                                      std::move(take_down), nullptr);
   trial->result = std::move(result);
   co_return absl::OkStatus();
 }
@@ -148,7 +150,9 @@ TEST(RunProcessTest, GivesWhyAProgramDidNotStart) {
   const auto body = [](Context ctx, ProcessHost* host, Trial* trial) -> Async<absl::Status> {
     ProcessSpec spec;
     spec.argv = {"/no/such/program"};
-    Result result = co_await RunProcess(ctx, host, std::move(spec), TaskStdio(), Duration::zero());
+    TakeDown at_once(Duration::zero());
+    Result result =
+        co_await RunProcess(ctx, host, std::move(spec), TaskStdio(), std::move(at_once), nullptr);
     trial->result = std::move(result);
     co_return absl::OkStatus();
   };
@@ -162,7 +166,9 @@ TEST(RunProcessTest, StopOfTheHostEndsTheAttempt) {
     host->Stop();
     ProcessSpec spec;
     spec.argv = {"true"};
-    Result result = co_await RunProcess(ctx, host, std::move(spec), TaskStdio(), Duration::zero());
+    TakeDown at_once(Duration::zero());
+    Result result =
+        co_await RunProcess(ctx, host, std::move(spec), TaskStdio(), std::move(at_once), nullptr);
     trial->result = std::move(result);
     co_return absl::OkStatus();
   };
