@@ -18,7 +18,7 @@ namespace nursery::app {
 
 class Signals {
  public:
-  explicit Signals(std::initializer_list<int> numbers);
+  Signals(std::initializer_list<int> numbers);
   ~Signals();
   Signals(const Signals&) = delete;
   Signals& operator=(const Signals&) = delete;

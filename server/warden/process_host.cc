@@ -203,7 +203,7 @@ void ProcessHost::WatchSocketLocked() {
   // Out of credits there is nothing to send until an answer comes.
   const bool blocked = hello_ && !waiting_.empty() && unanswered_ < kSpawnCredits;
   const bool sending = blocked || channel_.queued() > 0;
-  Watch(events_.get(), channel_.fd(), EPOLLIN | (sending ? EPOLLOUT : 0), EPOLL_CTL_MOD);
+  Watch(events_.get(), channel_.fd(), EPOLLIN | (sending ? uint32_t{EPOLLOUT} : 0u), EPOLL_CTL_MOD);
 }
 
 void ProcessHost::OnReadable() {

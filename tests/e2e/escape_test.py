@@ -1,5 +1,6 @@
-"""What tries to outlive its task: nothing of it is alive when the task has ended, nor two
-seconds after the command line was killed. A trial counts only if all its processes were seen alive first."""
+"""What tries to outlive its task: nothing of it is alive when the task has ended, nor two seconds
+after the command line was killed. A trial counts only if all its processes were seen alive first.
+"""
 
 import signal
 import subprocess
