@@ -107,7 +107,10 @@ Value ItemSet::At(int64_t index) const {
     return {blob->type, blob->bytes.substr(begin, blob->ends[at] - begin)};
   }
   if (const auto* numbers = std::get_if<Numbers>(&items_)) {
-    return Value::Number(numbers->from + index * numbers->step);
+    // The item is in range, the product alone may not be: unsigned, where that is no error.
+    const auto step = static_cast<uint64_t>(numbers->step);
+    const uint64_t item = static_cast<uint64_t>(numbers->from) + at * step;
+    return Value::Number(static_cast<int64_t>(item));
   }
   const auto& combinations = std::get<Combinations>(items_);
   const int64_t number = combinations.filtered ? combinations.kept[at] : index;
