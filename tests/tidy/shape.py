@@ -9,7 +9,7 @@ HEADER_LINES, SOURCE_LINES, TEST_LINES = 300, 500, 800
 FORBIDDEN_WORDS = re.compile(
     r"\b(?:TODO|FIXME|XXX|HACK)\b|"
     r"\b(?:issue|ticket|PR|pull request)\s*#\d+|"
-    r"\b(?:subagents?|reviewers?|co-authored-by|language model|as an AI)\b|"
+    r"\b(?:sub-?agents?|reviewers?|co-authored-by|language model|as an AI)\b|"
     r"(?<![\w.~-])/(?:work|root|home/\w+)/"
 )
 FORBIDDEN_NAMES = re.compile(r"(?:^|_)(?:utils?|managers?|helpers?|common|misc)(?:_|\.|$)")
