@@ -8,9 +8,11 @@ coroutines   the short list of checks, above all those on coroutines, on every s
 changed      the long list of .clang-tidy on the sources changed since BASE (default: where this
              branch left origin/main, else the commit before)
 
-The compile commands are those of the build directory NURSERY_BUILD (default: build/release).
+The compile commands are those of the build directory NURSERY_BUILD (default: build/release). A
+source that was found clean is not looked at again until something that it is compiled from changes.
 """
 
+import hashlib
 import json
 import os
 import pathlib
@@ -38,13 +40,71 @@ def cpp_files():
     return [source.path for source in sources.read_sources(ROOT) if source.is_cpp]
 
 
-def compiled_sources():
-    """The project's sources that the build compiles; generated ones are not ours to check."""
-    commands = json.loads((BUILD / "compile_commands.json").read_text(encoding="utf-8"))
+def compile_commands():
+    """The command that compiles each of the project's sources; generated ones are not ours."""
+    entries = json.loads((BUILD / "compile_commands.json").read_text(encoding="utf-8"))
     known = set(cpp_files())
-    paths = (pathlib.Path(entry["file"]) for entry in commands)
-    relative = (str(path.relative_to(ROOT)) for path in paths if path.is_relative_to(ROOT))
-    return sorted(known.intersection(relative))
+    commands = {}
+    for entry in entries:
+        path = pathlib.Path(entry["file"])
+        if path.is_relative_to(ROOT) and str(path.relative_to(ROOT)) in known:
+            commands[str(path.relative_to(ROOT))] = entry
+    return commands
+
+
+class CleanCache:
+    """Remembers which sources a command has found clean, by all that they are compiled from.
+
+    Project files count by their content, so that another checkout shares what was found; those of
+    the system by size and time.
+    """
+
+    def __init__(self, command, commands, directory):
+        self.commands = commands
+        self.directory = directory
+        self.dependencies = read_dependencies()
+        version = subprocess.run([command[0], "--version"], capture_output=True, text=True).stdout
+        config = (ROOT / ".clang-tidy").read_text(encoding="utf-8")
+        self.common = self.portable(f"{version}{config}{command}")
+        self.file_keys = {}
+        directory.mkdir(parents=True, exist_ok=True)
+
+    @staticmethod
+    def portable(text):
+        return text.replace(str(BUILD), "BUILD").replace(str(ROOT), "ROOT")
+
+    def file_key(self, path):
+        if path not in self.file_keys:
+            if pathlib.Path(path).is_relative_to(ROOT):
+                key = hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
+            else:
+                status = os.stat(path)
+                key = f"{status.st_size} {status.st_mtime_ns}"
+            self.file_keys[path] = f"{self.portable(path)} {key}"
+        return self.file_keys[path]
+
+    def entry(self, path):
+        """The file that says that `path` is clean; None when its dependencies are not known."""
+        compile_command = self.commands[path]["command"]
+        words = compile_command.split()
+        files = self.dependencies.get(words[words.index("-o") + 1])
+        if not files:
+            return None
+        headers = [self.file_key(file) for file in files if not file.endswith(".pch")]
+        text = "\n".join((self.common, self.portable(compile_command), *headers))
+        return self.directory / hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_dependencies():
+    """The files that each object of the build was compiled from, as ninja recorded them."""
+    done = subprocess.run(["ninja", "-C", BUILD, "-t", "deps"], capture_output=True, text=True)
+    dependencies, current = {}, []
+    for line in done.stdout.splitlines():
+        if line.startswith(" "):
+            current.append(os.path.normpath(BUILD / line.strip()))
+        elif ": #deps" in line and line.endswith("(VALID)"):
+            current = dependencies[line.split(":", 1)[0]] = []
+    return dependencies
 
 
 def git(*arguments):
@@ -66,17 +126,23 @@ def changed_sources(changed, compiled):
     return [path for path in compiled if path in changed or pathlib.Path(path).stem in own]
 
 
-def run_each(command, paths):
+def run_each(command, paths, cache=None):
     """Runs the command on every path, prints what fails, gives the number of failures."""
     def run(path):
-        return path, subprocess.run(
+        clean = cache.entry(path) if cache else None
+        if clean and clean.exists():
+            return path, None
+        done = subprocess.run(
             [*command, path], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
+        if clean and done.returncode == 0:
+            clean.touch()
+        return path, done
 
     failures = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for path, done in pool.map(run, paths):
-            if done.returncode != 0:
+            if done and done.returncode != 0:
                 failures += 1
                 print(f"{path}: {' '.join(command[:1])} exits with {done.returncode}")
                 print(done.stdout)
@@ -87,23 +153,31 @@ def tidy_command(*arguments):
     return ["clang-tidy-19", "--quiet", "-p", str(BUILD), *arguments]
 
 
+def cache_directory():
+    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(home) / "nursery-tidy"
+
+
 def main(mode, base=None):
+    cache = None
     if mode == "format":
         paths, command = cpp_files(), ["clang-format-19", "--dry-run", "-Werror"]
     elif mode == "coroutines":
-        paths = compiled_sources()
+        commands = compile_commands()
+        paths = sorted(commands)
         command = tidy_command(f"--checks={SHORT_LIST}", "--warnings-as-errors=*")
+        cache = CleanCache(command, commands, cache_directory())
     elif mode == "changed":
         base = base or default_base()
         if base is None:
             print("there is no commit to compare with: nothing has changed")
             return 0
         changed = set((git("diff", "--name-only", base) or "").split("\n"))
-        paths, command = changed_sources(changed, compiled_sources()), tidy_command()
+        paths, command = changed_sources(changed, sorted(compile_commands())), tidy_command()
     else:
         print(__doc__)
         return 2
-    failures = run_each(command, paths)
+    failures = run_each(command, paths, cache)
     print(f"{mode}: {len(paths)} files, {failures} with findings")
     # Files may all be unchanged, but a project without files is a mistake of this script.
     return 1 if failures or (mode != "changed" and not paths) else 0

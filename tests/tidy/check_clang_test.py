@@ -38,18 +38,22 @@ class CheckClangTest(unittest.TestCase):
         self.root = pathlib.Path(directory.name)
         for config in (".clang-format", ".clang-tidy"):
             shutil.copy(check_clang.ROOT / config, self.root)
-        build = check_clang.BUILD
-        self.addCleanup(setattr, check_clang, "BUILD", build)
-        check_clang.BUILD = self.root
+        for name in ("ROOT", "BUILD"):
+            self.addCleanup(setattr, check_clang, name, getattr(check_clang, name))
+            setattr(check_clang, name, self.root)
 
-    def failures(self, command, text):
+    def failures(self, command, text, cached_with=None):
         path = self.root / "planted.cc"
         path.write_text(text, encoding="utf-8")
         entry = {"directory": str(self.root), "file": str(path),
-                 "command": f"clang++-19 -std=c++20 -c {path}"}
+                 "command": f"clang++-19 -std=c++20 -o planted.cc.o -c {path}"}
         (self.root / "compile_commands.json").write_text(json.dumps([entry]))
+        cache = None
+        if cached_with is not None:
+            cache = check_clang.CleanCache(command, {str(path): entry}, self.root / "cache")
+            cache.dependencies = {"planted.cc.o": cached_with}
         with contextlib.redirect_stdout(io.StringIO()):
-            return check_clang.run_each(command, [str(path)])
+            return check_clang.run_each(command, [str(path)], cache)
 
     def test_a_badly_formatted_file_is_found(self):
         command = ["clang-format-19", "--dry-run", "-Werror"]
@@ -66,6 +70,19 @@ class CheckClangTest(unittest.TestCase):
     def test_the_long_list_finds_what_the_short_one_does_not(self):
         text = "bool Same(int x) { return x == x; }\n"
         self.assertEqual(1, self.failures(check_clang.tidy_command(), text))
+
+    def test_what_was_clean_is_looked_at_again_when_a_file_it_includes_changes(self):
+        header = self.root / "included.h"
+        text = '#include "included.h"\nbool Two(int x) { return One(x); }\n'
+        for body, failures in (("x > 1", 0), ("x > 1", 0), ("x == x", 1), ("x == x", 1)):
+            header.write_text(f"inline bool One(int x) {{ return {body}; }}\n", encoding="utf-8")
+            command = check_clang.tidy_command("--header-filter=.*")
+            self.assertEqual(failures, self.failures(command, text, [str(header)]), body)
+        self.assertEqual(1, len(list((self.root / "cache").iterdir())))
+
+    def test_sources_whose_dependencies_are_unknown_are_always_looked_at(self):
+        self.assertEqual(0, self.failures(check_clang.tidy_command(), "int x;\n", []))
+        self.assertEqual(0, len(list((self.root / "cache").iterdir())))
 
     def test_a_changed_header_has_its_source_and_test_checked(self):
         compiled = ["core/src/a.cc", "core/src/b.cc", "tests/core/a_test.cc", "tests/core/c.cc"]
