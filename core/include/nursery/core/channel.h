@@ -24,6 +24,7 @@
 
 #include <memory>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -114,16 +115,8 @@ internal::SelectAwaiter<Cases...> Select(Context context, Cases&... cases) {
 }
 
 template <class T>
-class Sender {
+class Sender : internal::SendHalf<T> {
  public:
-  Sender(const Sender& other) : state_(other.state_) { Join(); }
-  Sender(Sender&& other) noexcept = default;
-  Sender& operator=(Sender other) noexcept {
-    std::swap(state_, other.state_);
-    return *this;
-  }
-  ~Sender() { Leave(); }
-
   internal::SendAwaiter<T> Send(Context context, T value) const {
     return internal::SendAwaiter<T>(std::move(context), *this, std::move(value));
   }
@@ -135,40 +128,22 @@ class Sender {
   // Gives the handle up. FAILED_PRECONDITION when that was done before.
   absl::Status Close() {
     if (state_ == nullptr) return internal::ClosedTwiceStatus();
-    Leave();
+    this->Leave();
     return absl::OkStatus();
   }
-  ChannelStats Stats() const { return state_ == nullptr ? ChannelStats() : state_->Stats(); }
+  using internal::SendHalf<T>::Stats;
 
  private:
   template <class U>
   friend std::pair<Sender<U>, Receiver<U>> MakeChannel(size_t capacity);
   friend class SendCase<T>;
-  explicit Sender(std::shared_ptr<internal::ChannelState<T>> state) : state_(std::move(state)) {
-    Join();
-  }
-
-  void Join() {
-    if (state_ != nullptr) state_->AddSender();
-  }
-  void Leave() {
-    if (auto state = std::exchange(state_, nullptr)) state->RemoveSender();
-  }
-
-  std::shared_ptr<internal::ChannelState<T>> state_;
+  using internal::SendHalf<T>::SendHalf;
+  using internal::SendHalf<T>::state_;
 };
 
 template <class T>
-class Receiver {
+class Receiver : internal::ReceiveHalf<T> {
  public:
-  Receiver(const Receiver& other) : state_(other.state_) { Join(); }
-  Receiver(Receiver&& other) noexcept = default;
-  Receiver& operator=(Receiver other) noexcept {
-    std::swap(state_, other.state_);
-    return *this;
-  }
-  ~Receiver() { Leave(); }
-
   internal::ReceiveAwaiter<T> Receive(Context context) const {
     return internal::ReceiveAwaiter<T>(std::move(context), *this);
   }
@@ -176,29 +151,21 @@ class Receiver {
   absl::StatusOr<T> TryReceive() const {
     return state_ == nullptr ? absl::StatusOr<T>(internal::ClosedStatus()) : state_->TryReceive();
   }
-  ChannelStats Stats() const { return state_ == nullptr ? ChannelStats() : state_->Stats(); }
+  using internal::ReceiveHalf<T>::Stats;
 
  private:
   template <class U>
   friend std::pair<Sender<U>, Receiver<U>> MakeChannel(size_t capacity);
   friend class ReceiveCase<T>;
-  explicit Receiver(std::shared_ptr<internal::ChannelState<T>> state) : state_(std::move(state)) {
-    Join();
-  }
-
-  void Join() {
-    if (state_ != nullptr) state_->AddReceiver();
-  }
-  void Leave() {
-    if (auto state = std::exchange(state_, nullptr)) state->RemoveReceiver();
-  }
-
-  std::shared_ptr<internal::ChannelState<T>> state_;
+  using internal::ReceiveHalf<T>::ReceiveHalf;
+  using internal::ReceiveHalf<T>::state_;
 };
 
 // A channel that buffers up to `capacity` values; 0: sender and receiver meet.
 template <class T>
 std::pair<Sender<T>, Receiver<T>> MakeChannel(size_t capacity) {
+  static_assert(!std::is_same_v<T, absl::Status>,
+                "an absl::Status received could not be told from an error of the channel");
   auto state = std::make_shared<internal::ChannelState<T>>(capacity);
   return {Sender<T>(state), Receiver<T>(state)};
 }

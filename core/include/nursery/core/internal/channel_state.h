@@ -3,13 +3,13 @@
 // Invariants, under mutex_:
 //  1. Senders wait only while the buffer is full, receivers only while it is empty.
 //  2. A value is in exactly one place: its sender, the buffer, or its receiver. It moves only after
-//  the
-//     waiting side's Wait was fired.
+//     the waiting side's Wait was fired.
 //  3. Nobody waits on a side whose other side is gone.
 #ifndef NURSERY_CORE_INTERNAL_CHANNEL_STATE_H_
 #define NURSERY_CORE_INTERNAL_CHANNEL_STATE_H_
 
 #include <deque>
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -228,6 +228,37 @@ class ChannelState {
   int64_t senders_ NURSERY_GUARDED_BY(mutex_) = 0;
   int64_t receivers_ NURSERY_GUARDED_BY(mutex_) = 0;
 };
+
+// A counted handle on one side of a channel; the last one to leave closes that side. Empty after it
+// was moved from or has left.
+template <class T, void (ChannelState<T>::*kAdd)(), void (ChannelState<T>::*kRemove)()>
+class ChannelHalf {
+ public:
+  ChannelHalf(const ChannelHalf& other) : ChannelHalf(other.state_) {}
+  ChannelHalf(ChannelHalf&& other) noexcept = default;
+  ChannelHalf& operator=(ChannelHalf other) noexcept {
+    std::swap(state_, other.state_);
+    return *this;
+  }
+  ~ChannelHalf() { Leave(); }
+
+  ChannelStats Stats() const { return state_ == nullptr ? ChannelStats() : state_->Stats(); }
+
+ protected:
+  explicit ChannelHalf(std::shared_ptr<ChannelState<T>> state) : state_(std::move(state)) {
+    if (state_ != nullptr) ((*state_).*kAdd)();
+  }
+  void Leave() {
+    if (const auto state = std::exchange(state_, nullptr)) ((*state).*kRemove)();
+  }
+
+  std::shared_ptr<ChannelState<T>> state_;
+};
+
+template <class T>
+using SendHalf = ChannelHalf<T, &ChannelState<T>::AddSender, &ChannelState<T>::RemoveSender>;
+template <class T>
+using ReceiveHalf = ChannelHalf<T, &ChannelState<T>::AddReceiver, &ChannelState<T>::RemoveReceiver>;
 
 }  // namespace nursery::internal
 
