@@ -18,13 +18,11 @@
 #include <variant>
 #include <vector>
 
+#include "nursery/core/clock.h"
 #include "server/spec/expression.h"
 #include "server/spec/items.h"
 
 namespace nursery::spec {
-
-using Duration = std::chrono::nanoseconds;
-using WallTime = std::chrono::sys_time<std::chrono::nanoseconds>;
 
 inline constexpr NodeIndex kNoNode = -1;
 
