@@ -11,7 +11,7 @@ build_packages=(
 )
 test_packages=(
   g++-12 libclang-rt-19-dev clang-tidy-19 clang-format-19
-  libgtest-dev libgmock-dev python3
+  libgtest-dev libgmock-dev python3 git
 )
 
 usage() {

@@ -1,8 +1,11 @@
-# What `cmake --install` puts in place: binaries, the core library with its headers, the CMake package.
+# What `cmake --install` puts in place: binaries, the core library with its headers, the CMake
+# package, and the contract for whoever makes a client from it.
 include(CMakePackageConfigHelpers)
 
 install(TARGETS nursery_core EXPORT nurseryTargets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} FILE_SET HEADERS)
+install(DIRECTORY ${CMAKE_SOURCE_DIR}/proto/ DESTINATION ${CMAKE_INSTALL_DATADIR}/nursery/proto
+  FILES_MATCHING PATTERN "*.proto")
 install(EXPORT nurseryTargets NAMESPACE nursery::
   DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/nursery)
 configure_package_config_file(${CMAKE_SOURCE_DIR}/deploy/cmake/nurseryConfig.cmake.in

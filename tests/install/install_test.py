@@ -47,6 +47,13 @@ class InstallTest(unittest.TestCase):
                 self.assertNotIn(str(source), text, path)
                 self.assertNotIn(str(BUILD), text, path)
 
+    def test_the_contract_is_installed(self):
+        protos = self.prefix / "share" / "nursery" / "proto"
+        files = sorted(protos.rglob("*.proto"))
+        self.assertIn(protos / "nursery" / "v1" / "job.proto", files)
+        with tempfile.NamedTemporaryFile() as descriptors:
+            run("protoc", f"-I{protos}", f"--descriptor_set_out={descriptors.name}", *files)
+
     def test_every_public_header_of_core_is_installed(self):
         public = CONSUMER.parents[2] / "core" / "include"
         for header in public.rglob("*.h"):
