@@ -15,6 +15,7 @@
 #include "server/actions/exec_prepare.h"
 #include "server/engine/limits.h"
 #include "server/spec/scalar.h"
+#include "server/warden/process_tree.h"
 #include "server/warden/run_process.h"
 
 namespace nursery::actions {
@@ -38,7 +39,7 @@ class Reporter final : public warden::ProcessObserver {
     engine::AttemptObserver::Survivor& each = survivors_.emplace_back();
     each.pid = survivor.pid;
     each.command = survivor.command;
-    each.state = std::string(1, survivor.state);
+    each.state = warden::StateName(survivor.state);
     observer_.OnSurvivors(survivors_);
   }
   void OnAllGone() {
@@ -80,9 +81,8 @@ ActionResult ResultOf(const absl::StatusOr<warden::ProcessResult>& ran) {
   result.leftovers = static_cast<int>(ran->end.leftovers);
   SetExit(ran->exit, &result);
   if (!ran->terminated) return result;
-  const bool leader_killed = result.signal == SIGKILL && ran->exit.killed_by_us;
-  result.terminated = leader_killed ? 0 : 1;
-  result.killed = (leader_killed ? 1 : 0) + (ran->end.killed ? result.leftovers : 0);
+  result.terminated = static_cast<int>(ran->end.toll.terminated);
+  result.killed = static_cast<int>(ran->end.toll.killed);
   return result;
 }
 

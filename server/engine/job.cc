@@ -34,14 +34,6 @@ void CollectSurvivors(const Node& node, std::vector<v1::Survivor>* survivors) {
   for (const Node* item : node.map->live) CollectSurvivors(*item, survivors);
 }
 
-const Node* FindOpen(const Node& node, const std::string& path) {
-  if (node.Path() == path) return &node;
-  for (const auto& child : node.children) {
-    if (const Node* found = FindOpen(*child, path)) return found;
-  }
-  return nullptr;
-}
-
 }  // namespace
 
 Job::Job(std::unique_ptr<Tree> tree, Runtime runtime, JobOptions options, Store& store,
@@ -145,12 +137,6 @@ absl::StatusOr<v1::CancelReceipt> Job::Cancel(const CancelRequest& request) {
   return LastCancel();
 }
 
-std::vector<v1::Survivor> Job::Survivors() const {
-  std::vector<v1::Survivor> survivors;
-  tree_->Locked([&] { CollectSurvivors(tree_->root(), &survivors); });
-  return survivors;
-}
-
 v1::CancelReceipt Job::LastCancel() const {
   std::optional<CancelRecord> record;
   {
@@ -168,14 +154,16 @@ v1::CancelReceipt Job::LastCancel() const {
   receipt.set_cleanups_skipped(done.cleanups_skipped);
   receipt.set_containment(runtime_.containment());
   Time ended = tree_->clock().Now();
+  std::vector<v1::Survivor> survivors;
   bool complete = false;
   tree_->Locked([&] {
-    const Node* node = FindOpen(tree_->root(), receipt.path());
+    const Node* node = FindNode(tree_->root(), receipt.path());
     // An item that has ended is no node any more.
     complete = node == nullptr || IsTerminal(node->status.state);
-    if (node != nullptr && complete) ended = node->ended_at;
+    if (node == nullptr) return;
+    if (complete) ended = node->ended_at;
+    CollectSurvivors(*node, &survivors);
   });
-  const std::vector<v1::Survivor> survivors = Survivors();
   receipt.set_survivor_count(static_cast<int64_t>(survivors.size()));
   for (size_t i = 0; i < std::min(survivors.size(), kMaxSurvivors); ++i) {
     *receipt.add_survivors() = survivors[i];
@@ -195,7 +183,7 @@ absl::StatusOr<EventBatch> Job::Events(int64_t after, size_t limit) const {
 
 std::shared_ptr<const Output> Job::OutputOf(const std::string& path) const {
   return tree_->Locked([&]() -> std::shared_ptr<const Output> {
-    const Node* node = FindOpen(tree_->root(), path);
+    const Node* node = FindNode(tree_->root(), path);
     return node == nullptr ? nullptr : node->output;
   });
 }

@@ -106,7 +106,6 @@ class Job {
   static const Node* LastAction(const Node& node);
   void AddViews(const Node& node, int depth, size_t limit, std::vector<NodeView>* views) const;
   NodeView ViewOf(const Node& node, int depth) const;
-  std::vector<v1::Survivor> Survivors() const;
 
   // Constant after construction.
   const JobOptions options_;

@@ -124,6 +124,9 @@ class Node {
   std::unique_ptr<BellSender> bell;             // rung when something was added there
 };
 
+// The live node with that path at or below `from`; null: there is none (any more).
+Node* FindNode(Node& from, const std::string& path);
+
 }  // namespace nursery::engine
 
 #endif  // NURSERY_SERVER_ENGINE_NODE_H_

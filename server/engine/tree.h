@@ -119,7 +119,6 @@ class Tree {
   void CloseBelow(Node& node, EventKind event, const Told& told) NURSERY_REQUIRES(mutex_);
   void LogDecision(const Node& node, const Told& told) NURSERY_REQUIRES(mutex_);
   void LogEnd(const Node& node) NURSERY_REQUIRES(mutex_);
-  Node* Find(Node& from, const std::string& path) NURSERY_REQUIRES(mutex_);
   void SkipItems(Node& map, const Told& told) NURSERY_REQUIRES(mutex_);
   static void CollectKill(Node& node, Closing& closing);
   void OnEnded(Node& node) NURSERY_REQUIRES(mutex_);

@@ -122,25 +122,6 @@ void Tree::LogEnd(const Node& node) {
   Append(std::move(event));
 }
 
-Node* Tree::Find(Node& from, const std::string& path) {
-  if (from.Path() == path) return &from;
-  const auto leads_there = [&path](const Node& child) {
-    const std::string own = child.Path();
-    return path.starts_with(own) &&
-           (path.size() == own.size() || path[own.size()] == '/' || path[own.size()] == '[');
-  };
-  for (const auto& child : from.children) {
-    if (!leads_there(*child)) continue;
-    if (Node* found = Find(*child, path)) return found;
-  }
-  if (from.map == nullptr) return nullptr;
-  for (Node* item : from.map->live) {
-    if (!leads_there(*item)) continue;
-    if (Node* found = Find(*item, path)) return found;
-  }
-  return nullptr;
-}
-
 void Tree::CollectKill(Node& node, Closing& closing) {
   node.teardown = Teardown::kKill;
   if (node.kill != nullptr) closing.kill.push_back(node.kill);
@@ -154,7 +135,7 @@ absl::StatusOr<Tree::Closing> Tree::Close(const std::string& path, EventKind eve
   Closing closing;
   {
     MutexLock lock(mutex_);
-    Node* node = Find(root_, path);
+    Node* node = FindNode(root_, path);
     if (node == nullptr) {
       return Error(absl::StatusCode::kNotFound, "job " + id_ + " has no live node '" + path +
                                                     "'; it has not been opened yet, or has ended");

@@ -274,13 +274,12 @@ void ProcessHost::HandleHelloLocked(const Packet& hello, std::vector<Call>* call
 
 void ProcessHost::HandleReportLocked(const Packet& packet, std::vector<Call>* calls) {
   ProcessHandler* const handler = sent_.at(packet.attempt).handler;
-  const bool killed = (packet.flags & kKilledByUs) != 0;
   switch (packet.type) {
     case PacketType::kSpawned:
       calls->push_back({[handler, pid = packet.pid] { handler->OnSpawned(pid); }});
       return;
     case PacketType::kExited: {
-      const LeaderExit exit = {packet.code, killed, UsageOf(packet)};
+      const LeaderExit exit = {packet.code, (packet.flags & kKilledByUs) != 0, UsageOf(packet)};
       calls->push_back({[handler, exit] { handler->OnExited(exit); }});
       return;
     }
@@ -299,7 +298,7 @@ void ProcessHost::HandleReportLocked(const Packet& packet, std::vector<Call>* ca
         LoseLocked(handler, "interrupted: the attempt's reaper process was killed", calls);
         break;
       }
-      const AttemptEnd end = {static_cast<Level>(packet.detail), packet.count, killed,
+      const AttemptEnd end = {static_cast<Level>(packet.detail), packet.count, TollOf(packet),
                               UsageOf(packet)};
       calls->push_back({[handler, end] { handler->OnGone(end); }, true});
       break;

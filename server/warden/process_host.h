@@ -62,8 +62,8 @@ struct Survivor {
 struct AttemptEnd {
   Level level = Level::kNone;
   uint32_t leftovers = 0;  // alive below the leader when it exited
-  bool killed = false;     // SIGKILL was needed
-  Usage usage;             // of all processes of the attempt
+  Toll toll;
+  Usage usage;  // of all processes of the attempt
 };
 
 class ProcessHandler {

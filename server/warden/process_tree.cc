@@ -136,6 +136,33 @@ std::string CommandLine(const ProcessInfo& process, const std::string& proc) {
   return text;
 }
 
+std::string StateName(char state) {
+  const char* name = "?";
+  switch (state) {
+    case 'R':
+      name = "running";
+      break;
+    case 'S':
+      name = "sleeping";
+      break;
+    case 'D':
+      name = "disk sleep";
+      break;
+    case 'T':
+      name = "stopped";
+      break;
+    case 't':
+      name = "traced";
+      break;
+    case 'Z':
+      name = "zombie";
+      break;
+    default:
+      break;
+  }
+  return std::string(1, state) + " (" + name + ")";
+}
+
 void VisitDescendants(pid_t root, const Visitor& visit, const Skip& skip, const std::string& proc) {
   if (ListsChildren(root, proc)) {
     VisitByChildrenFiles(root, visit, skip, proc);

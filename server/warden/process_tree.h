@@ -35,6 +35,9 @@ std::optional<ProcessInfo> ReadProcess(pid_t pid, const std::string& proc = "/pr
 // The arguments joined by spaces; the name in brackets if it has none, as ps shows it.
 std::string CommandLine(const ProcessInfo& process, const std::string& proc = "/proc");
 
+// The letter and what it means, as in "D (disk sleep)".
+std::string StateName(char state);
+
 // Calls `visit` for every descendant of `root`, dead ones included, parents before their children;
 // a parent's children are listed after `visit` returned for it, so that stopping or killing it
 // there leaves nothing to miss. A direct child for which `skip` is true is left out with all below

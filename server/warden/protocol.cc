@@ -6,12 +6,21 @@
 namespace nursery::warden {
 
 void SetUsage(const Usage& usage, Packet* packet) {
-  packet->payload = {usage.user_microseconds, usage.system_microseconds, usage.max_rss_bytes};
+  packet->payload[0] = usage.user_microseconds;
+  packet->payload[1] = usage.system_microseconds;
+  packet->payload[2] = usage.max_rss_bytes;
 }
 
 Usage UsageOf(const Packet& packet) {
   return {packet.payload[0], packet.payload[1], packet.payload[2]};
 }
+
+void SetToll(const Toll& toll, Packet* packet) {
+  packet->payload[3] = toll.terminated;
+  packet->payload[4] = toll.killed;
+}
+
+Toll TollOf(const Packet& packet) { return {packet.payload[3], packet.payload[4]}; }
 
 void SetCounters(const Counters& counters, Packet* packet) {
   packet->payload = {counters.live, counters.spawned, counters.failed, counters.reapers_lost};

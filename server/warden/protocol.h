@@ -67,7 +67,7 @@ enum class Step : uint8_t {
 inline constexpr uint16_t kHasStdin = 1;  // SPAWN: which descriptors follow the memfd
 inline constexpr uint16_t kHasStdout = 2;
 inline constexpr uint16_t kHasStderr = 4;
-inline constexpr uint16_t kKilledByUs = 8;   // EXITED, GONE: the warden's side sent SIGKILL
+inline constexpr uint16_t kKilledByUs = 8;   // EXITED: the warden's side sent SIGKILL
 inline constexpr uint16_t kReaperLost = 16;  // GONE: the reaper died before its attempt
 
 struct Packet {
@@ -90,6 +90,12 @@ struct Usage {
   uint64_t max_rss_bytes = 0;
 };
 
+// How the processes of an attempt that was told to end did so, in the payload of GONE.
+struct Toll {
+  uint64_t terminated = 0;  // lived when SIGTERM came, and needed no more
+  uint64_t killed = 0;      // by the SIGKILL of the reaper
+};
+
 struct Counters {
   uint64_t live = 0;
   uint64_t spawned = 0;
@@ -99,6 +105,8 @@ struct Counters {
 
 void SetUsage(const Usage& usage, Packet* packet);
 Usage UsageOf(const Packet& packet);
+void SetToll(const Toll& toll, Packet* packet);
+Toll TollOf(const Packet& packet);
 void SetCounters(const Counters& counters, Packet* packet);
 Counters CountersOf(const Packet& packet);
 // The command line of a survivor, cut to what fits.

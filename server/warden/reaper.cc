@@ -89,12 +89,14 @@ class Reaper {
   bool started_ = false;        // the program runs or ran
   bool failed_ = false;         // SPAWN_FAILED is said
   bool told_to_end_ = false;    // TERM came: what the leader leaves behind has its grace, too
+  uint64_t told_ = 0;           // how many processes lived then
   bool control_ended_ = false;  // KILL, or the warden's death
   bool killing_ = false;
   bool killed_ = false;  // SIGKILL went out to a live process
   bool survivors_named_ = false;
   bool more_zombies_ = false;
   uint32_t leftovers_ = 0;
+  uint64_t killed_count_ = 0;
   Clock::time_point kill_start_;
   Clock::time_point first_round_;
 };
@@ -210,8 +212,9 @@ void Reaper::ReadControl() {
 // Each process gets one SIGTERM: many take a second one as "at once". SIGCONT after it, because a
 // stopped process does not see it.
 void Reaper::Terminate() {
-  told_to_end_ = true;
   const std::vector<ProcessInfo> live = LiveDescendants(getpid());
+  if (!told_to_end_) told_ = live.size();
+  told_to_end_ = true;
   if (leader_ > 0) kill(-leader_, SIGTERM);
   for (const ProcessInfo& process : live) {
     if (leader_ < 0 || process.group != leader_) SignalProcess(process, SIGTERM);
@@ -272,6 +275,7 @@ bool Reaper::Reap() {
     if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) != 0) return errno != ECHILD;
     more_zombies_ = info.si_pid != 0;
     if (!more_zombies_) return true;
+    if (killed_ && info.si_code == CLD_KILLED && info.si_status == SIGKILL) ++killed_count_;
     if (info.si_pid == leader_) {
       ReapLeader();
     } else {
@@ -309,8 +313,8 @@ void Reaper::ReportGone() {
     Packet packet;
     packet.detail = static_cast<uint8_t>(Level::kSubreaper);
     packet.count = leftovers_;
-    packet.flags = killed_ ? kKilledByUs : 0;
     SetUsage(ToUsage(usage), &packet);
+    SetToll({told_ - std::min(told_, killed_count_), killed_count_}, &packet);
     Report(PacketType::kGone, packet);
   }
   // The warden may be slow; it may also be dead, and then its socket takes everything.

@@ -34,6 +34,10 @@ void Watch(int epoll, int fd, uint32_t events, uint64_t data, int operation) {
   epoll_ctl(epoll, operation, fd, &event);
 }
 
+uint32_t Interest(bool reading, bool writing) {
+  return (reading ? uint32_t{EPOLLIN} : 0u) | (writing ? uint32_t{EPOLLOUT} : 0u);
+}
+
 UniqueFd ChildSignals() {
   sigset_t child;
   sigemptyset(&child);
@@ -99,10 +103,10 @@ void Warden::UpdateInterest() {
   const bool reading = server_.queued() < kMaxQueued;
   if (reading != reading_) {
     reading_ = reading;
-    Watch(events_.get(), reaper_events_.get(), reading ? EPOLLIN : 0, kReapers, EPOLL_CTL_MOD);
+    Watch(events_.get(), reaper_events_.get(), Interest(reading, false), kReapers, EPOLL_CTL_MOD);
   }
   if (!server_.open()) return;
-  const uint32_t wanted = (reading ? EPOLLIN : 0) | (server_.queued() > 0 ? EPOLLOUT : 0);
+  const uint32_t wanted = Interest(reading, server_.queued() > 0);
   Watch(events_.get(), server_.fd(), wanted, kServer, EPOLL_CTL_MOD);
 }
 
@@ -288,7 +292,7 @@ void Warden::SweepStrays() {
     packet.type = PacketType::kGone;
     packet.attempt = attempt;
     packet.detail = static_cast<uint8_t>(level_);
-    packet.flags = kReaperLost | kKilledByUs;
+    packet.flags = kReaperLost;
     server_.Send(packet);
   }
   lost_.clear();

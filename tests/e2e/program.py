@@ -32,6 +32,17 @@ def marked(mark):
     return found
 
 
+def children(pid):
+    """How many processes have `pid` as their parent."""
+    count = 0
+    for entry in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            count += int(entry.read_text().rpartition(")")[2].split()[1]) == pid
+        except OSError:
+            pass
+    return count
+
+
 def wait_until(condition, patience=PATIENCE):
     """Polls `condition` until it gives something true, which is returned."""
     end = time.monotonic() + patience

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import unittest
 
-from program import BUILD, PATIENCE, ProgramTest, marked, wait_until
+from program import BUILD, PATIENCE, ProgramTest, children, marked, wait_until
 
 
 def sleepers(count, mark, extra=""):
@@ -144,7 +144,10 @@ class InterruptTest(ProgramTest):
         name = self.write("long.yaml", f"name: long\ndefaults: {{grace: {grace}}}\nnodes:\n" +
                           sleepers(3, self.mark) + extra)
         process = self.start("run", "--slots", "9", name)
-        wait_until(lambda: len(marked(self.mark)) >= 3)
+        def all_sleep():
+            shells = marked(self.mark)
+            return len(shells) >= 3 and all(children(shell) for shell in shells)
+        wait_until(all_sleep)
         return process
 
     def test_ctrl_c_cancels_and_shows_the_receipt(self):
@@ -154,7 +157,7 @@ class InterruptTest(ProgramTest):
         self.assertEqual(process.returncode, 3, out + err)
         self.assertEqual(marked(self.mark), [])
         self.assertRegex(out + err, r"cancelled .* in .*: Ctrl-C")
-        self.assertRegex(out + err, r"3 ended by SIGTERM, 0 by SIGKILL, 0 left")
+        self.assertRegex(out + err, r"6 ended by SIGTERM, 0 by SIGKILL, 0 left")
 
     def test_a_second_ctrl_c_kills(self):
         deaf = "  - {name: deaf, exec: {argv: [sh, -c, 'trap : TERM; echo ready >&3; " \

@@ -19,6 +19,7 @@ struct Case {
   std::string name;
   std::string work;         // the call's argument without its tag
   std::string fields = {};  // more fields of the node
+  std::string job = {};     // more fields of the job
   std::string state;
   bool runs = true;
   bool cancelled = false;  // by a request, after half a second
@@ -29,9 +30,12 @@ struct Case {
 std::string Yaml(const Case& of) {
   const std::string work = "call: {function: script, argument: \"" + of.work + " work\"}";
   const std::string what = of.group ? "nodes: [{name: inner, " + work + "}]" : work;
-  return "name: cleaned\njoin: collect\nnodes:\n"
+  return "name: cleaned\njoin: collect\nsemaphores: [{name: taken, size: 1}]\n" + of.job +
+         "nodes:\n"
          "  - {name: broken, call: {function: script, argument: 1s! broken}}\n"
-         "  - {name: holder, call: {function: script, argument: 1s holder}}\n"
+         "  - {name: holder, call: {function: script, argument: 1s holder},"
+         "     acquire: [{semaphore: taken}]}\n"
+         "  - {name: start, sleep: 100ms}\n"
          "  - name: node\n" +
          (of.fields.empty() ? "" : "    " + of.fields + "\n") + "    " + what +
          "\n    finally: {call: {function: script, argument: 2s clean}}\n";
@@ -101,6 +105,24 @@ std::vector<Case> Cases() {
        .state = "SKIPPED",
        .runs = false,
        .cancelled = true,
+       .time = 1000},
+      {.name = "inherited_deadline",
+       .work = "9s",
+       .job = "timeout: 500ms\n",
+       .state = "DEADLINE_EXCEEDED",
+       .time = 2500},
+      {.name = "inherited_deadline_before_start",
+       .work = "1s",
+       .fields = "needs: [holder]",
+       .job = "timeout: 500ms\n",
+       .state = "SKIPPED",
+       .runs = false,
+       .time = 500},
+      {.name = "queue_timeout",
+       .work = "1s",
+       .fields = "needs: [start]\n    acquire: [{semaphore: taken}]\n    queue_timeout: 500ms",
+       .state = "DEADLINE_EXCEEDED",
+       .runs = false,
        .time = 1000},
       {.name = "unmet_needs",
        .work = "1s",

@@ -11,7 +11,8 @@
 
 namespace nursery::engine {
 
-JobHarness::JobHarness(SeededExecutor& executor, int64_t slots) {
+JobHarness::JobHarness(SeededExecutor& executor, int64_t slots, actions::ExecRunner* exec)
+    : actions_(functions_, exec) {
   EXPECT_TRUE(functions_
                   .Register("script",
                             [this](Context context, std::string argument) {

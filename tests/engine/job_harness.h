@@ -18,7 +18,8 @@ namespace nursery::engine {
 
 class JobHarness {
  public:
-  explicit JobHarness(SeededExecutor& executor, int64_t slots = 100);
+  explicit JobHarness(SeededExecutor& executor, int64_t slots = 100,
+                      actions::ExecRunner* exec = nullptr);
 
   // The test fails when `yaml` is not valid.
   std::shared_ptr<Job> Admit(const std::string& yaml);
@@ -43,7 +44,7 @@ class JobHarness {
   std::vector<std::string> trace_;
   std::vector<std::string> echoed_;
   actions::FunctionRegistry functions_;
-  actions::Actions actions_{functions_, nullptr};
+  actions::Actions actions_;
   store::MemoryStore store_{1 << 20};
   std::unique_ptr<Engine> engine_;
 };

@@ -131,7 +131,7 @@ TEST_F(ProcessHostTest, RunsAProcessToItsEnd) {
   EXPECT_EQ(WEXITSTATUS(recorder.exit->wait_status), 3);
   ASSERT_TRUE(recorder.gone);
   EXPECT_EQ(recorder.gone->level, Level::kSubreaper);
-  EXPECT_FALSE(recorder.gone->killed);
+  EXPECT_EQ(recorder.gone->toll.killed, 0u);
 }
 
 TEST_F(ProcessHostTest, SaysWhyAProcessWasNotStarted) {
@@ -158,7 +158,7 @@ TEST_F(ProcessHostTest, KillLeavesNothing) {
   host_.Kill(SpawnEscapee("wide", 25, &recorder));
   ASSERT_TRUE(RunUntil([&] { return recorder.ends > 0; }));
   ASSERT_TRUE(recorder.gone);
-  EXPECT_TRUE(recorder.gone->killed);
+  EXPECT_EQ(recorder.gone->toll.killed, 25u);
   EXPECT_TRUE(recorder.exit->killed_by_us);
   EXPECT_THAT(FindMarked(mark_), IsEmpty());
 }

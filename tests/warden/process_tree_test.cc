@@ -71,6 +71,11 @@ TEST(ProcessTreeTest, ReadsThisProcess) {
   EXPECT_THAT(CommandLine(*process), testing::HasSubstr("process_tree_test"));
 }
 
+TEST(ProcessTreeTest, NamesStatesAsPeopleDo) {
+  EXPECT_EQ(StateName('D'), "D (disk sleep)");
+  EXPECT_EQ(StateName('X'), "X (?)");
+}
+
 TEST(ProcessTreeTest, AZombieWithRunningThreadsIsNotDead) {
   FakeProc proc;
   proc.Add(5, 3, "x", 'Z', 1);

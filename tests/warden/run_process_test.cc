@@ -118,7 +118,8 @@ TEST(RunProcessTest, CountsLeftovers) {
   RunOnThreads(&trial, RunEscapee);
   ASSERT_TRUE(trial.result.ok()) << Message(trial.result.status());
   EXPECT_EQ(trial.result->end.leftovers, 3u);
-  EXPECT_TRUE(trial.result->end.killed);
+  EXPECT_EQ(trial.result->end.toll.killed, 3u);
+  EXPECT_EQ(trial.result->end.toll.terminated, 0u);
 }
 
 TEST(RunProcessTest, CancellationTerminates) {
@@ -130,7 +131,8 @@ TEST(RunProcessTest, CancellationTerminates) {
   EXPECT_EQ(WTERMSIG(trial.result->exit.wait_status), SIGTERM);
   EXPECT_TRUE(trial.result->terminated);
   EXPECT_FALSE(trial.result->escalated);
-  EXPECT_FALSE(trial.result->end.killed);
+  EXPECT_EQ(trial.result->end.toll.terminated, 2u);
+  EXPECT_EQ(trial.result->end.toll.killed, 0u);
 }
 
 TEST(RunProcessTest, AfterTheGraceItKills) {
@@ -143,7 +145,8 @@ TEST(RunProcessTest, AfterTheGraceItKills) {
   EXPECT_EQ(WTERMSIG(trial.result->exit.wait_status), SIGKILL);
   EXPECT_TRUE(trial.result->exit.killed_by_us);
   EXPECT_TRUE(trial.result->escalated);
-  EXPECT_TRUE(trial.result->end.killed);
+  EXPECT_EQ(trial.result->end.toll.terminated, 0u);
+  EXPECT_EQ(trial.result->end.toll.killed, 2u);
 }
 
 TEST(RunProcessTest, GivesWhyAProgramDidNotStart) {
