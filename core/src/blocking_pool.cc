@@ -1,6 +1,9 @@
 #include "nursery/core/internal/blocking_pool.h"
 
+#include <system_error>
 #include <utility>
+
+#include "nursery/core/check.h"
 
 namespace nursery::internal {
 
@@ -17,11 +20,16 @@ BlockingPool::~BlockingPool() {
 
 void BlockingPool::Run(absl::AnyInvocable<void() &&> work) {
   MutexLock lock(mutex_);
-  queue_.push_back(std::move(work));
-  const bool more = static_cast<int>(queue_.size()) > idle_;
+  const bool more = static_cast<int>(queue_.size()) >= idle_;
   if (more && static_cast<int>(threads_.size()) < max_threads_) {
-    threads_.emplace_back([this] { Serve(); });
+    try {
+      threads_.emplace_back([this] { Serve(); });
+    } catch (const std::system_error& error) {
+      // The system has no thread left: those that are there do the work, later.
+      NURSERY_CHECK(!threads_.empty()) << "cannot start a first thread: " << error.what();
+    }
   }
+  queue_.push_back(std::move(work));
   ready_.NotifyOne();
 }
 

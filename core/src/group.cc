@@ -59,6 +59,12 @@ absl::Status Group::closed_status() const {
                "the group takes no more tasks: its body and all its tasks have ended");
 }
 
+void Group::AddPlace(int64_t change) {
+  running_ += change;
+  uncounted_ += change;
+  spawned_ += change;
+}
+
 absl::Status Group::TakePlace() {
   if (closed_ && running_ == 0) return closed_status();
   const int64_t places = limit_ + (PLANTED(limit_off_by_one) ? 1 : 0);
@@ -66,8 +72,7 @@ absl::Status Group::TakePlace() {
     return Error(absl::StatusCode::kResourceExhausted,
                  "the group is at its limit of " + std::to_string(limit_) + " tasks");
   }
-  ++running_;
-  ++spawned_;
+  AddPlace(1);
   return absl::OkStatus();
 }
 
@@ -91,7 +96,7 @@ void Group::EnterPlaceWait(internal::Wait& wait) {
   absl::Status taken = TakePlace();
   if (taken.ok()) {
     // A cancellation may have come first; then the place goes back.
-    if (!wait.Fire(kPlaceTaken, none)) --running_, --spawned_;
+    if (!wait.Fire(kPlaceTaken, none)) AddPlace(-1);
   } else if (absl::IsResourceExhausted(taken)) {
     place_wait_ = &wait;
   } else {
@@ -107,10 +112,7 @@ void Group::LeavePlaceWait() {
 void Group::GivePlace(WakeList& wake) {
   if (place_wait_ == nullptr || running_ >= limit_) return;
   const bool taken = std::exchange(place_wait_, nullptr)->Fire(kPlaceTaken, wake);
-  if (taken || PLANTED(place_kept_by_cancelled_spawn)) {
-    ++running_;
-    ++spawned_;
-  }
+  if (taken || PLANTED(place_kept_by_cancelled_spawn)) AddPlace(1);
 }
 
 absl::Status Group::SpawnAwaiter::await_resume() {
@@ -136,8 +138,9 @@ void Group::OnTaskDone(TaskRecord* task) {
   std::optional<Cause> decision;
   {
     MutexLock lock(mutex_);
+    --uncounted_;
     decision = join_.OnTaskEnded(task->name, task->result);
-    if (!decision && closed_) decision = join_.OnRemaining(running_ - 1);
+    if (!decision && closed_) decision = join_.OnRemaining(uncounted_);
   }
   Apply(std::move(decision));
   // The place goes back last: with running_ at zero the joiner may free the group.
@@ -158,7 +161,7 @@ void Group::Close(const absl::Status& body_status) {
     MutexLock lock(mutex_);
     closed_ = true;
     decision = join_.OnBodyEnded(body_status);
-    if (!decision) decision = join_.OnRemaining(running_);
+    if (!decision) decision = join_.OnRemaining(uncounted_);
   }
   Apply(std::move(decision));
 }

@@ -4,7 +4,9 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <iterator>
 
 #include "nursery/core/internal/wait.h"
@@ -90,16 +92,25 @@ void Poller::Ready(int fd, uint32_t events, WakeList& wake) {
   entries_.erase(found);
 }
 
+namespace {
+
+// Negative: until something is ready.
+int WaitForEvents(int epoll, epoll_event* events, int capacity, Duration timeout) {
+  if (timeout < Duration::zero()) return epoll_wait(epoll, events, capacity, -1);
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(timeout);
+  const timespec limit{.tv_sec = seconds.count(), .tv_nsec = (timeout - seconds).count()};
+  const int count = epoll_pwait2(epoll, events, capacity, &limit, nullptr);
+  if (count >= 0 || errno != ENOSYS) return count;
+  // Linux before 5.11, or a sandbox that knows no newer call: rounded up to milliseconds.
+  const auto millis = std::chrono::ceil<std::chrono::milliseconds>(timeout).count();
+  return epoll_wait(epoll, events, capacity, static_cast<int>(std::min<int64_t>(millis, 60'000)));
+}
+
+}  // namespace
+
 void Poller::Poll(Duration timeout, WakeList& wake) {
   epoll_event events[64];
-  int count;
-  if (timeout < Duration::zero()) {
-    count = epoll_wait(epoll_, events, std::size(events), -1);
-  } else {
-    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(timeout);
-    const timespec limit{.tv_sec = seconds.count(), .tv_nsec = (timeout - seconds).count()};
-    count = epoll_pwait2(epoll_, events, std::size(events), &limit, nullptr);
-  }
+  const int count = WaitForEvents(epoll_, events, std::size(events), timeout);
   MutexLock lock(mutex_);
   for (int i = 0; i < count; ++i) {
     if (events[i].data.fd == interrupt_) {

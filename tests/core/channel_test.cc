@@ -200,6 +200,35 @@ SEEDED_TEST(ChannelTest, SelectTakesTheCaseThatIsReady) {
   co_return absl::OkStatus();
 }
 
+// As in Go: a rendezvous needs another task.
+SEEDED_TEST(ChannelTest, SelectIsNoPartnerOfItself) {
+  auto [sender, receiver] = MakeChannel<int>(0);
+  ReceiveCase<int> in(receiver);
+  SendCase<int> out(sender, 7);
+  const CancelScope scope(ctx, ctx.Now() + std::chrono::seconds(1), "patience");
+  absl::StatusOr<size_t> ready = co_await Select(scope.context(), in, out);
+  EXPECT_EQ(ready.status().code(), absl::StatusCode::kDeadlineExceeded);
+  ReceiveCase<int> again(receiver);
+  SendCase<int> more(sender, 8);
+  auto taker = [](Context child, Receiver<int> from, int* got) -> Async<absl::Status> {
+    absl::StatusOr<int> value = co_await from.Receive(child);
+    if (value.ok()) *got = *value;
+    co_return value.status();
+  };
+  auto body = [](Group& group, decltype(taker) take, Receiver<int> from, ReceiveCase<int>* in_case,
+                 SendCase<int>* out_case, int* got) -> Async<absl::Status> {
+    absl::Status spawned = co_await group.Spawn("taker", take, std::move(from), got);
+    absl::StatusOr<size_t> chosen = co_await Select(group.context(), *in_case, *out_case);
+    EXPECT_EQ(*chosen, 1u);
+    co_return spawned;
+  };
+  int got = 0;
+  GroupResult result =
+      co_await WithGroup(ctx, GroupOptions(), body, taker, receiver, &again, &more, &got);
+  EXPECT_EQ(got, 8);
+  co_return result.status;
+}
+
 SEEDED_TEST(ChannelTest, SelectSeesAClosedChannel) {
   auto [numbers, receiver] = MakeChannel<int>(1);
   auto [words, word_receiver] = MakeChannel<std::string>(1);

@@ -328,6 +328,33 @@ SEEDED_TEST(GroupTest, StatsFollowTheTasks) {
   co_return result.status;
 }
 
+Async<absl::Status> Fail(Context) {
+  co_await Yield();
+  co_return Boom(1);
+}
+
+Async<absl::Status> SpawnWhatFails(Group& group) {
+  for (int i = 0; i < 8; ++i) {
+    absl::Status spawned = co_await group.Spawn("task", Fail);
+    if (!spawned.ok()) co_return spawned;
+  }
+  co_return absl::OkStatus();
+}
+
+Async<absl::Status> AnyOfWhatFails(Context ctx) {
+  GroupResult result = co_await WithGroup(ctx, Options(Join::Any()), SpawnWhatFails);
+  co_return result.status;
+}
+
+// Tasks that end at the same moment on several threads must not leave the decision to each other.
+TEST(GroupStressTest, AnyOfTasksThatAllFailFails) {
+  ThreadExecutor executor(4);
+  for (int i = 0; i < 5000; ++i) {
+    const absl::Status status = executor.Run("root", AnyOfWhatFails);
+    ASSERT_EQ(status.code(), absl::StatusCode::kDataLoss) << "round " << i;
+  }
+}
+
 TEST(GroupStressTest, ManyTasksOnThreads) {
   ThreadExecutor executor(2);
   auto leaf = [](Context ctx) -> Async<absl::Status> {

@@ -17,8 +17,8 @@
 //
 //   ReceiveCase<int> number(receiver);
 //   SendCase<std::string> word(words, "hello");
-//   absl::StatusOr<size_t> ready = co_await Select(ctx, number, word);   // then number.Take() or
-//   word.status()
+//   absl::StatusOr<size_t> ready = co_await Select(ctx, number, word);
+//   if (ready.ok() && *ready == 0) got = number.Take();   // 1: word.status()
 #ifndef NURSERY_CORE_CHANNEL_H_
 #define NURSERY_CORE_CHANNEL_H_
 

@@ -16,8 +16,8 @@
 //   }
 //   Async<absl::Status> SpawnAll(Group& group, std::vector<std::string> urls) {
 //     for (const std::string& url : urls) {
-//       absl::Status spawned = co_await group.Spawn("fetch", Fetch, url);  // Fetch(Context,
-//       string)
+//       // Fetch(Context, std::string)
+//       absl::Status spawned = co_await group.Spawn("fetch", Fetch, url);
 #ifndef NURSERY_CORE_GROUP_H_
 #define NURSERY_CORE_GROUP_H_
 
@@ -86,6 +86,7 @@ class Group final : private internal::TaskOwner {
   void Start(internal::TaskRecord* task);
   absl::Status TryStart(internal::TaskRecord* task) NURSERY_EXCLUDES(mutex_);
   // OK takes a place.
+  void AddPlace(int64_t change) NURSERY_REQUIRES(mutex_);
   absl::Status TakePlace() NURSERY_REQUIRES(mutex_);
   // Fires `wait` with a place or, when there will be none, without; else keeps it.
   void EnterPlaceWait(internal::Wait& wait) NURSERY_EXCLUDES(mutex_);
@@ -105,6 +106,7 @@ class Group final : private internal::TaskOwner {
   internal::JoinState join_ NURSERY_GUARDED_BY(mutex_);
   bool closed_ NURSERY_GUARDED_BY(mutex_) = false;
   int64_t running_ NURSERY_GUARDED_BY(mutex_) = 0;
+  int64_t uncounted_ NURSERY_GUARDED_BY(mutex_) = 0;  // of those, whose end the join does not know
   int64_t spawned_ NURSERY_GUARDED_BY(mutex_) = 0;
   internal::Wait* place_wait_ NURSERY_GUARDED_BY(mutex_) = nullptr;
   internal::Wait* join_wait_ NURSERY_GUARDED_BY(mutex_) = nullptr;

@@ -6,8 +6,8 @@
 //
 // Thread safety: pure functions.
 //
-//   if (size > kMax) return Error(absl::StatusCode::kInvalidArgument, "size is over the limit of
-//   64"); NURSERY_RETURN_IF_ERROR(Validate(options));
+//   if (size > kMax) return Error(absl::StatusCode::kInvalidArgument, "size is over 64");
+//   NURSERY_RETURN_IF_ERROR(Validate(options));
 #ifndef NURSERY_CORE_STATUS_H_
 #define NURSERY_CORE_STATUS_H_
 

@@ -74,10 +74,10 @@ class ChannelState {
       MutexLock lock(mutex_);
       node.wait = &wait;
       node.index = index;
-      if (!CanSend()) {
+      if (!CanSend(&wait)) {
         send_waits_.PushBack(&node);
       } else if (WakeList none; wait.Fire(index, none)) {
-        passed = PutOrHand(node.value, wake);
+        passed = PutOrHand(node.value, wake, &wait);
         if (passed == Passed::kDone) node.passed = passed;
       }
     }
@@ -91,10 +91,10 @@ class ChannelState {
       MutexLock lock(mutex_);
       node.wait = &wait;
       node.index = index;
-      if (!CanReceive()) {
+      if (!CanReceive(&wait)) {
         receive_waits_.PushBack(&node);
       } else if (WakeList none; wait.Fire(index, none) || PLANTED(select_takes_twice)) {
-        passed = GetOrTake(node.value, wake);
+        passed = GetOrTake(node.value, wake, &wait);
       }
     }
     Schedule(wake);
@@ -112,7 +112,7 @@ class ChannelState {
     Passed passed = Passed::kRetry;
     {
       MutexLock lock(mutex_);
-      if (CanSend()) passed = PutOrHand(value, wake);
+      if (CanSend(nullptr)) passed = PutOrHand(value, wake, nullptr);
     }
     Schedule(wake);
     return SendStatus(passed);
@@ -123,7 +123,7 @@ class ChannelState {
     Passed passed = Passed::kRetry;
     {
       MutexLock lock(mutex_);
-      if (CanReceive()) passed = GetOrTake(value, wake);
+      if (CanReceive(nullptr)) passed = GetOrTake(value, wake, nullptr);
     }
     Schedule(wake);
     if (value) return std::move(*value);
@@ -166,26 +166,32 @@ class ChannelState {
   }
 
  private:
-  // "Can" includes learning at once that it never will: the other side is gone.
-  bool CanSend() NURSERY_REQUIRES(mutex_) {
-    DropDecided(receive_waits_);
-    return receivers_ == 0 || buffer_.size() < capacity_ || !receive_waits_.empty();
+  // "Can" includes learning at once that it never will: the other side is gone. `own` is the
+  // caller's wait: a Select that both sends and receives is no partner of itself.
+  bool CanSend(const Wait* own) NURSERY_REQUIRES(mutex_) {
+    return receivers_ == 0 || buffer_.size() < capacity_ || Partner(receive_waits_, own) != nullptr;
   }
-  bool CanReceive() NURSERY_REQUIRES(mutex_) {
-    DropDecided(send_waits_);
-    return senders_ == 0 || !buffer_.empty() || !send_waits_.empty();
+  bool CanReceive(const Wait* own) NURSERY_REQUIRES(mutex_) {
+    return senders_ == 0 || !buffer_.empty() || Partner(send_waits_, own) != nullptr;
   }
 
-  // Waits that something else has ended already will leave by themselves; they are no partners.
+  // The first one that waits on the other side. Waits that something else has ended already will
+  // leave by themselves; they are no partners.
   template <class Node>
-  void DropDecided(List<Node>& waits) NURSERY_REQUIRES(mutex_) {
-    if (PLANTED(value_handed_to_cancelled)) return;
-    while (!waits.empty() && waits.front()->wait->decided()) waits.PopFront();
+  Node* Partner(List<Node>& waits, const Wait* own) NURSERY_REQUIRES(mutex_) {
+    for (Node* node = waits.front(); node != nullptr;) {
+      const bool decided = node->wait->decided() && !PLANTED(value_handed_to_cancelled);
+      if (node->wait != own && !decided) return node;
+      Node* const passed_over = std::exchange(node, waits.next(node));
+      if (decided && passed_over->wait != own) passed_over->Unlink();
+    }
+    return nullptr;
   }
 
-  Passed PutOrHand(T& value, WakeList& wake) NURSERY_REQUIRES(mutex_) {
+  Passed PutOrHand(T& value, WakeList& wake, const Wait* own) NURSERY_REQUIRES(mutex_) {
     if (receivers_ == 0) return Passed::kGone;
-    while (ReceiveNode<T>* node = receive_waits_.PopFront()) {
+    while (ReceiveNode<T>* node = Partner(receive_waits_, own)) {
+      node->Unlink();
       const bool fired = node->wait->Fire(node->index, wake);
       if (!fired && !PLANTED(value_handed_to_cancelled)) continue;
       node->value = std::move(value);
@@ -196,12 +202,14 @@ class ChannelState {
     return Passed::kDone;
   }
 
-  Passed GetOrTake(std::optional<T>& value, WakeList& wake) NURSERY_REQUIRES(mutex_) {
+  Passed GetOrTake(std::optional<T>& value, WakeList& wake, const Wait* own)
+      NURSERY_REQUIRES(mutex_) {
     if (!buffer_.empty() && !(PLANTED(buffer_dropped_at_close) && senders_ == 0)) {
       value = std::move(buffer_.front());
       buffer_.pop_front();
     }
-    while (SendNode<T>* node = send_waits_.PopFront()) {
+    while (SendNode<T>* node = Partner(send_waits_, own)) {
+      node->Unlink();
       if (!node->wait->Fire(node->index, wake)) continue;
       node->passed = Passed::kDone;
       if (value) {

@@ -5,13 +5,11 @@
 //
 // Invariants:
 //  1. The phase leaves kArming and kWaiting exactly once; who moves it decides the wait and
-//  schedules it.
+//     schedules it.
 //  2. Whoever fires a Wait holds the lock of the list through which it reached it, takes it out of
-//  the
-//     list first, and touches it no more after the CAS.
+//     the list first, and touches it no more after the CAS.
 //  3. The owner leaves every list (taking each list's lock) before the frame goes on. With 2,
-//  nobody
-//     ever touches a dead Wait.
+//     nobody ever touches a dead Wait.
 //  4. While kArming nobody schedules: the owner still runs and sees the outcome itself.
 #ifndef NURSERY_CORE_INTERNAL_WAIT_H_
 #define NURSERY_CORE_INTERNAL_WAIT_H_
