@@ -3,6 +3,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 
@@ -63,19 +64,27 @@ void Display::Redraw(const engine::Job& job, const v1::Job& described) {
   picture += "\x1b[J";  // what was longer before
   drawn_ = lines.size();
   std::fputs(picture.c_str(), stdout);
-  std::fflush(stdout);
+  Flush();
+}
+
+void Display::Flush() {
+  if (std::fflush(stdout) != 0 && errno == EPIPE) abandoned_ = true;
 }
 
 void Display::PrintNewEvents(const engine::Job& job) {
   for (;;) {
     absl::StatusOr<engine::EventBatch> events = job.Events(seq_, 1000);
     if (!events.ok() || events->events.empty()) break;
+    if (const int64_t missed = events->oldest_seq - seq_ - 1; missed > 0) {
+      std::printf("(%lld events not shown: they came faster than they could be written)\n",
+                  static_cast<long long>(missed));
+    }
     for (const v1::Event& event : events->events) {
       seq_ = event.seq();
       if (const std::string line = lines_.Add(event); !line.empty()) std::puts(line.c_str());
     }
   }
-  std::fflush(stdout);
+  Flush();
 }
 
 void Display::OnSignal(int count) {
@@ -87,7 +96,7 @@ void Display::Finish(const engine::Job& job, const v1::Job& result, bool show_er
   Update(job);
   if (form_ == Form::kJson) std::puts(JobJson(result).c_str());
   if (form_ == Form::kLines) std::puts(RenderEnd(result).c_str());
-  std::fflush(stdout);
+  Flush();
   if (form_ == Form::kJson) return;
   if (show_errors) {
     const std::string errors = RenderErrors(result);

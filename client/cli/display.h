@@ -38,6 +38,8 @@ class Display {
   void Finish(const engine::Job& job, const v1::Job& result, bool show_errors);
   // The user asked for the end, for the `count`th time.
   void OnSignal(int count);
+  // Nobody reads stdout any more.
+  bool abandoned() const { return abandoned_; }
 
   bool live() const { return form_ == Form::kTree; }
   // Between two pictures.
@@ -46,10 +48,12 @@ class Display {
  private:
   void Redraw(const engine::Job& job, const v1::Job& described);
   void PrintNewEvents(const engine::Job& job);
+  void Flush();
 
   const Form form_;
   const bool colour_;
   std::atomic<int> signals_{0};
+  bool abandoned_ = false;
   size_t drawn_ = 0;  // lines of the last picture
   int64_t seq_ = 0;   // last event that was printed
   EventLines lines_;

@@ -1,5 +1,6 @@
 #include "client/cli/load.h"
 
+#include <cerrno>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -8,14 +9,13 @@
 #include "nursery/v1/job.pb.h"
 #include "server/app/embedded.h"
 #include "server/engine/convert.h"
+#include "server/spec/limits.h"
 #include "server/spec/scalar.h"
 
 namespace nursery::cli {
 namespace {
 
-// A limit that keeps a mistake (a binary file, an endless pipe) from filling the memory.
-constexpr size_t kMaxLineFileBytes = size_t{1} << 30;
-
+// Reads a file of lines up to the size that a job may have; errors name it.
 absl::StatusOr<std::string> ReadLines(const std::string& path) {
   std::ifstream file;
   if (path != "-") {
@@ -27,11 +27,12 @@ absl::StatusOr<std::string> ReadLines(const std::string& path) {
   char buffer[1 << 16];
   while (input.read(buffer, sizeof buffer) || input.gcount() > 0) {
     text.append(buffer, static_cast<size_t>(input.gcount()));
-    if (text.size() > kMaxLineFileBytes) {
+    if (text.size() > spec::kMaxFileBytes) {
       return Error(absl::StatusCode::kInvalidArgument,
-                   path + " is over the limit of 1 GiB; split it");
+                   path + " is over the limit of 16 MiB; split it");
     }
   }
+  if (input.bad()) return ErrnoError(errno, path);
   return text;
 }
 
@@ -47,14 +48,28 @@ void AddItems(std::string_view text, v1::ItemList* list) {
   }
 }
 
+// What stands for `text` in a job: a command line is no template, so what would look like one
+// becomes a parameter.
+std::string Literal(const std::string& text, v1::JobSpec* job) {
+  if (text.find("${{") == std::string::npos) return text;
+  const std::string name = "text" + std::to_string(job->params_size());
+  (*job->mutable_params())[name].set_default_(text);
+  return "${{ param." + name + " }}";
+}
+
 // `{}` stands for the line; without any it is the last argument, as for xargs.
-void AddEachLineArguments(const std::vector<std::string>& command, v1::ExecAction* exec) {
+void AddEachLineArguments(const std::vector<std::string>& command, v1::JobSpec* job,
+                          v1::ExecAction* exec) {
+  constexpr std::string_view kPlace = "{}";
   bool placed = false;
-  for (std::string argument : command) {
-    for (size_t at; (at = argument.find("{}")) != std::string::npos; placed = true) {
-      argument.replace(at, 2, "${{ item }}");
+  for (const std::string& argument : command) {
+    std::string text;
+    size_t start = 0;
+    for (size_t at; (at = argument.find(kPlace, start)) != std::string::npos; placed = true) {
+      text += Literal(argument.substr(start, at - start), job) + "${{ item }}";
+      start = at + kPlace.size();
     }
-    exec->add_argv(argument);
+    exec->add_argv(text + Literal(argument.substr(start), job));
   }
   if (!placed) exec->add_argv("${{ item }}");
 }
@@ -110,9 +125,11 @@ absl::StatusOr<spec::LoadedJob> LoadCommand(const RunOptions& options) {
     map->set_workers(static_cast<int32_t>(options.workers));
     map->mutable_join()->set_mode(v1::JOIN_MODE_COLLECT);
     node = map->mutable_node();
-    AddEachLineArguments(options.command, node->mutable_exec());
+    AddEachLineArguments(options.command, &job, node->mutable_exec());
   } else {
-    for (const std::string& argument : options.command) node->mutable_exec()->add_argv(argument);
+    for (const std::string& argument : options.command) {
+      node->mutable_exec()->add_argv(Literal(argument, &job));
+    }
   }
   node->mutable_attempt_timeout()->set_none(true);
   if (!options.grace.empty()) {

@@ -143,6 +143,8 @@ std::string EventLines::Note(const v1::NodeEnded& ended) const {
 
 std::string EventLines::Add(const v1::Event& event) {
   if (event.has_attempt_ended()) {
+    // Items are told by their map, but for those that fail.
+    if (event.attempt_ended().path().find('[') != std::string::npos) return "";
     const std::string& data = event.attempt_ended().attempt().stdout().inline_data();
     const std::vector<std::string> lines = PrintableLines(data.substr(0, kSummaryBytes + 1));
     if (lines.size() == 1 && data.size() <= kSummaryBytes) {

@@ -2,6 +2,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 
@@ -27,28 +29,52 @@ int Complain(const absl::Status& status, int code) {
   return code;
 }
 
+// What the user watches and controls the run with.
+struct Terminal {
+  explicit Terminal(Form form) : display(form) {}
+
+  // Before the first thread: a signal that nobody blocks would end the process.
+  app::Signals signals{{SIGINT, SIGTERM, SIGHUP}};
+  Display display;
+  std::atomic<int> signal{SIGINT};  // the first that came
+};
+
 // Ctrl-C cancels, a second one kills, a third one gives up waiting.
-Async<absl::Status> HandleSignals(Context context, app::Signals* signals,
-                                  std::shared_ptr<engine::Job> job, Display* display) {
+Async<absl::Status> HandleSignals(Context context, Terminal* terminal,
+                                  std::shared_ptr<engine::Job> job) {
   for (int count = 1;; ++count) {
-    absl::StatusOr<int> number = co_await signals->Next(context);
+    absl::StatusOr<int> number = co_await terminal->signals.Next(context);
     if (!number.ok()) co_return absl::OkStatus();
+    if (count == 1) terminal->signal = *number;
     if (count > 2) _exit(kCommandSignalled + *number);
     engine::CancelRequest request;
     request.reason = *number == SIGINT ? "Ctrl-C" : "SIG" + std::string(sigabbrev_np(*number));
     request.actor = "terminal";
     request.kill = count == 2;
-    display->OnSignal(count);
+    terminal->display.OnSignal(count);
     // A job that has just ended is no error here.
     job->Cancel(request).IgnoreError();
   }
 }
 
-Async<absl::Status> ShowProgress(Context context, std::shared_ptr<engine::Job> job,
-                                 Display* display) {
+// As a hang-up: who cannot see the job any more does not want it.
+void CancelAbandoned(engine::Job& job) {
+  engine::CancelRequest request;
+  request.reason = "nobody reads stdout";
+  request.actor = "terminal";
+  job.Cancel(request).IgnoreError();
+}
+
+Async<absl::Status> ShowProgress(Context context, Terminal* terminal,
+                                 std::shared_ptr<engine::Job> job) {
+  Display* const display = &terminal->display;
   const engine::BellReceiver bell = job->Watch();
   for (;;) {
     display->Update(*job);
+    if (display->abandoned()) {
+      CancelAbandoned(*job);
+      co_return absl::OkStatus();
+    }
     // Redraws also while nothing happens: times go on.
     const CancelScope patience(context, Later(context.Now(), display->period()), "redraw");
     absl::StatusOr<engine::Tick> rung = co_await bell.Receive(patience.context());
@@ -59,18 +85,18 @@ Async<absl::Status> ShowProgress(Context context, std::shared_ptr<engine::Job> j
   }
 }
 
-Async<absl::Status> SpawnWatchers(Group& group, app::Signals* signals,
-                                  std::shared_ptr<engine::Job> job, Display* display) {
-  absl::Status handling = co_await group.Spawn("signals", HandleSignals, signals, job, display);
-  absl::Status showing = co_await group.Spawn("display", ShowProgress, job, display);
+Async<absl::Status> SpawnWatchers(Group& group, Terminal* terminal,
+                                  std::shared_ptr<engine::Job> job) {
+  absl::Status handling = co_await group.Spawn("signals", HandleSignals, terminal, job);
+  absl::Status showing = co_await group.Spawn("display", ShowProgress, terminal, job);
   co_return handling.ok() ? showing : handling;
 }
 
-Async<absl::Status> WatchJob(Context context, app::Signals* signals,
-                             std::shared_ptr<engine::Job> job, Display* display) {
+Async<absl::Status> WatchJob(Context context, Terminal* terminal,
+                             std::shared_ptr<engine::Job> job) {
   GroupOptions options;
   options.join = Join::Collect();
-  GroupResult result = co_await WithGroup(context, options, SpawnWatchers, signals, job, display);
+  GroupResult result = co_await WithGroup(context, options, SpawnWatchers, terminal, job);
   co_return result.status;
 }
 
@@ -88,9 +114,9 @@ int CodeOf(const v1::Job& job) {
 }
 
 // The command's own code, as timeout(1) and env(1) pass it on.
-int CodeOfCommand(const v1::Job& job, const engine::Job& run) {
+int CodeOfCommand(const v1::Job& job, const engine::Job& run, int signal) {
   if (job.state() == v1::NODE_STATE_DEADLINE_EXCEEDED) return kCommandDeadline;
-  if (job.state() == v1::NODE_STATE_CANCELLED) return kCommandSignalled + SIGINT;
+  if (job.state() == v1::NODE_STATE_CANCELLED) return kCommandSignalled + signal;
   absl::StatusOr<engine::EventBatch> events = run.Events(0, 1000);
   if (!events.ok()) return kCommandNotRun;
   for (auto event = events->events.rbegin(); event != events->events.rend(); ++event) {
@@ -142,8 +168,7 @@ int Run(const RunOptions& options) {
     std::fputs(spec::Describe(options.file, *loaded).c_str(), stderr);
     return kUsage;
   }
-  // Before the first thread: a signal that nobody blocks would end the process.
-  app::Signals signals({SIGINT, SIGTERM, SIGHUP});
+  Terminal terminal(Display::FormFor(options));
   app::EmbeddedOptions embedded;
   embedded.environment = OwnEnvironment();
   embedded.slots = std::max(options.slots, options.workers);
@@ -156,17 +181,16 @@ int Run(const RunOptions& options) {
   absl::StatusOr<std::shared_ptr<engine::Job>> job =
       (*server)->engine().Admit(loaded->job, job_options);
   if (!job.ok()) return Complain(job.status(), kUsage);
-  Display display(Display::FormFor(options));
   absl::Status ran = (*server)->Run(*job, [&](Context context, std::shared_ptr<engine::Job> of) {
-    return WatchJob(std::move(context), &signals, std::move(of), &display);
+    return WatchJob(std::move(context), &terminal, std::move(of));
   });
   if (!ran.ok()) return Complain(ran, kFailed);
   const v1::Job result = (*job)->Describe();
   const bool is_single = is_command && options.each_line.empty();
-  const int code = is_single ? CodeOfCommand(result, **job) : CodeOf(result);
+  const int code = is_single ? CodeOfCommand(result, **job, terminal.signal) : CodeOf(result);
   // What a command itself says with its code needs no word of ours.
   const bool ours = code >= kCommandDeadline && code <= kCommandNotFound;
-  display.Finish(**job, result, !is_single || ours);
+  terminal.display.Finish(**job, result, !is_single || ours);
   return code;
 }
 

@@ -14,6 +14,7 @@
 #include "nursery/core/status.h"
 #include "server/actions/exec_prepare.h"
 #include "server/engine/limits.h"
+#include "server/spec/json.h"
 #include "server/spec/scalar.h"
 #include "server/warden/process_tree.h"
 #include "server/warden/run_process.h"
@@ -152,6 +153,14 @@ Async<absl::Status> WatchIdle(Context context, Attempt* attempt) {
   co_return absl::OkStatus();
 }
 
+absl::Status CheckJson(const Output& output) {
+  absl::StatusOr<std::string> text = output.Whole();
+  if (!text.ok()) return text.status();
+  if (spec::IsJson(*text)) return absl::OkStatus();
+  return Error(absl::StatusCode::kFailedPrecondition,
+               "its output is not one JSON value, as output.json wants");
+}
+
 Async<absl::Status> Drive(Group& group, warden::ProcessHost* host, Attempt* attempt) {
   for (size_t i = 0; i < attempt->streams.size(); ++i) {
     const char* name = i == 0 ? "stdout" : "stderr";
@@ -187,7 +196,7 @@ Async<ActionResult> Exec::Run(Context context, const spec::Exec& exec,
   result.status = Prepare(exec, request, options_, &attempt.prepared);
   if (!result.status.ok()) co_return result;
   const int64_t cap = exec.max_output.value_or(engine::kOutputSpool);
-  auto output = std::make_shared<Output>(request.keep_whole_output, cap);
+  auto output = std::make_shared<Output>(request.keep_whole_output || exec.json_output, cap);
   auto errors = std::make_shared<Output>(/*keep_whole=*/false, cap);
   for (auto& [fd, into] :
        {std::pair(&attempt.prepared.output, output), std::pair(&attempt.prepared.errors, errors)}) {
@@ -206,6 +215,7 @@ Async<ActionResult> Exec::Run(Context context, const spec::Exec& exec,
         absl::StatusCode::kDeadlineExceeded,
         "nothing written for " + spec::FormatDuration(request.idle_timeout) + " (idle_timeout)");
   }
+  if (exec.json_output && result.status.ok()) result.status = CheckJson(*output);
   result.output = output;
   result.errors = exec.merge_output ? output : errors;
   co_return result;

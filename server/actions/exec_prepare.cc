@@ -1,6 +1,7 @@
 #include "server/actions/exec_prepare.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -62,7 +63,8 @@ absl::Status SetEnvironment(const spec::Exec& exec, const AttemptRequest& reques
   std::map<std::string, std::string> variables;
   for (const std::string& entry : options.environment) {
     const size_t equals = entry.find('=');
-    if (equals != std::string::npos) variables[entry.substr(0, equals)] = entry.substr(equals + 1);
+    if (equals != std::string::npos && equals > 0)
+      variables[entry.substr(0, equals)] = entry.substr(equals + 1);
   }
   if (!prepared->scratch.path().empty()) variables["TMPDIR"] = prepared->scratch.path();
   for (const auto& [name, value] : request.environment) variables[name] = value;
@@ -75,17 +77,25 @@ absl::Status SetEnvironment(const spec::Exec& exec, const AttemptRequest& reques
   return absl::OkStatus();
 }
 
+// As much as this process itself may have.
+uint64_t LargestCore() {
+  rlimit limit = {};
+  getrlimit(RLIMIT_CORE, &limit);
+  return limit.rlim_max;
+}
+
 void SetLimits(const spec::Exec& exec, Prepared* prepared) {
-  if (exec.limits == nullptr) return;
-  const spec::ProcessLimits& from = *exec.limits;
   const auto set = [prepared](warden::Limit limit, std::optional<uint64_t> value) {
     prepared->spec.limits[static_cast<size_t>(limit)] = value;
   };
+  const bool wants_core = exec.limits != nullptr && exec.limits->core;
+  set(warden::Limit::kCore, wants_core ? LargestCore() : 0);
+  if (exec.limits == nullptr) return;
+  const spec::ProcessLimits& from = *exec.limits;
   set(warden::Limit::kFiles, from.open_files);
   set(warden::Limit::kFileSize, from.file_size);
   set(warden::Limit::kAddressSpace, from.address_space);
   if (from.cpu_time) set(warden::Limit::kCpuSeconds, static_cast<uint64_t>(from.cpu_time->count()));
-  if (!from.core) set(warden::Limit::kCore, 0);
   prepared->spec.nice = from.nice;
 }
 
@@ -105,6 +115,8 @@ absl::StatusOr<int> OpenStdin(const spec::Exec& exec, const AttemptRequest& requ
   const std::string full = (std::filesystem::path(cwd) / *path).string();
   const int opened = open(full.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (opened < 0) return ErrnoError(errno, "cannot read stdin from " + full);
+  // Opened so that a FIFO without a writer does not block us; programs expect to be blocked.
+  fcntl(opened, F_SETFL, fcntl(opened, F_GETFL) & ~O_NONBLOCK);
   return opened;
 }
 
@@ -118,7 +130,12 @@ absl::Status MakePipe(UniqueFd* ours, UniqueFd* theirs) {
   return absl::OkStatus();
 }
 
-UniqueFd Duplicate(int fd) { return UniqueFd(fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
+// A closed descriptor stays one: the process gets /dev/null.
+absl::Status Duplicate(int fd, UniqueFd* copy) {
+  *copy = UniqueFd(fcntl(fd, F_DUPFD_CLOEXEC, 3));
+  if (copy->valid() || errno == EBADF) return absl::OkStatus();
+  return ErrnoError(errno, "cannot duplicate a descriptor");
+}
 
 absl::Status SetStdio(const spec::Exec& exec, const AttemptRequest& request,
                       const ExecOptions& options, Prepared* prepared) {
@@ -126,16 +143,15 @@ absl::Status SetStdio(const spec::Exec& exec, const AttemptRequest& request,
   if (!input.ok()) return Annotate(input.status(), "stdin");
   prepared->stdio.fds[0] = UniqueFd(*input);
   const bool silent = std::holds_alternative<std::monostate>(exec.input);
-  if (options.pass_stdin && silent) prepared->stdio.fds[0] = Duplicate(STDIN_FILENO);
+  UniqueFd* fds = prepared->stdio.fds;
+  if (options.pass_stdin && silent) NURSERY_RETURN_IF_ERROR(Duplicate(STDIN_FILENO, &fds[0]));
   if (options.pass_output) {
-    prepared->stdio.fds[1] = Duplicate(STDOUT_FILENO);
-    prepared->stdio.fds[2] = Duplicate(exec.merge_output ? STDOUT_FILENO : STDERR_FILENO);
-    return absl::OkStatus();
+    NURSERY_RETURN_IF_ERROR(Duplicate(STDOUT_FILENO, &fds[1]));
+    return Duplicate(exec.merge_output ? STDOUT_FILENO : STDERR_FILENO, &fds[2]);
   }
-  NURSERY_RETURN_IF_ERROR(MakePipe(&prepared->output, &prepared->stdio.fds[1]));
-  if (!exec.merge_output) return MakePipe(&prepared->errors, &prepared->stdio.fds[2]);
-  prepared->stdio.fds[2] = Duplicate(prepared->stdio.fds[1].get());
-  return absl::OkStatus();
+  NURSERY_RETURN_IF_ERROR(MakePipe(&prepared->output, &fds[1]));
+  if (!exec.merge_output) return MakePipe(&prepared->errors, &fds[2]);
+  return Duplicate(fds[1].get(), &fds[2]);
 }
 
 }  // namespace

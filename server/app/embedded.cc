@@ -1,5 +1,6 @@
 #include "server/app/embedded.h"
 
+#include <poll.h>
 #include <sys/random.h>
 
 #include <cerrno>
@@ -82,6 +83,13 @@ absl::StatusOr<std::unique_ptr<Embedded>> Embedded::Create(EmbeddedOptions optio
 }
 
 Embedded::~Embedded() {
+  // Nobody else makes the host's calls when no job ran.
+  if (host_ != nullptr) host_->Stop();
+  while (host_ != nullptr && !host_->stopped()) {
+    pollfd readable = {host_->fd(), POLLIN, 0};
+    poll(&readable, 1, -1);
+    host_->OnReadable();
+  }
   std::error_code ignored;
   if (!data_dir_.empty()) std::filesystem::remove_all(data_dir_, ignored);
 }
@@ -102,7 +110,9 @@ Async<absl::Status> ServeWarden(Context, Services* services, warden::ProcessHost
 
 Async<absl::Status> RunWatch(Context, Services* services, Embedded::Watch watch,
                              std::shared_ptr<engine::Job> job) {
-  co_return co_await watch(services->watch.context(), job);
+  absl::Status watched = co_await watch(services->watch.context(), job);
+  // Ended with the job, perhaps before it had begun to look.
+  co_return services->watch.context().cancelled() ? absl::OkStatus() : watched;
 }
 
 Async<absl::Status> RunJob(Group& group, Services* services, warden::ProcessHost* host,

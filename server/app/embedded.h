@@ -4,8 +4,7 @@
 // Thread safety: one thread. Lifetime: made before other threads when it runs processes.
 //
 //   absl::StatusOr<std::unique_ptr<Embedded>> server = Embedded::Create(options);
-//   absl::Status done = (*server)->Run(job, [](Context ctx, engine::Job& job) ->
-//   Async<absl::Status> {...});
+//   absl::Status done = (*server)->Run(job, Watch);   // Async<absl::Status> Watch(Context, job)
 #ifndef NURSERY_SERVER_APP_EMBEDDED_H_
 #define NURSERY_SERVER_APP_EMBEDDED_H_
 

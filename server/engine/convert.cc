@@ -3,6 +3,7 @@
 #include "nursery/core/check.h"
 #include "nursery/core/status.h"
 #include "server/engine/limits.h"
+#include "server/engine/text.h"
 
 namespace nursery::engine {
 
@@ -61,6 +62,7 @@ namespace {
 
 void Tell(const Output& output, v1::OutputRef* message) {
   message->set_total_bytes(output.total());
+  message->set_truncated(output.truncated());
   if (output.total() <= kOutputInEvent) message->set_inline_data(output.Excerpt());
 }
 
@@ -88,8 +90,7 @@ v1::Attempt ToProto(const ActionResult& result, int number, v1::AttemptState sta
   if (result.exit_code) attempt.set_exit_code(*result.exit_code);
   if (result.signal) attempt.set_signal(*result.signal);
   attempt.set_oom(result.oom);
-  attempt.mutable_status()->set_code(static_cast<int>(result.status.code()));
-  attempt.mutable_status()->set_message(std::string(Message(result.status)));
+  *attempt.mutable_status() = ToProto(result.status);
   attempt.set_pid(result.pid);
   if (result.containment == "subreaper") attempt.set_containment(v1::CONTAINMENT_SUBREAPER);
   if (result.containment == "group") attempt.set_containment(v1::CONTAINMENT_GROUP);
@@ -101,6 +102,13 @@ v1::Attempt ToProto(const ActionResult& result, int number, v1::AttemptState sta
   if (result.errors != nullptr) Tell(*result.errors, attempt.mutable_stderr());
   attempt.set_leftovers(result.leftovers);
   return attempt;
+}
+
+google::rpc::Status ToProto(const absl::Status& status) {
+  google::rpc::Status message;
+  message.set_code(static_cast<int>(status.code()));
+  message.set_message(ToUtf8(Message(status)));
+  return message;
 }
 
 google::protobuf::Timestamp ToProto(std::chrono::system_clock::time_point time) {

@@ -7,8 +7,10 @@
 #include <array>
 #include <chrono>
 
+#include "absl/status/status.h"
 #include "google/protobuf/duration.pb.h"
 #include "google/protobuf/timestamp.pb.h"
+#include "google/rpc/status.pb.h"
 #include "nursery/core/clock.h"
 #include "nursery/v1/resources.pb.h"
 #include "server/engine/action.h"
@@ -22,6 +24,8 @@ v1::CauseKind ToProto(CauseKind kind);
 v1::Attempt ToProto(const ActionResult& result, int number, v1::AttemptState state);
 // By NodeState.
 v1::StateCounts ToProto(const std::array<int64_t, 8>& counts, int64_t tolerated);
+// Text that is not UTF-8 is made so.
+google::rpc::Status ToProto(const absl::Status& status);
 google::protobuf::Timestamp ToProto(std::chrono::system_clock::time_point time);
 google::protobuf::Duration ToProto(Duration duration);
 

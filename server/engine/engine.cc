@@ -5,6 +5,7 @@
 #include "nursery/core/check.h"
 #include "nursery/core/status.h"
 #include "server/engine/consumed.h"
+#include "server/spec/limits.h"
 
 namespace nursery::engine {
 
@@ -49,6 +50,7 @@ absl::StatusOr<std::shared_ptr<Job>> Engine::Admit(std::shared_ptr<const spec::J
       return Error(absl::StatusCode::kInvalidArgument, "no pool '" + name + "' in this server");
     }
     runtime.pools.push_back(pool->second.get());
+    runtime.cleanup_slots.push_back(std::make_unique<Semaphore>(spec::kCleanupSlots));
   }
   runtime.consumed = ConsumedOutputs(*spec);
   {

@@ -1,6 +1,7 @@
 #include "server/engine/job.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 
@@ -8,6 +9,7 @@
 #include "nursery/core/status.h"
 #include "server/engine/convert.h"
 #include "server/engine/limits.h"
+#include "server/engine/text.h"
 #include "server/spec/scalar.h"
 
 namespace nursery::engine {
@@ -25,7 +27,7 @@ void CollectSurvivors(const Node& node, std::vector<v1::Survivor>* survivors) {
   for (const AttemptObserver::Survivor& each : node.survivors) {
     v1::Survivor& survivor = survivors->emplace_back();
     survivor.set_pid(each.pid);
-    survivor.set_command(each.command);
+    survivor.set_command(ToUtf8(each.command));
     survivor.set_state(each.state);
     survivor.set_path(node.Path());
   }
@@ -67,11 +69,14 @@ Job::~Job() {
   if (!job_dir_.empty()) std::filesystem::remove_all(job_dir_, ignored);
 }
 
-std::string Job::JobDir() {
+absl::StatusOr<std::string> Job::JobDir() {
   MutexLock lock(mutex_);
   if (!job_dir_.empty()) return job_dir_;
   std::string pattern = data_dir_ + "/job-" + id() + "-XXXXXX";
-  if (mkdtemp(pattern.data()) != nullptr) job_dir_ = pattern;
+  if (mkdtemp(pattern.data()) == nullptr) {
+    return ErrnoError(errno, "cannot make the job's directory " + pattern);
+  }
+  job_dir_ = pattern;
   return job_dir_;
 }
 

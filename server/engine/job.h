@@ -102,7 +102,7 @@ class Job {
 
  private:
   static Time OwnDeadline(const Tree& tree, std::string* source);
-  std::string JobDir() NURSERY_EXCLUDES(mutex_);
+  absl::StatusOr<std::string> JobDir() NURSERY_EXCLUDES(mutex_);
   static const Node* LastAction(const Node& node);
   void AddViews(const Node& node, int depth, size_t limit, std::vector<NodeView>* views) const;
   NodeView ViewOf(const Node& node, int depth) const;

@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "server/spec/limits.h"
+
 namespace nursery::engine {
 
 // A job that says no timeout: long enough for a night's work, short enough that a stuck one is
@@ -21,7 +23,7 @@ inline constexpr size_t kOutputTail = 192 << 10;
 static_assert(kOutputTail >= kOutputHead, "the end is worth more than the beginning");
 
 // Output that siblings consume is kept whole up to this, in an unlinked file.
-inline constexpr int64_t kOutputSpool = int64_t{64} << 20;
+inline constexpr int64_t kOutputSpool = spec::kMaxOutputBytes;
 
 // One expanded ${{ output.N }}: the kernel takes 128 KiB in one argument.
 inline constexpr size_t kOutputInText = 64 << 10;
@@ -29,6 +31,12 @@ inline constexpr size_t kOutputInText = 64 << 10;
 // Output told in an event or with the job: what a line, a path or a number needs, not a file.
 inline constexpr int64_t kOutputInEvent = 16 << 10;
 static_assert(kOutputInEvent <= static_cast<int64_t>(kOutputHead), "it must be in memory");
+
+// Lines of an output that a map runs over: as many as validation lets a list have.
+inline constexpr int64_t kMaxItemsOfOutput = spec::Limits().items_per_map;
+
+// The key of an item, which becomes a part of its path.
+inline constexpr size_t kMaxKeyBytes = 256;
 
 // Failed items of one map shown with their names; the rest is counted.
 inline constexpr size_t kMaxShownItems = 16;
@@ -50,12 +58,6 @@ inline constexpr std::chrono::nanoseconds kItemsFlush = std::chrono::millisecond
 
 // Survivors named on a receipt; the rest is counted.
 inline constexpr size_t kMaxSurvivors = 100;
-
-// A pool's slots for the `finally` of inner nodes, beside those for work.
-inline constexpr int kCleanupSlots = 2;
-
-// `finally` is given at most this between SIGTERM and SIGKILL.
-inline constexpr std::chrono::nanoseconds kMaxFinallyGrace = std::chrono::seconds(5);
 
 // Waiting raises a node by one priority class each.
 inline constexpr std::chrono::nanoseconds kPriorityAging = std::chrono::seconds(60);

@@ -19,6 +19,7 @@
 #include "server/engine/finally.h"
 #include "server/engine/join.h"
 #include "server/engine/state_table.h"
+#include "server/engine/text.h"
 #include "server/spec/job.h"
 
 namespace nursery::engine {
@@ -81,7 +82,9 @@ class Node {
   // "build/test", "fetch[17]", "" for the root.
   std::string Path() const;
   // "[17]" or "[key]": what the path of an item adds to its map's.
-  std::string Label() const { return "[" + (key.empty() ? std::to_string(item) : key) + "]"; }
+  std::string Label() const {
+    return "[" + (key.empty() ? std::to_string(item) : EscapeKey(key)) + "]";
+  }
 
   // Constant after construction.
   const spec::Node& spec;
@@ -116,6 +119,7 @@ class Node {
   std::shared_ptr<const CancelScope> work;  // while its task runs
   std::shared_ptr<const CancelScope> kill;  // while something of it can be killed
   std::shared_ptr<Teardowns> teardowns;     // of the closing that took it down
+  EventKind below = EventKind::kCancel;     // what that closing is to the nodes below
   std::shared_ptr<const Output> output;
   std::shared_ptr<const Output> errors;
   std::vector<std::unique_ptr<Node>> children;  // of an open group

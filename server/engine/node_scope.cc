@@ -28,6 +28,12 @@ std::string Rfc3339(std::chrono::system_clock::time_point time) {
   return absl::FormatTime(absl::RFC3339_full, absl::FromChrono(time), absl::UTCTimeZone());
 }
 
+absl::Status NoOutput(const Tree& tree, const Node& node) {
+  const NodeState state = tree.Locked([&] { return node.status.state; });
+  return Error(absl::StatusCode::kFailedPrecondition,
+               "there is none: the node is " + std::string(Name(state)));
+}
+
 // Calls `visit` with every item of `map`, in their order, and the text of its output. The map has
 // ended: nothing of it changes any more. An error is about the first item whose output cannot be
 // read.
@@ -35,7 +41,7 @@ absl::Status VisitItems(
     const Tree& tree, const Node& map,
     const std::function<void(int64_t index, const KeptItem& item, std::string output)>& visit) {
   const MapState* state = tree.Locked([&] { return map.map.get(); });
-  if (state == nullptr) return absl::OkStatus();  // it was never opened
+  if (state == nullptr) return NoOutput(tree, map);
   if (state->kept_bytes > kOutputSpool) {
     return Error(absl::StatusCode::kFailedPrecondition,
                  "the outputs of its items are " + std::to_string(state->kept_bytes) +
@@ -110,20 +116,23 @@ const Node& NodeScope::Sibling(spec::NodeIndex sibling) const {
   return *each->parent->children[place];
 }
 
-absl::StatusOr<std::string> NodeScope::Output(spec::NodeIndex sibling) const {
-  const Node& node = Sibling(sibling);
-  const std::shared_ptr<const engine::Output> output =
-      run_.tree.Locked([&] { return node.output; });
-  absl::StatusOr<std::string> text;
+absl::StatusOr<std::shared_ptr<const engine::Output>> NodeScope::OutputOf(const Node& node) const {
   if (node.spec.kind == spec::Kind::kMap) {
     absl::StatusOr<std::string> lines = LinesOfMap(run_.tree, node);
-    if (!lines.ok()) return Annotate(lines.status(), "output of " + node.Path());
-    engine::Output whole(/*keep_whole=*/false, kOutputSpool);
-    whole.Append(*lines);
-    text = whole.Text();
-  } else if (output != nullptr) {
-    text = output->Text();
+    if (!lines.ok()) return lines.status();
+    auto whole = std::make_shared<engine::Output>(/*keep_whole=*/true, kOutputSpool);
+    whole->Append(*lines);
+    return whole;
   }
+  std::shared_ptr<const engine::Output> output = run_.tree.Locked([&] { return node.output; });
+  if (output == nullptr) return NoOutput(run_.tree, node);
+  return output;
+}
+
+absl::StatusOr<std::string> NodeScope::Output(spec::NodeIndex sibling) const {
+  const Node& node = Sibling(sibling);
+  absl::StatusOr<std::shared_ptr<const engine::Output>> output = OutputOf(node);
+  absl::StatusOr<std::string> text = output.ok() ? (*output)->Text() : output.status();
   return text.ok() ? text : Annotate(text.status(), "output of " + node.Path());
 }
 
@@ -137,16 +146,9 @@ std::string NodeScope::Units(int semaphore) const {
 
 absl::StatusOr<int> NodeScope::OpenOutput(spec::NodeIndex sibling) const {
   const Node& node = Sibling(sibling);
-  absl::StatusOr<int> opened;
-  if (node.spec.kind == spec::Kind::kMap) {
-    absl::StatusOr<std::string> lines = LinesOfMap(run_.tree, node);
-    opened = lines.ok() ? OpenText(*lines) : absl::StatusOr<int>(lines.status());
-  } else {
-    const std::shared_ptr<const engine::Output> output =
-        run_.tree.Locked([&] { return node.output; });
-    opened = output == nullptr ? OpenText("") : output->Open();
-  }
-  return opened.ok() ? opened : Annotate(opened.status(), "stdin from " + node.Path());
+  absl::StatusOr<std::shared_ptr<const engine::Output>> output = OutputOf(node);
+  absl::StatusOr<int> opened = output.ok() ? (*output)->Open() : output.status();
+  return opened.ok() ? opened : Annotate(opened.status(), "output of " + node.Path());
 }
 
 absl::StatusOr<std::shared_ptr<const spec::ItemSet>> NodeScope::OutputAsItems(

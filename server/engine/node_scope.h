@@ -25,7 +25,7 @@ class NodeScope final : public spec::Scope {
   absl::StatusOr<std::string> Output(spec::NodeIndex sibling) const override;
   std::string JobId() const override { return run_.tree.id(); }
   std::string JobName() const override { return run_.tree.job().name; }
-  std::string JobDir() const override { return run_.job_dir(); }
+  absl::StatusOr<std::string> JobDir() const override { return run_.job_dir(); }
   int Attempt() const override { return node_.attempt; }
   std::string Units(int semaphore) const override;
 
@@ -39,6 +39,8 @@ class NodeScope final : public spec::Scope {
  private:
   const Node& ItemNode(spec::NodeIndex map) const;
   const Node& Sibling(spec::NodeIndex sibling) const;
+  // FAILED_PRECONDITION: it has none, because it has not run.
+  absl::StatusOr<std::shared_ptr<const engine::Output>> OutputOf(const Node& node) const;
 
   const Runtime& run_;
   const Node& node_;

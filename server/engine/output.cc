@@ -10,6 +10,7 @@
 
 #include "nursery/core/status.h"
 #include "server/engine/limits.h"
+#include "server/engine/text.h"
 
 namespace nursery::engine {
 namespace {
@@ -32,33 +33,6 @@ bool WriteAll(int fd, std::string_view data) {
   return true;
 }
 
-// As RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF; and no NUL.
-bool IsText(std::string_view text) {
-  for (size_t i = 0; i < text.size();) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    if (lead == 0) return false;
-    const size_t length = lead < 0x80   ? 1
-                          : lead < 0xc2 ? 0
-                          : lead < 0xe0 ? 2
-                          : lead < 0xf0 ? 3
-                          : lead < 0xf5 ? 4
-                                        : 0;
-    if (length == 0 || i + length > text.size()) return false;
-    for (size_t k = 1; k < length; ++k) {
-      const auto next = static_cast<unsigned char>(text[i + k]);
-      const unsigned char low = k == 1 && lead == 0xe0   ? 0xa0
-                                : k == 1 && lead == 0xf0 ? 0x90
-                                                         : 0x80;
-      const unsigned char high = k == 1 && lead == 0xed   ? 0x9f
-                                 : k == 1 && lead == 0xf4 ? 0x8f
-                                                          : 0xbf;
-      if (next < low || next > high) return false;
-    }
-    i += length;
-  }
-  return true;
-}
-
 }  // namespace
 
 Output::~Output() {
@@ -70,11 +44,14 @@ void Output::Spool(std::string_view data) {
   // What fits into memory needs no descriptor: a map keeps the outputs of all its items.
   const bool starts = spool_ < 0 && spool_complete_;
   if (!spool_complete_ || (starts && grown <= static_cast<int64_t>(kOutputHead))) return;
-  if (starts) {
+  // What is over the cap can never be given whole.
+  spool_complete_ = grown <= cap_;
+  if (starts && spool_complete_) {
     spool_ = OpenSpool();
     spool_complete_ = spool_ >= 0 && WriteAll(spool_, head_ + tail_);
   }
-  spool_complete_ = spool_complete_ && grown <= cap_ && WriteAll(spool_, data);
+  spool_complete_ = spool_complete_ && WriteAll(spool_, data);
+  if (!spool_complete_) spool_errno_ = grown <= cap_ ? errno : 0;
 }
 
 void Output::Append(std::string_view data) {
@@ -107,14 +84,16 @@ std::string Output::LastLines(size_t lines) const {
 }
 
 absl::Status Output::Missing() const {
+  if (total_ <= cap_) return ErrnoError(spool_errno_, "its output could not be spooled");
   return Error(absl::StatusCode::kFailedPrecondition,
                "its output of " + std::to_string(total_) + " bytes is over the limit of " +
                    std::to_string(cap_) + " bytes and was truncated");
 }
 
 absl::StatusOr<std::string> Output::Whole() const {
+  if (total_ > cap_) return Missing();
   if (whole_in_memory()) return head_ + tail_;
-  if (spool_ < 0 || !spool_complete_) return Missing();
+  if (!spooled()) return Missing();
   std::string text(static_cast<size_t>(total_), '\0');
   size_t done = 0;
   while (done < text.size()) {
@@ -143,7 +122,8 @@ absl::StatusOr<std::string> Output::Text() const {
 }
 
 absl::StatusOr<int> Output::Open() const {
-  if (spool_ >= 0 && spool_complete_) {
+  if (total_ > cap_) return Missing();
+  if (spooled()) {
     const int file =
         open(("/proc/self/fd/" + std::to_string(spool_)).c_str(), O_RDONLY | O_CLOEXEC);
     if (file < 0) return ErrnoError(errno, "opening the spooled output");

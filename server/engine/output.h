@@ -19,6 +19,7 @@ namespace nursery::engine {
 
 class Output {
  public:
+  // `cap`: what is longer cannot be read whole.
   Output(bool keep_whole, int64_t cap) : keep_whole_(keep_whole), cap_(cap) {}
   ~Output();
   Output(const Output&) = delete;
@@ -33,6 +34,11 @@ class Output {
   // The last `lines` lines that are kept, without a final newline.
   std::string LastLines(size_t lines) const;
 
+  // Less is kept than was written.
+  bool truncated() const { return total_ > cap_ || !(whole_in_memory() || spooled()); }
+
+  // FAILED_PRECONDITION when it is truncated.
+  absl::StatusOr<std::string> Whole() const;
   // The whole as text for ${{ output.N }}: without trailing newlines. FAILED_PRECONDITION when it
   // is truncated, longer than kOutputInText, or no UTF-8 text.
   absl::StatusOr<std::string> Text() const;
@@ -45,8 +51,8 @@ class Output {
     return total_ == static_cast<int64_t>(head_.size() + tail_.size());
   }
   void Spool(std::string_view data);
+  bool spooled() const { return spool_ >= 0 && spool_complete_; }
   absl::Status Missing() const;
-  absl::StatusOr<std::string> Whole() const;
 
   const bool keep_whole_;
   const int64_t cap_;
@@ -55,6 +61,7 @@ class Output {
   std::string tail_;  // up to twice its bound between trims
   int spool_ = -1;
   bool spool_complete_ = true;
+  int spool_errno_ = 0;  // why it is not, when it is not over the cap
 };
 
 // A descriptor that reads `text`; the caller closes it.

@@ -13,8 +13,7 @@ PoolSlot::~PoolSlot() {
   if (pool_ != nullptr) pool_->Release();
 }
 
-Pool::Pool(std::string name, int64_t slots)
-    : name_(std::move(name)), slots_(slots), cleanup_(kCleanupSlots), free_(slots) {
+Pool::Pool(std::string name, int64_t slots) : name_(std::move(name)), slots_(slots), free_(slots) {
   NURSERY_CHECK(slots >= 1) << "a pool has at least one slot";
 }
 

@@ -1,8 +1,7 @@
 // Pool: named slots that actions occupy while they run.
 //
 // Who waits is served by priority class (9 first; a minute of waiting raises by one class), within
-// a class round robin over fair keys (jobs), within a key first come first served. Cleanup slots
-// are apart: work never takes them.
+// a class round robin over fair keys (jobs), within a key first come first served.
 //
 // Thread safety: any thread. Lifetime: the pool outlives its slots and waiters.
 // Suspends: Acquire until a slot is free. Resumes on: the executor.
@@ -22,7 +21,6 @@
 #include "nursery/core/context.h"
 #include "nursery/core/internal/wait.h"
 #include "nursery/core/mutex.h"
-#include "nursery/core/semaphore.h"
 
 namespace nursery::engine {
 
@@ -75,8 +73,6 @@ class Pool {
   class [[nodiscard]] AcquireAwaiter;
 
   AcquireAwaiter Acquire(Context context, PoolRequest request);
-  // For the `finally` of a node that has no slot of its own.
-  Semaphore& cleanup() { return cleanup_; }
 
   const std::string& name() const { return name_; }
   int64_t slots() const { return slots_; }
@@ -106,7 +102,6 @@ class Pool {
 
   const std::string name_;
   const int64_t slots_;
-  Semaphore cleanup_;
   mutable Mutex mutex_;
   int64_t free_ NURSERY_GUARDED_BY(mutex_);
   int64_t waiting_ NURSERY_GUARDED_BY(mutex_) = 0;

@@ -183,18 +183,20 @@ Async<absl::Status> CleanUp(Context kill, Runtime* run, Node* node,
       MakeRequest(*run, *node, finally.action, scope, bounded.context().deadline());
   const auto outcome = OutcomeVariables(run->tree, *node, node->last_exit_code);
   request.environment.insert(request.environment.end(), outcome.begin(), outcome.end());
-  request.grace = std::min<Duration>(node->spec.grace, kMaxFinallyGrace);
+  request.grace = std::min<Duration>(node->spec.grace, spec::kMaxFinallyGrace);
+  request.idle_timeout = spec::TimeLimit::kUnlimited;  // the node's; its own bound is enough
   request.kill = kill;
   request.keep_whole_output = false;
   request.observer = &observer;
   run->tree.StartFinally(*node);
   const ActionResult result = co_await run->actions->Run(bounded.context(), request);
   absl::Status status = result.status;
-  if (const auto cause = bounded.context().cause(); !status.ok() && cause != nullptr) {
-    status = cause->status;
-  }
-  run->tree.EndFinally(*node, result, status);
-  co_return Annotate(status, "finally");
+  // Over its bound it has not done its work, whatever its exit code was.
+  if (bounded.context().cancelled()) status = bounded.context().status();
+  const bool killed = kill.cancelled();
+  run->tree.EndFinally(*node, result, status, killed);
+  // What KILL left out is no failure of the clean-up.
+  co_return killed ? absl::OkStatus() : Annotate(status, "finally");
 }
 
 }  // namespace
@@ -217,7 +219,7 @@ Async<void> RunFinally(Runtime* run, Node* node, const std::vector<Hold>* holds,
     run->tree.Enter(*node, Phase::kIdle, v1::WAIT_REASON_CLEANUP_SLOT);
     // Only KILL ends this wait, and then there is nothing to run.
     absl::StatusOr<Permit> permit =
-        co_await run->pools[node->spec.pool]->cleanup().Acquire(kill->context());
+        co_await run->cleanup_slots[node->spec.pool]->Acquire(kill->context());
     if (!permit.ok()) {
       run->tree.BindKill(*node, nullptr);
       run->tree.SkipFinally(*node);

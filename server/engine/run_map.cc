@@ -4,6 +4,7 @@
 
 #include "nursery/core/group.h"
 #include "nursery/core/status.h"
+#include "server/engine/limits.h"
 #include "server/engine/node_scope.h"
 #include "server/engine/runner.h"
 
@@ -25,8 +26,14 @@ class MapRun {
     if (decision) ApplyDecision(run_.tree, node_, *decision, nullptr);
   }
 
-  // Takes `key` for item `index`; INVALID_ARGUMENT: another item has it.
+  // Takes `key` for item `index`. INVALID_ARGUMENT: another item has it, or it is none.
   absl::Status TakeKey(const std::string& key, int64_t index) NURSERY_EXCLUDES(mutex_) {
+    if (key.empty() || key.size() > kMaxKeyBytes) {
+      return Error(absl::StatusCode::kInvalidArgument, "the key of item " + std::to_string(index) +
+                                                           " has " + std::to_string(key.size()) +
+                                                           " bytes; it must have 1 to " +
+                                                           std::to_string(kMaxKeyBytes));
+    }
     MutexLock lock(mutex_);
     const auto [first, is_new] = keys_.emplace(key, index);
     if (is_new) return absl::OkStatus();
@@ -141,6 +148,14 @@ Async<void> RunMap(Context context, Runtime* run, Node* node) {
     co_return;
   }
   const int64_t total = (*list)->size();
+  if (total > kMaxItemsOfOutput) {
+    run->tree.Fail(*node, EventKind::kFail,
+                   Error(absl::StatusCode::kFailedPrecondition,
+                         std::to_string(total) + " items, over the limit of " +
+                             std::to_string(kMaxItemsOfOutput)),
+                   0, "");
+    co_return;
+  }
   run->tree.OpenMap(*node, *std::move(list), run->consumed[static_cast<size_t>(node->spec.index)]);
   MapRun state(*run, *node, total);
   state.Open();

@@ -64,7 +64,8 @@ std::shared_ptr<const CancelScope> OpenScope(const Context& context, Tree& tree,
     const Time own = FromWall(tree.clock(), *node.spec.deadline);
     if (own < deadline) {
       deadline = own;
-      label = "deadline of " + node.Path();
+      label = "deadline";
+      if (&node != &tree.root()) label += " of " + node.Path();
     }
   }
   return std::make_shared<const CancelScope>(context, deadline, std::move(label));
@@ -121,9 +122,13 @@ Async<void> RunUntilDecided(Context context, Runtime* run, Node* node, std::vect
   if (node->spec.not_before) {
     run->tree.Enter(*node, Phase::kIdle, v1::WAIT_REASON_NOT_BEFORE);
     const Time start = FromWall(run->tree.clock(), *node->spec.not_before);
-    absl::Status slept = co_await SleepUntil(context, start);
+    // The node's own times count from then on, but it can be cancelled now.
+    const auto early = std::make_shared<const CancelScope>(context);
+    if (!run->tree.BindWork(*node, early)) co_return;
+    const Context waiting = early->context();
+    absl::Status slept = co_await SleepUntil(waiting, start);
     if (!slept.ok()) {
-      DecideByContext(context, *run, *node);
+      DecideByContext(waiting, *run, *node);
       co_return;
     }
   }
@@ -209,6 +214,14 @@ ChildEnd EndOf(const Tree& tree, const Node& node, uint32_t child) {
 
 void ApplyDecision(Tree& tree, Node& node, const JoinDecision& decision,
                    const std::shared_ptr<const v1::Cause>& child) {
+  if (child == nullptr && decision.event == EventKind::kFail) {
+    const std::string what = node.spec.kind == spec::Kind::kMap ? "items" : "children";
+    tree.Fail(node, decision.event,
+              Error(absl::StatusCode::kFailedPrecondition,
+                    "it has no " + what + ", and its join wants one to succeed"),
+              0, "");
+    return;
+  }
   v1::Cause cause = tree.MakeCause(decision.event, node, "");
   if (child != nullptr && decision.event != EventKind::kSucceed) {
     // The group's cause is its child's, with the child as the origin.

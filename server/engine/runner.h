@@ -66,11 +66,13 @@ struct Runtime {
 
   Tree& tree;
   ActionRunner* actions = nullptr;
-  std::vector<Pool*> pools;  // by number of spec::Job::pools
+  // By number of spec::Job::pools; the second for `finally` of inner nodes.
+  std::vector<Pool*> pools;
+  std::vector<std::unique_ptr<Semaphore>> cleanup_slots;
   std::vector<std::unique_ptr<JobSemaphore>> semaphores;
   std::vector<bool> consumed;  // by node: somebody reads its output
   std::string workdir;
-  std::function<std::string()> job_dir;
+  std::function<absl::StatusOr<std::string>()> job_dir;
   std::function<v1::Containment()> containment;
   uint64_t fair_key = 0;
   // Not reached by the cancellation of the work: clean-up runs under it, KILL cancels it.

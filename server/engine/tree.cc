@@ -5,6 +5,7 @@
 #include "nursery/core/status.h"
 #include "server/engine/convert.h"
 #include "server/engine/limits.h"
+#include "server/engine/text.h"
 
 namespace nursery::engine {
 
@@ -16,6 +17,12 @@ Tree::Tree(std::string id, std::shared_ptr<const spec::Job> job, const Clock& cl
       root_(job_->node(job_->root()), nullptr),
       spent_until_(clock.Now()) {
   MutexLock lock(mutex_);
+  unopened_.resize(job_->nodes.size());
+  // Children come after their parent.
+  for (size_t i = job_->nodes.size(); i-- > 1;) {
+    const auto parent = static_cast<size_t>(job_->nodes[i].parent);
+    if (job_->nodes[parent].kind == spec::Kind::kGroup) unopened_[parent] += 1 + unopened_[i];
+  }
   // Nodes below a map exist once for each item and are counted there.
   std::vector<bool> below_map(job_->nodes.size());
   for (const spec::Node& node : job_->nodes) {
@@ -95,7 +102,6 @@ bool Tree::Step(Node& node, EventKind event, const Told& told) {
   if (CauseOf(event) != CauseKind::kNone) {
     node.cause_kind = CauseOf(event);
     node.cause = PLANTED(cause_lost_below) && node.parent != nullptr ? nullptr : told.cause;
-    node.teardowns = told.teardowns;
   }
   if (!node.in_item) {
     --counts_[static_cast<size_t>(from)];
@@ -188,8 +194,13 @@ void Tree::ReleaseWork(Node& node) {
 }
 
 void Tree::BindKill(Node& node, std::shared_ptr<const CancelScope> kill) {
-  MutexLock lock(mutex_);
-  node.kill = std::move(kill);
+  bool killed;
+  {
+    MutexLock lock(mutex_);
+    node.kill = kill;
+    killed = node.teardown == Teardown::kKill;
+  }
+  if (killed && kill != nullptr) kill->Cancel("killed before it was bound");
 }
 
 int Tree::StartAttempt(Node& node) {
@@ -258,7 +269,6 @@ void Tree::StartFinally(Node& node) {
     SetPhase(node, Phase::kRunning);
     node.pid = 0;
     node.wait = v1::WAIT_REASON_UNSPECIFIED;
-    if (node.teardowns != nullptr) ++node.teardowns->cleanups_run;
     if (node.in_item) return;
     v1::Event event;
     event.mutable_finally_started()->set_path(node.Path());
@@ -267,16 +277,21 @@ void Tree::StartFinally(Node& node) {
   Ring();
 }
 
-void Tree::EndFinally(Node& node, const ActionResult& result, const absl::Status& status) {
+void Tree::EndFinally(Node& node, const ActionResult& result, const absl::Status& status,
+                      bool killed) {
   {
     MutexLock lock(mutex_);
     SetPhase(node, Phase::kIdle);
     node.pid = 0;
+    if (node.teardowns != nullptr) {
+      ++(killed ? node.teardowns->cleanups_skipped : node.teardowns->cleanups_run);
+    }
     if (node.in_item && status.ok()) return;
+    v1::AttemptState state = status.ok() ? v1::ATTEMPT_STATE_SUCCEEDED : v1::ATTEMPT_STATE_FAILED;
+    if (killed) state = v1::ATTEMPT_STATE_CANCELLED;
     v1::Event event;
     event.mutable_finally_ended()->set_path(node.Path());
-    *event.mutable_finally_ended()->mutable_attempt() =
-        ToProto(result, 1, status.ok() ? v1::ATTEMPT_STATE_SUCCEEDED : v1::ATTEMPT_STATE_FAILED);
+    *event.mutable_finally_ended()->mutable_attempt() = ToProto(result, 1, state);
     Append(std::move(event));
   }
   Ring();
@@ -301,7 +316,7 @@ void Tree::Finish(Node& node) {
 v1::Cause Tree::MakeCause(EventKind event, const Node& node, std::string reason) const {
   v1::Cause cause;
   cause.set_kind(ToProto(CauseOf(event)));
-  cause.set_reason(std::move(reason));
+  cause.set_reason(ToUtf8(reason));
   cause.set_origin_path(node.Path());
   *cause.mutable_time() = ToProto(ToWall(clock_, clock_.Now()));
   return cause;

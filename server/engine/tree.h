@@ -45,6 +45,7 @@ class Tree {
   // From now on closing the node cancels `work`. False when it has been closed before.
   bool BindWork(Node& node, std::shared_ptr<const CancelScope> work) NURSERY_EXCLUDES(mutex_);
   void ReleaseWork(Node& node) NURSERY_EXCLUDES(mutex_);
+  // As BindWork, for KILL; cancelled at once when that has come already.
   void BindKill(Node& node, std::shared_ptr<const CancelScope> kill) NURSERY_EXCLUDES(mutex_);
   // An attempt starts; its number, from 1.
   int StartAttempt(Node& node) NURSERY_EXCLUDES(mutex_);
@@ -57,7 +58,8 @@ class Tree {
   bool Fail(Node& node, EventKind event, const absl::Status& status, int attempt,
             std::string stderr_tail) NURSERY_EXCLUDES(mutex_);
   void StartFinally(Node& node) NURSERY_EXCLUDES(mutex_);
-  void EndFinally(Node& node, const ActionResult& result, const absl::Status& status)
+  // `killed`: KILL came before it had done its work.
+  void EndFinally(Node& node, const ActionResult& result, const absl::Status& status, bool killed)
       NURSERY_EXCLUDES(mutex_);
   // It is owed, and KILL says not to run it.
   void SkipFinally(Node& node) NURSERY_EXCLUDES(mutex_);
@@ -120,6 +122,7 @@ class Tree {
   void LogDecision(const Node& node, const Told& told) NURSERY_REQUIRES(mutex_);
   void LogEnd(const Node& node) NURSERY_REQUIRES(mutex_);
   void SkipItems(Node& map, const Told& told) NURSERY_REQUIRES(mutex_);
+  static void Adopt(Node& node, const Told& told);
   static void CollectKill(Node& node, Closing& closing);
   void OnEnded(Node& node) NURSERY_REQUIRES(mutex_);
   void OnItemEnded(Node& item, bool tolerated) NURSERY_REQUIRES(mutex_);
@@ -141,6 +144,8 @@ class Tree {
   Node root_;
   int64_t seq_ NURSERY_GUARDED_BY(mutex_) = 0;
   std::array<int64_t, 8> counts_ NURSERY_GUARDED_BY(mutex_){};
+  // By node: how many are below it, items and what is below them apart. Constant.
+  std::vector<int64_t> unopened_;
   int64_t tolerated_ NURSERY_GUARDED_BY(mutex_) = 0;
   std::array<int64_t, 8> item_counts_ NURSERY_GUARDED_BY(mutex_){};
   int64_t item_tolerated_ NURSERY_GUARDED_BY(mutex_) = 0;

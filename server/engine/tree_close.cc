@@ -4,6 +4,7 @@
 #include "nursery/core/status.h"
 #include "server/engine/convert.h"
 #include "server/engine/limits.h"
+#include "server/engine/text.h"
 #include "server/engine/tree.h"
 
 namespace nursery::engine {
@@ -21,10 +22,20 @@ bool Tree::Decide(Node& node, EventKind event, v1::Cause cause) {
 }
 
 bool Tree::StepAndCount(Node& node, EventKind event, const Told& told) {
+  const NodeState before = node.status.state;
   const bool ran = node.phase == Phase::kRunning && node.spec.kind == spec::Kind::kAction;
   if (!Step(node, event, told)) return false;
+  node.below = EventBelow(event).value_or(event);
+  node.teardowns = told.teardowns;
   if (node.status.state == NodeState::kSkipped) ++told.teardowns->skipped;
   if (ran) ++told.teardowns->interrupted;
+  // What is below an inner node that never opened has no node of its own to count.
+  if (before != NodeState::kPending || !IsTerminal(node.status.state)) return true;
+  const int64_t unopened = unopened_[static_cast<size_t>(node.spec.index)];
+  told.teardowns->skipped += unopened;
+  if (node.in_item) return true;
+  counts_[static_cast<size_t>(NodeState::kPending)] -= unopened;
+  counts_[static_cast<size_t>(NodeState::kSkipped)] += unopened;
   return true;
 }
 
@@ -59,7 +70,7 @@ void Tree::CloseBelow(Node& node, EventKind event, const Told& told) {
   const auto close = [&](Node& child) NURSERY_REQUIRES(mutex_) {
     if (!StepAndCount(child, event, told)) return;
     if (PLANTED(closing_stops_at_children)) return;
-    CloseBelow(child, EventBelow(event).value_or(event), told);
+    CloseBelow(child, child.below, told);
   };
   for (const auto& child : node.children) close(*child);
   if (node.map == nullptr) return;
@@ -79,8 +90,7 @@ void Tree::SkipItems(Node& map, const Told& told) {
 bool Tree::Fail(Node& node, EventKind event, const absl::Status& status, int attempt,
                 std::string stderr_tail) {
   v1::Cause cause = MakeCause(event, node, std::string(Message(status)));
-  cause.mutable_status()->set_code(static_cast<int>(status.code()));
-  cause.mutable_status()->set_message(std::string(Message(status)));
+  *cause.mutable_status() = ToProto(status);
   v1::NodeError error;
   bool decided;
   {
@@ -95,7 +105,7 @@ bool Tree::Fail(Node& node, EventKind event, const absl::Status& status, int att
       error.set_attempt(attempt);
       error.set_state(ToProto(node.status.outcome));
       *error.mutable_status() = cause.status();
-      error.set_stderr_tail(std::move(stderr_tail));
+      error.set_stderr_tail(ToUtf8(stderr_tail));
       error.set_tolerated(node.spec.allow_failure);
       *error.mutable_time() = cause.time();
       errors_.push_back(std::move(error));
@@ -122,6 +132,14 @@ void Tree::LogEnd(const Node& node) {
   Append(std::move(event));
 }
 
+// What was being taken down already counts for whoever takes down more, from now on.
+void Tree::Adopt(Node& node, const Told& told) {
+  if (node.status.state == NodeState::kEnding) node.teardowns = told.teardowns;
+  for (const auto& child : node.children) Adopt(*child, told);
+  if (node.map == nullptr) return;
+  for (Node* item : node.map->live) Adopt(*item, told);
+}
+
 void Tree::CollectKill(Node& node, Closing& closing) {
   node.teardown = Teardown::kKill;
   if (node.kill != nullptr) closing.kill.push_back(node.kill);
@@ -146,8 +164,9 @@ absl::StatusOr<Tree::Closing> Tree::Close(const std::string& path, EventKind eve
     }
     const Told told{std::make_shared<const v1::Cause>(std::move(cause)),
                     std::make_shared<Teardowns>()};
-    node->counts_as = counts_as;
     const bool decided = DecideLocked(*node, event, told);
+    if (decided) node->counts_as = counts_as;
+    if (decided) Adopt(*node, told);
     // Decided before: this caller shares what is under way.
     closing.teardowns = decided || node->teardowns == nullptr ? told.teardowns : node->teardowns;
     closing.work = node->work;

@@ -15,12 +15,7 @@ void Tree::OpenGroup(Node& group, BellSender bell) {
   }
   // Closed between its start and now: the children must not be seen open.
   if (group.status.state != NodeState::kEnding) return;
-  if (const Told told{group.cause, group.teardowns}; group.teardowns != nullptr) {
-    CloseBelow(group,
-               group.status.outcome == Outcome::kDeadlineExceeded ? EventKind::kAncestorDeadline
-                                                                  : EventKind::kCancel,
-               told);
-  }
+  CloseBelow(group, group.below, Told{group.cause, group.teardowns});
 }
 
 std::vector<Node*> Tree::TakeEnded(Node& group) {
@@ -35,7 +30,7 @@ void Tree::OpenMap(Node& map, std::shared_ptr<const spec::ItemSet> items, bool k
   map.map->items = std::move(items);
   map.map->flushed = clock_.Now();
   if (keep_outputs) map.map->kept.resize(static_cast<size_t>(map.map->total));
-  if (map.status.state == NodeState::kEnding && map.teardowns != nullptr) {
+  if (map.status.state == NodeState::kEnding) {
     SkipItems(map, Told{map.cause, map.teardowns});
   }
 }
@@ -51,9 +46,7 @@ void Tree::AddItem(Node& map, Node& item) {
   map.map->live.push_back(&item);
   if (map.status.state != NodeState::kEnding) return;
   // Taken before the map was closed, added after: it starts nothing.
-  const Told told{map.cause,
-                  map.teardowns == nullptr ? std::make_shared<Teardowns>() : map.teardowns};
-  Step(item, EventKind::kGroupDecided, told);
+  StepAndCount(item, map.below, Told{map.cause, map.teardowns});
 }
 
 void Tree::RemoveItem(Node& map, Node& item) {

@@ -154,7 +154,8 @@ void JobCompiler::CheckParams() {
       Fail("default", "a required parameter has no default; leave one of the two out");
     }
     if (param.required() && !spec_.arguments().contains(name)) {
-      Fail("", "is required; give it, as in --param " + name + "=VALUE");
+      const std::string what = param.description().empty() ? "" : " (" + param.description() + ")";
+      Fail("", "is required" + what + "; give it, as in --param " + name + "=VALUE");
     }
   }
   for (const std::string& name : KeysOf(spec_.arguments())) {
@@ -177,25 +178,57 @@ int64_t JobCompiler::CountNodes(const v1::NodeSpec& node) const {
   return count;
 }
 
-// grace + the largest sum, over a path, of (finally's bound + its own grace).
+// How often `node` may be open at once: once for each worker of the maps around it.
+std::vector<double> JobCompiler::Multiplicities() const {
+  std::vector<double> times(job_->nodes.size(), 1);
+  for (const Node& node : job_->nodes) {
+    if (node.parent == kNoNode) continue;
+    const Node& parent = job_->node(node.parent);
+    double& own = times[static_cast<size_t>(node.index)];
+    own = times[static_cast<size_t>(node.parent)];
+    if (parent.map == nullptr) continue;
+    const int64_t workers =
+        parent.map->workers > 0 ? parent.map->workers : options_.default_map_workers;
+    const auto* items = std::get_if<ItemSet>(&parent.map->items);
+    own *= static_cast<double>(items == nullptr ? workers : std::min(workers, items->size()));
+  }
+  return times;
+}
+
+// grace + the longest chain of clean-ups (a bound and its grace each), from a node up to the root.
+// Those of actions have their slot. Those of inner nodes share kCleanupSlots: any list schedule on
+// m machines ends within chain + (all - chain) / m (Graham 1966).
 void JobCompiler::ComputeTeardown() {
-  constexpr Duration kMaxCleanupGrace = std::chrono::seconds(5);
-  std::vector<Duration> below(job_->nodes.size());
+  const std::vector<double> times = Multiplicities();
+  const auto length = [](const Node& node) {
+    return std::chrono::duration<double>(node.finally->timeout +
+                                         std::min(node.grace, kMaxFinallyGrace));
+  };
+  std::chrono::duration<double> shared{};
+  double sharing = 0;
+  for (const Node& node : job_->nodes) {
+    if (node.finally == nullptr || node.kind == Kind::kAction) continue;
+    sharing += times[static_cast<size_t>(node.index)];
+    shared += length(node) * times[static_cast<size_t>(node.index)];
+  }
+  const bool queues = sharing > kCleanupSlots;
+  std::vector<std::chrono::duration<double>> below(job_->nodes.size());
   Duration grace{};
   // Children come after their parent, so they are done before it.
   for (size_t i = job_->nodes.size(); i-- > 0;) {
     const Node& node = job_->nodes[i];
     grace = std::max(grace, node.grace);
-    Duration sum = below[i];
     if (node.finally != nullptr) {
-      sum += node.finally->timeout + std::min(node.grace, kMaxCleanupGrace);
+      const bool shares = queues && node.kind != Kind::kAction;
+      below[i] += length(node) * (shares ? 1 - 1.0 / kCleanupSlots : 1);
     }
-    below[i] = sum;
     if (node.parent == kNoNode) continue;
-    Duration& outer = below[static_cast<size_t>(node.parent)];
-    outer = std::max(outer, sum);
+    auto& outer = below[static_cast<size_t>(node.parent)];
+    outer = std::max(outer, below[i]);
   }
-  job_->max_teardown = grace + below[0];
+  const auto all = grace + below[0] + (queues ? shared / kCleanupSlots : shared * 0);
+  const bool fits = all < std::chrono::duration<double>(kMaxDuration);
+  job_->max_teardown = fits ? std::chrono::ceil<Duration>(all) : kMaxDuration;
 }
 
 }  // namespace nursery::spec

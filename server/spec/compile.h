@@ -26,6 +26,8 @@ struct CompileOptions {
   Limits limits;
   // For actions that say none, sleep excepted.
   Duration default_attempt_timeout = std::chrono::hours(1);
+  // Of a map that says none: the slots of its pool.
+  int64_t default_map_workers = 16;
   // Pools of the server; empty: names are not checked.
   std::vector<std::string> pools;
   // Functions registered for `call`; empty: names are not checked.

@@ -166,8 +166,7 @@ NodeIndex JobCompiler::CompileOutputOf(const std::string& name, const Frame& fra
 }
 
 void JobCompiler::CompileOutput(const v1::OutputSpec& spec, Exec& exec) {
-  constexpr int64_t kMaxOutput = 1LL << 40;
-  if (spec.max() != 0 && CheckRange("max", spec.max(), 1, kMaxOutput)) {
+  if (spec.max() != 0 && CheckRange("max", spec.max(), 1, kMaxOutputBytes)) {
     exec.max_output = spec.max();
   }
   exec.merge_output = spec.merge();

@@ -189,6 +189,7 @@ std::string JobCompiler::NoOutput(NodeIndex node) const {
   const v1::NodeSpec& spec = *specs_[static_cast<size_t>(node)];
   const std::string name = "'" + spec.name() + "'";
   if (spec.has_group()) return name + " is a group, which has no output; name one of its children";
+  if (spec.has_sleep()) return name + " is a sleep, which has no output";
   if (!spec.has_map()) return "";
   const v1::NodeSpec& item = spec.map().node();
   if (item.has_group()) return name + " is a map of groups, which have no output";

@@ -22,7 +22,7 @@ class ItemScope final : public Scope {
   absl::StatusOr<std::string> Output(NodeIndex) const override { return std::string(); }
   std::string JobId() const override { return ""; }
   std::string JobName() const override { return ""; }
-  std::string JobDir() const override { return ""; }
+  absl::StatusOr<std::string> JobDir() const override { return std::string(); }
   int Attempt() const override { return 0; }
   std::string Units(int) const override { return ""; }
 
@@ -63,7 +63,7 @@ void JobCompiler::CompileMap(const v1::MapSpec& spec, Frame& frame, Node& node) 
   CompileItems(spec.items(), frame, *map);
   const ItemSet* items = std::get_if<ItemSet>(&map->items);
   map->join = CompileJoin(spec.join(), items == nullptr ? -1 : items->size());
-  if (CheckRange("workers", spec.workers(), 0, options_.limits.items_per_map)) {
+  if (CheckRange("workers", spec.workers(), 0, kMaxWorkers)) {
     map->workers = spec.workers();
   }
   frame.item_name = CompileItemName(spec, frame);
@@ -82,6 +82,7 @@ void JobCompiler::CompileMap(const v1::MapSpec& spec, Frame& frame, Node& node) 
     Fail("needs", "the node of a map has no siblings; put the needs on the map");
   }
   CompileNode(node.first_child, spec.node(), frame);
+  frame.item_name.clear();  // the map's own `finally` has no item
 }
 
 void JobCompiler::CompileKey(const v1::MapSpec& spec, const Frame& frame, const Node& node,

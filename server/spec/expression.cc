@@ -61,7 +61,11 @@ absl::StatusOr<Value> Look(const Expression& expression, const Scope& scope) {
     case Expression::Source::kJobName:
       return Value::String(scope.JobName());
     case Expression::Source::kJobDir:
-      return Value::String(scope.JobDir());
+      if (absl::StatusOr<std::string> dir = scope.JobDir(); !dir.ok()) {
+        return dir.status();
+      } else {
+        return Value::String(*std::move(dir));
+      }
     case Expression::Source::kAttempt:
       return Value::Number(scope.Attempt());
     case Expression::Source::kUnits:

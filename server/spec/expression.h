@@ -37,7 +37,7 @@ class Scope {
   virtual absl::StatusOr<std::string> Output(NodeIndex sibling) const = 0;
   virtual std::string JobId() const = 0;
   virtual std::string JobName() const = 0;
-  virtual std::string JobDir() const = 0;
+  virtual absl::StatusOr<std::string> JobDir() const = 0;
   // From 1.
   virtual int Attempt() const = 0;
   // Units held of the job's semaphore number `semaphore`, comma separated.

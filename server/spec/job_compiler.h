@@ -60,6 +60,7 @@ class JobCompiler {
   void CheckParams();
   void CheckJobFeatures();
   int64_t CountNodes(const v1::NodeSpec& node) const;
+  std::vector<double> Multiplicities() const;
   void ComputeTeardown();
 
   // compile_node.cc

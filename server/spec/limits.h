@@ -40,6 +40,15 @@ inline constexpr int kMaxSemaphores = 1'000;
 // Every axis is compared with the others; more than 24 of two values are over the items' limit.
 inline constexpr int kMaxAxes = 64;
 inline constexpr int64_t kMaxPermits = 1'000'000'000;
+// Each worker of a map is a task, busy or not.
+inline constexpr int64_t kMaxWorkers = 10'000;
+// Output that is kept whole for those who read it.
+inline constexpr int64_t kMaxOutputBytes = int64_t{64} << 20;
+// A pool's slots for the `finally` of inner nodes, beside those for work, for each job: clean-up
+// waits neither for work nor for other jobs.
+inline constexpr int kCleanupSlots = 2;
+// Between SIGTERM and SIGKILL of a `finally`, at most.
+inline constexpr std::chrono::nanoseconds kMaxFinallyGrace = std::chrono::seconds(5);
 // Pools are told apart by a uint16_t in each node; a job that uses more has made a mistake.
 inline constexpr size_t kMaxPools = 1'000;
 inline constexpr int kMaxAttempts = 1'000;

@@ -119,14 +119,13 @@ absl::StatusOr<AttemptId> ProcessHost::Spawn(const ProcessSpec& spec, TaskStdio 
   return attempt;
 }
 
-void ProcessHost::Terminate(AttemptId attempt) {
-  MutexLock lock(mutex_);
-  if (sent_.contains(attempt)) SendLocked(PacketType::kTerm, attempt);
-}
+void ProcessHost::Terminate(AttemptId attempt) { End(attempt, PacketType::kTerm); }
 
-void ProcessHost::Kill(AttemptId attempt) {
+void ProcessHost::Kill(AttemptId attempt) { End(attempt, PacketType::kKill); }
+
+void ProcessHost::End(AttemptId attempt, PacketType how) {
   MutexLock lock(mutex_);
-  if (sent_.contains(attempt)) return SendLocked(PacketType::kKill, attempt);
+  if (sent_.contains(attempt)) return SendLocked(how, attempt);
   const auto waiting =
       std::find_if(waiting_.begin(), waiting_.end(),
                    [attempt](const WaitingSpawn& spawn) { return spawn.attempt == attempt; });

@@ -118,9 +118,10 @@ class ProcessHost {
   // RESOURCE_EXHAUSTED when kMaxWaitingSpawns are waiting.
   absl::StatusOr<AttemptId> Spawn(const ProcessSpec& spec, TaskStdio stdio,
                                   ProcessHandler* handler);
-  // SIGTERM (then SIGCONT) to everything the attempt has started. No effect after its end.
+  // SIGTERM (then SIGCONT) to everything the attempt has started. No effect after its end. An
+  // attempt that the warden has not seen yet is never started: it fails as cancelled.
   void Terminate(AttemptId attempt);
-  // SIGKILL, until nothing is left. An attempt the warden has not seen yet fails as cancelled.
+  // SIGKILL, until nothing is left; else as Terminate.
   void Kill(AttemptId attempt);
 
   // Kills all attempts and ends the warden. Twice is safe.
@@ -146,6 +147,7 @@ class ProcessHost {
     std::vector<ProcessHandler*> handlers;
   };
 
+  void End(AttemptId attempt, PacketType how);
   absl::Status StartWardenLocked() NURSERY_REQUIRES(mutex_);
   void SendLocked(PacketType type, AttemptId attempt) NURSERY_REQUIRES(mutex_);
   void SendWaitingLocked() NURSERY_REQUIRES(mutex_);

@@ -67,6 +67,7 @@ Async<absl::StatusOr<ProcessResult>> RunProcess(Context ctx, ProcessHost* host, 
   std::pair<Sender<Ended>, Receiver<Ended>> channel = MakeChannel<Ended>(1);
   Receiver<Ended> receiver = std::move(channel.second);
   Attempt attempt(ctx, std::move(channel.first), observer);
+  const std::string where = "'" + spec.argv.front() + "' in " + spec.cwd;
   const absl::StatusOr<AttemptId> id = host->Spawn(spec, std::move(stdio), &attempt);
   if (!id.ok()) co_return id.status();
 
@@ -91,7 +92,7 @@ Async<absl::StatusOr<ProcessResult>> RunProcess(Context ctx, ProcessHost* host, 
     const absl::StatusOr<Ended> last = co_await receiver.Receive(context);
     NURSERY_CHECK(last.ok()) << Message(last.status());
   }
-  if (!attempt.status.ok()) co_return attempt.status;
+  if (!attempt.status.ok()) co_return Annotate(attempt.status, where);
   co_return std::move(attempt.result);
 }
 

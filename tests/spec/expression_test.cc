@@ -23,7 +23,7 @@ class FakeScope : public Scope {
   }
   std::string JobId() const override { return "01JD"; }
   std::string JobName() const override { return "nightly"; }
-  std::string JobDir() const override { return "/tmp/j"; }
+  absl::StatusOr<std::string> JobDir() const override { return "/tmp/j"; }
   int Attempt() const override { return 2; }
   std::string Units(int) const override { return "0,2"; }
 };
