@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <string_view>
 
 #include "client/cli/json.h"
 
@@ -35,7 +36,9 @@ const char* Notice(int signals) {
 Form Display::FormFor(const RunOptions& options) {
   if (options.output.json) return Form::kJson;
   if (options.file.empty()) return Form::kQuiet;
-  return isatty(STDOUT_FILENO) == 1 ? Form::kTree : Form::kLines;
+  const char* const terminal = std::getenv("TERM");
+  const bool can_draw = terminal != nullptr && std::string_view(terminal) != "dumb";
+  return isatty(STDOUT_FILENO) == 1 && can_draw ? Form::kTree : Form::kLines;
 }
 
 Display::Display(Form form)
@@ -95,7 +98,12 @@ void Display::OnSignal(int count) {
 void Display::Finish(const engine::Job& job, const v1::Job& result, bool show_errors) {
   Update(job);
   if (form_ == Form::kJson) std::puts(JobJson(result).c_str());
-  if (form_ == Form::kLines) std::puts(RenderEnd(result).c_str());
+  if (form_ == Form::kLines) {
+    for (const std::string& line : lines_.AddSkipped(job.View(kMaxShownNodes))) {
+      std::puts(line.c_str());
+    }
+    std::puts(RenderEnd(result).c_str());
+  }
   Flush();
   if (form_ == Form::kJson) return;
   if (show_errors) {

@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "client/cli/text.h"
+#include "server/engine/text.h"
 #include "server/spec/json.h"
 
 namespace nursery::cli {
@@ -23,7 +24,7 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using google::protobuf::Reflection;
 
-std::string Quoted(const std::string& text) { return spec::JsonQuote(ValidUtf8(text)); }
+std::string Quoted(const std::string& text) { return spec::JsonQuote(engine::ToUtf8(text)); }
 
 std::string TimeJson(const google::protobuf::Timestamp& time) {
   const absl::Time instant =

@@ -92,7 +92,7 @@ std::string NameOf(const std::string& program) {
         std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '_' || c == '-';
     name += allowed ? c : '_';
   }
-  return name.substr(0, 64);
+  return name.empty() ? "command" : name.substr(0, spec::kMaxNameBytes);
 }
 
 }  // namespace
@@ -132,6 +132,8 @@ absl::StatusOr<spec::LoadedJob> LoadCommand(const RunOptions& options) {
     }
   }
   node->mutable_attempt_timeout()->set_none(true);
+  // Nobody said that a command may be run twice.
+  node->set_max_interruptions(0);
   if (!options.grace.empty()) {
     absl::StatusOr<std::chrono::nanoseconds> grace = spec::ParseDuration(options.grace);
     if (!grace.ok()) return Annotate(grace.status(), "--grace");
@@ -140,11 +142,16 @@ absl::StatusOr<spec::LoadedJob> LoadCommand(const RunOptions& options) {
   return Compiled(std::move(job));
 }
 
-spec::LoadedJob WithTimeout(spec::LoadedJob loaded, std::chrono::nanoseconds timeout) {
+spec::LoadedJob WithTimeout(spec::LoadedJob loaded,
+                            std::optional<std::chrono::nanoseconds> timeout) {
   if (loaded.job == nullptr) return loaded;
   v1::JobSpec job = *loaded.spec;
   job.mutable_timeout()->Clear();
-  *job.mutable_timeout()->mutable_duration() = engine::ToProto(timeout);
+  if (timeout) {
+    *job.mutable_timeout()->mutable_duration() = engine::ToProto(*timeout);
+  } else {
+    job.mutable_timeout()->set_none(true);
+  }
   return Compiled(std::move(job));
 }
 

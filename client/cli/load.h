@@ -3,6 +3,7 @@
 #define NURSERY_CLIENT_CLI_LOAD_H_
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,7 +20,8 @@ absl::StatusOr<spec::LoadedJob> LoadFile(const std::string& file,
 absl::StatusOr<spec::LoadedJob> LoadCommand(const RunOptions& options);
 
 // `loaded` with `timeout` as the bound of the whole job.
-spec::LoadedJob WithTimeout(spec::LoadedJob loaded, std::chrono::nanoseconds timeout);
+spec::LoadedJob WithTimeout(spec::LoadedJob loaded,
+                            std::optional<std::chrono::nanoseconds> timeout);
 
 }  // namespace nursery::cli
 

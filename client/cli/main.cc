@@ -8,9 +8,11 @@
 #include <cstdio>
 #include <cstring>
 #include <string>
+#include <system_error>
 
 #include "client/cli/commands.h"
 #include "nursery/core/dump.h"
+#include "server/spec/violation.h"
 
 namespace nursery::cli {
 namespace {
@@ -90,9 +92,24 @@ std::vector<std::string> SplitCommand(int* argc, char** argv) {
   return {};
 }
 
+// The parser would say no more than that a command is required.
+void CheckCommand(const CLI::App& app, int argc, char** argv) {
+  if (argc < 2 || argv[1][0] == '-') return;
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands(nullptr)) {
+    if (command->get_name() == argv[1]) return;
+    names.push_back(command->get_name());
+  }
+  const std::string closest = spec::Closest(argv[1], names);
+  throw CLI::ValidationError(
+      argv[1], "is no command; " + (closest.empty() ? "there are " + spec::Listed(names)
+                                                    : "did you mean '" + closest + "'?"));
+}
+
 int Main(int argc, char** argv) {
   CLI::App app("Runs trees of work that cannot leak.", "nursery");
   app.require_subcommand(1);
+  app.set_version_flag("--version", NURSERY_VERSION);
   app.footer("`nursery COMMAND --help` shows a command's options and an example.");
   RunOptions run_options;
   ValidateOptions validate_options;
@@ -104,6 +121,7 @@ int Main(int argc, char** argv) {
   CLI::App* version = app.add_subcommand("version", "Show the version");
   AddOutput(version, &version_options);
   try {
+    CheckCommand(app, argc, argv);
     app.parse(argc, argv);
     if (has_command && !*run) throw CLI::ExtrasError({"--"});
     if (*run && has_command == !run_options.file.empty()) {
@@ -111,6 +129,12 @@ int Main(int argc, char** argv) {
     }
     if (!run_options.grace.empty() && !has_command) {
       throw CLI::ValidationError("--grace", "a job file says `grace` itself");
+    }
+    if (!run_options.parameters.empty() && has_command) {
+      throw CLI::ValidationError("--param", "only job files have parameters");
+    }
+    if (run_options.workers > 0 && run_options.each_line.empty()) {
+      throw CLI::ValidationError("--workers", "belongs to --each-line; see --slots");
     }
     if (!run_options.each_line.empty() && !has_command) {
       throw CLI::ValidationError("--each-line", "needs a command after --, as in -- curl -sO {}");
@@ -129,6 +153,18 @@ int Main(int argc, char** argv) {
 
 namespace {
 
+int RunMain(int argc, char** argv) {
+  try {
+    // Before any other thread: SIGQUIT prints what every task is doing, and the program goes on.
+    nursery::DumpOnSigquit dumper;
+    return nursery::cli::Main(argc, argv);
+  } catch (const std::system_error& error) {
+    std::fprintf(stderr, "error: cannot start a thread: %s (ulimit -u)\n",
+                 error.code().message().c_str());
+    return nursery::cli::kFailed;
+  }
+}
+
 // A closed stdin, stdout or stderr would be the next file that is opened.
 void OpenStandardStreams() {
   while (true) {
@@ -144,9 +180,7 @@ int main(int argc, char** argv) {
   OpenStandardStreams();
   // A reader that went away is an error of the write, not our death.
   std::signal(SIGPIPE, SIG_IGN);
-  // Before any other thread: SIGQUIT prints what every task is doing, and the program goes on.
-  nursery::DumpOnSigquit dumper;
-  const int code = nursery::cli::Main(argc, argv);
+  const int code = RunMain(argc, argv);
   errno = 0;
   if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
   std::fprintf(stderr, "error: stdout could not be written%s%s\n", errno == 0 ? "" : ": ",

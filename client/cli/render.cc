@@ -55,7 +55,8 @@ std::string ItemsNote(const v1::StateCounts& items) {
 std::string WhyNot(const v1::Cause& cause) {
   switch (cause.kind()) {
     case v1::CAUSE_KIND_SIBLING_FAILED:
-      return "sibling failed";
+      return cause.origin_path().empty() ? "sibling failed"
+                                         : "sibling failed: " + Printable(cause.origin_path());
     case v1::CAUSE_KIND_GROUP_DECIDED:
       return "group decided";
     default:
@@ -99,7 +100,9 @@ std::string RenderError(const v1::Job& job, const v1::NodeError& error) {
   for (const std::string& line : PrintableLines(error.stderr_tail()))
     text += "    | " + line + "\n";
   if (error.state() != v1::NODE_STATE_DEADLINE_EXCEEDED) return text;
-  if (error.path().empty()) text += WhereTimeWent(job);
+  // Of the job's own time; an attempt has less.
+  const bool of_job = error.status().message().find(job.deadline_source()) != std::string::npos;
+  if (error.path().empty() && of_job) text += WhereTimeWent(job);
   return text + StillRunning(job, error);
 }
 
@@ -166,27 +169,45 @@ std::string EventLines::Add(const v1::Event& event) {
                      PadLeft(ended.has_elapsed() ? Time(ended.elapsed()) : "", kTimeColumns);
   if (!note.empty()) line += "  " + note;
   line.resize(line.find_last_not_of(' ') + 1);
+  if (ended.state() == v1::NODE_STATE_SKIPPED) told_skipped_.insert(ended.path());
   return line;
 }
 
+std::vector<std::string> EventLines::AddSkipped(const std::vector<engine::NodeView>& nodes) {
+  std::vector<std::string> lines;
+  for (const engine::NodeView& node : nodes) {
+    const bool skipped = node.state == engine::NodeState::kSkipped;
+    if (!skipped || told_skipped_.contains(node.path)) continue;
+    v1::Event event;
+    v1::NodeEnded& ended = *event.mutable_node_ended();
+    ended.set_path(node.path);
+    ended.set_state(v1::NODE_STATE_SKIPPED);
+    ended.mutable_cause()->set_reason(node.reason);
+    if (std::string line = Add(event); !line.empty()) lines.push_back(std::move(line));
+  }
+  return lines;
+}
+
 std::string RenderEnd(const v1::Job& job) {
-  const auto both = [&](auto count) {
-    return (job.counts().*count)() + (job.item_counts().*count)();
-  };
   // The root is the job itself, unless it is all there is.
-  std::vector<std::string> parts = {Counted(std::max<int64_t>(job.node_count() - 1, 1), "node")};
+  const bool counts_root = job.node_count() == 1;
+  const auto both = [&](auto count, v1::NodeState state) {
+    const bool is_roots = !counts_root && job.state() == state;
+    return (job.counts().*count)() + (job.item_counts().*count)() - (is_roots ? 1 : 0);
+  };
+  std::vector<std::string> parts = {Counted(job.node_count() - (counts_root ? 0 : 1), "node")};
   const v1::StateCounts& ended = job.item_counts();
   const int64_t items = ended.succeeded() + ended.failed() + ended.cancelled() +
                         ended.deadline_exceeded() + ended.skipped();
   if (items > 0) parts.push_back(Counted(items, "item"));
-  const int64_t tolerated = both(&v1::StateCounts::tolerated);
+  const int64_t tolerated = both(&v1::StateCounts::tolerated, v1::NODE_STATE_UNSPECIFIED);
   parts.push_back(Grouped(job.error_count() - tolerated) + " failed");
   if (tolerated > 0) parts.push_back(Grouped(tolerated) + " allowed to fail");
-  const int64_t cancelled = both(&v1::StateCounts::cancelled);
+  const int64_t cancelled = both(&v1::StateCounts::cancelled, v1::NODE_STATE_CANCELLED);
   if (cancelled > 0) parts.push_back(Grouped(cancelled) + " cancelled");
-  const int64_t skipped = both(&v1::StateCounts::skipped);
+  const int64_t skipped = both(&v1::StateCounts::skipped, v1::NODE_STATE_SKIPPED);
   if (skipped > 0) parts.push_back(Grouped(skipped) + " skipped");
-  return "job " + ShortId(job.id()) + "  " + std::string(engine::ShortName(job.state())) + "  " +
+  return "job " + job.id() + "  " + std::string(engine::ShortName(job.state())) + "  " +
          FormatDuration(Between(job.start_time(), job.end_time())) + "  " + Joined(parts);
 }
 
@@ -212,8 +233,7 @@ std::string RenderErrors(const v1::Job& job) {
 std::string RenderReceipt(const v1::CancelReceipt& receipt, const std::string& name) {
   constexpr std::string_view kPrefix = "jobs/";
   const std::string& job = receipt.job();
-  std::string subject =
-      ShortId(job.starts_with(kPrefix) ? std::string_view(job).substr(kPrefix.size()) : job);
+  std::string subject = job.starts_with(kPrefix) ? job.substr(kPrefix.size()) : job;
   subject += " (" + Printable(name) + ")";
   if (!receipt.path().empty()) subject += " " + Printable(receipt.path());
   if (receipt.already_ended()) return subject + " had ended before\n";

@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,8 @@ class EventLines {
 
   // The line that `event`, the next of its job, adds; empty: none.
   std::string Add(const v1::Event& event);
+  // Those of nodes that were skipped with the group around them, which is one event for all.
+  std::vector<std::string> AddSkipped(const std::vector<engine::NodeView>& nodes);
 
  private:
   std::string Note(const v1::NodeEnded& ended) const;
@@ -45,6 +48,7 @@ class EventLines {
   size_t name_width_ = 8;
   // Attempts that have ended last, of nodes that have not: their output, if it is one line.
   std::map<std::string, std::string> output_;
+  std::set<std::string> told_skipped_;
 };
 
 // "job 01JD9K3M5X  SUCCEEDED  0.42s  2 nodes, 14 items, 0 failed".

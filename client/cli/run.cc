@@ -1,8 +1,9 @@
-#include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -10,6 +11,7 @@
 #include "client/cli/commands.h"
 #include "client/cli/display.h"
 #include "client/cli/load.h"
+#include "client/cli/text.h"
 #include "nursery/core/group.h"
 #include "nursery/core/sleep.h"
 #include "nursery/core/status.h"
@@ -25,7 +27,7 @@ namespace nursery::cli {
 namespace {
 
 int Complain(const absl::Status& status, int code) {
-  std::fprintf(stderr, "error: %s\n", std::string(Message(status)).c_str());
+  std::fprintf(stderr, "error: %s\n", Printable(Message(status)).c_str());
   return code;
 }
 
@@ -124,8 +126,17 @@ int CodeOfCommand(const v1::Job& job, const engine::Job& run, int signal) {
     const v1::Attempt& attempt = event->attempt_ended().attempt();
     if (attempt.has_exit_code()) return attempt.exit_code();
     if (attempt.has_signal()) return kCommandSignalled + attempt.signal();
-    const auto code = static_cast<absl::StatusCode>(attempt.status().code());
-    return code == absl::StatusCode::kNotFound ? kCommandNotFound : kCommandNotExecutable;
+    switch (static_cast<absl::StatusCode>(attempt.status().code())) {
+      case absl::StatusCode::kNotFound:
+        return kCommandNotFound;
+      case absl::StatusCode::kAborted:  // the warden died
+      case absl::StatusCode::kUnavailable:
+      case absl::StatusCode::kResourceExhausted:
+      case absl::StatusCode::kFailedPrecondition:
+        return kCommandNotRun;
+      default:
+        return kCommandNotExecutable;
+    }
   }
   return kCommandNotRun;
 }
@@ -140,19 +151,32 @@ absl::StatusOr<spec::LoadedJob> Load(const RunOptions& options) {
   absl::StatusOr<spec::LoadedJob> loaded =
       options.file.empty() ? LoadCommand(options) : LoadFile(options.file, options.parameters);
   if (!loaded.ok() || options.timeout.empty()) return loaded;
+  if (options.timeout == "none") return WithTimeout(*std::move(loaded), std::nullopt);
   absl::StatusOr<std::chrono::nanoseconds> timeout = spec::ParseDuration(options.timeout);
   if (!timeout.ok()) return Annotate(timeout.status(), "--timeout");
   return WithTimeout(*std::move(loaded), *timeout);
 }
 
 // Relative paths of a job start where the user is.
-std::string WorkdirOf(const spec::Job& job) {
-  if (job.workdir == "scratch") return "";
+absl::StatusOr<std::string> WorkdirOf(const spec::Job& job) {
+  if (job.workdir == "scratch") return std::string();
   if (!job.workdir.empty()) return job.workdir;
-  char* here = get_current_dir_name();
-  std::string directory = here == nullptr ? "/" : here;
+  char* const here = get_current_dir_name();
+  if (here == nullptr) return ErrnoError(errno, "cannot tell the working directory");
+  std::string directory = here;
   std::free(here);
   return directory;
+}
+
+// Enough for ourselves; a job needs three more for each program that runs.
+absl::Status CheckOpenFiles() {
+  constexpr rlim_t kNeeded = 64;
+  rlimit limit = {};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  if (limit.rlim_cur >= kNeeded) return absl::OkStatus();
+  return Error(absl::StatusCode::kResourceExhausted,
+               "the limit of open files is " + std::to_string(limit.rlim_cur) + "; at least " +
+                   std::to_string(kNeeded) + " are needed (ulimit -n)");
 }
 
 }  // namespace
@@ -168,6 +192,9 @@ int Run(const RunOptions& options) {
     std::fputs(spec::Describe(options.file, *loaded).c_str(), stderr);
     return kUsage;
   }
+  const int not_run = is_command ? kCommandNotRun : kFailed;
+  absl::Status files = CheckOpenFiles();
+  if (!files.ok()) return Complain(files, not_run);
   Terminal terminal(Display::FormFor(options));
   app::EmbeddedOptions embedded;
   embedded.environment = OwnEnvironment();
@@ -175,9 +202,11 @@ int Run(const RunOptions& options) {
   embedded.pass_stdin = is_command && options.each_line.empty();
   embedded.pass_output = is_command;
   absl::StatusOr<std::unique_ptr<app::Embedded>> server = app::Embedded::Create(embedded);
-  if (!server.ok()) return Complain(server.status(), is_command ? kCommandNotRun : kFailed);
+  if (!server.ok()) return Complain(server.status(), not_run);
+  absl::StatusOr<std::string> workdir = WorkdirOf(*loaded->job);
+  if (!workdir.ok()) return Complain(workdir.status(), not_run);
   engine::JobOptions job_options;
-  job_options.workdir = WorkdirOf(*loaded->job);
+  job_options.workdir = *workdir;
   absl::StatusOr<std::shared_ptr<engine::Job>> job =
       (*server)->engine().Admit(loaded->job, job_options);
   if (!job.ok()) return Complain(job.status(), kUsage);

@@ -3,27 +3,15 @@
 #include <algorithm>
 #include <array>
 
+#include "server/engine/text.h"
+
 namespace nursery::cli {
+
+using engine::DecodeUtf8;
+
 namespace {
 
 constexpr std::string_view kReplacement = "\ufffd";
-constexpr size_t kShortIdLength = 10;
-
-// The length of the UTF-8 sequence at the start of `text`, and its code point; 0: it is none.
-size_t Decode(std::string_view text, char32_t* point) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char lead = byte(0);
-  const size_t length = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-  if (length == 0 || length > text.size() || lead > 0xf4) return 0;
-  *point = length == 1 ? lead : lead & (0x7f >> length);
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-    *point = *point << 6 | (byte(i) & 0x3f);
-  }
-  constexpr std::array<char32_t, 5> kLeast = {0, 0, 0x80, 0x800, 0x10000};
-  const bool surrogate = *point >= 0xd800 && *point < 0xe000;
-  return *point < kLeast[length] || *point > 0x10ffff || surrogate ? 0 : length;
-}
 
 struct Range {
   char32_t first;
@@ -75,17 +63,6 @@ bool IsControl(char32_t point) {
 
 }  // namespace
 
-std::string ValidUtf8(std::string_view text) {
-  std::string out;
-  char32_t point;
-  while (!text.empty()) {
-    const size_t length = Decode(text, &point);
-    out += length == 0 ? kReplacement : text.substr(0, length);
-    text.remove_prefix(std::max<size_t>(length, 1));
-  }
-  return out;
-}
-
 std::string Printable(std::string_view text) {
   std::string out;
   char32_t point = 0;
@@ -94,7 +71,7 @@ std::string Printable(std::string_view text) {
       text.remove_prefix(EscapeLength(text));
       continue;
     }
-    const size_t length = Decode(text, &point);
+    const size_t length = DecodeUtf8(text, &point);
     if (length == 0) {
       out += kReplacement;
     } else if (point == '\t' || point == '\n') {
@@ -122,7 +99,7 @@ size_t Columns(std::string_view text) {
   size_t columns = 0;
   char32_t point;
   while (!text.empty()) {
-    const size_t length = Decode(text, &point);
+    const size_t length = DecodeUtf8(text, &point);
     columns += length == 0 ? 1 : ColumnsOf(point);
     text.remove_prefix(std::max<size_t>(length, 1));
   }
@@ -136,7 +113,7 @@ std::string CutTo(std::string_view text, size_t columns) {
   size_t used = 0;
   char32_t point;
   while (taken < text.size()) {
-    const size_t length = Decode(text.substr(taken), &point);
+    const size_t length = DecodeUtf8(text.substr(taken), &point);
     const size_t width = length == 0 ? 1 : ColumnsOf(point);
     if (used + width > columns - 1) break;
     used += width;
@@ -166,7 +143,5 @@ std::string Grouped(int64_t number) {
 std::string Counted(int64_t number, std::string_view noun) {
   return Grouped(number) + " " + std::string(noun) + (number == 1 ? "" : "s");
 }
-
-std::string ShortId(std::string_view id) { return std::string(id.substr(0, kShortIdLength)); }
 
 }  // namespace nursery::cli

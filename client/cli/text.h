@@ -13,8 +13,6 @@
 
 namespace nursery::cli {
 
-// `text` with U+FFFD for every byte that is not UTF-8.
-std::string ValidUtf8(std::string_view text);
 // One line that is safe to print: UTF-8, blanks for tabs, no escape sequences or other control
 // characters.
 std::string Printable(std::string_view text);
@@ -32,8 +30,6 @@ std::string PadLeft(std::string text, size_t columns);
 std::string Grouped(int64_t number);
 // "1 node", "14 items".
 std::string Counted(int64_t number, std::string_view noun);
-// What a person needs of a job's id to tell it from others.
-std::string ShortId(std::string_view id);
 
 }  // namespace nursery::cli
 

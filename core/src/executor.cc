@@ -3,6 +3,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <system_error>
 
 #include "nursery/core/internal/context_node.h"
 #include "nursery/core/internal/task_frame.h"
@@ -60,11 +61,20 @@ int ThreadExecutor::AvailableCores() {
 ThreadExecutor::ThreadExecutor(int workers, int blocking_threads)
     : Executor(Clock::Steady()), blocking_(blocking_threads) {
   const int count = workers > 0 ? workers : AvailableCores();
-  for (int i = 0; i < count; ++i) threads_.emplace_back([this] { Work(); });
-  threads_.emplace_back([this] { React(); });
+  try {
+    threads_.emplace_back([this] { React(); });
+    for (int i = 0; i < count; ++i) threads_.emplace_back([this] { Work(); });
+  } catch (const std::system_error&) {
+    // Fewer workers do, but none does not.
+    if (threads_.size() > 1) return;
+    Stop();
+    throw;
+  }
 }
 
-ThreadExecutor::~ThreadExecutor() {
+ThreadExecutor::~ThreadExecutor() { Stop(); }
+
+void ThreadExecutor::Stop() {
   {
     MutexLock lock(mutex_);
     stopping_ = true;

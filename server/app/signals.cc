@@ -12,7 +12,11 @@ namespace nursery::app {
 Signals::Signals(std::initializer_list<int> numbers) {
   sigset_t set;
   sigemptyset(&set);
-  for (int number : numbers) sigaddset(&set, number);
+  for (int number : numbers) {
+    struct sigaction action = {};
+    sigaction(number, nullptr, &action);
+    if (action.sa_handler != SIG_IGN) sigaddset(&set, number);
+  }
   pthread_sigmask(SIG_BLOCK, &set, &previous_);
   fd_ = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
   NURSERY_CHECK(fd_ >= 0) << "no signalfd: out of descriptors";

@@ -1,4 +1,5 @@
-// Signals: waits for signals as a task. While it lives they do nothing else.
+// Signals: waits for signals as a task. While it lives they do nothing else. Those that whoever
+// started us had ignored (nohup does) stay ignored.
 //
 // Thread safety: Next by one task at a time. Lifetime: made in main before any other thread.
 //

@@ -17,6 +17,7 @@ namespace {
 
 // "job timeout 10m, set in report.yaml:2".
 std::string DeadlineSource(const spec::Job& job, const spec::TimeLimit& limit) {
+  if (!limit.limited()) return "";
   std::string label = "job timeout " + spec::FormatDuration(limit.limit);
   if (!job.timeout) return label + ", the default";
   if (limit.mark.line == 0 || job.source_file.empty()) return label;

@@ -35,6 +35,9 @@ static_assert(kOutputInEvent <= static_cast<int64_t>(kOutputHead), "it must be i
 // Lines of an output that a map runs over: as many as validation lets a list have.
 inline constexpr int64_t kMaxItemsOfOutput = spec::Limits().items_per_map;
 
+// Items that a worker of a map runs before it lets others run.
+inline constexpr int kItemsPerTurn = 32;
+
 // The key of an item, which becomes a part of its path.
 inline constexpr size_t kMaxKeyBytes = 256;
 

@@ -176,7 +176,8 @@ std::vector<std::pair<std::string, std::string>> OutcomeVariables(const Tree& tr
 Async<absl::Status> CleanUp(Context kill, Runtime* run, Node* node,
                             const std::vector<Hold>* holds) {
   const spec::Finally& finally = *node->spec.finally;
-  const CancelScope bounded(kill, Later(kill.Now(), finally.timeout), "finally of " + node->Path());
+  const CancelScope bounded(kill, Later(kill.Now(), finally.timeout),
+                            "timeout " + spec::FormatDuration(finally.timeout));
   const NodeScope scope(*run, *node, *holds);
   Observer observer(run->tree, *node);
   AttemptRequest request =

@@ -3,6 +3,7 @@
 #include <unordered_map>
 
 #include "nursery/core/group.h"
+#include "nursery/core/sleep.h"
 #include "nursery/core/status.h"
 #include "server/engine/limits.h"
 #include "server/engine/node_scope.h"
@@ -103,7 +104,9 @@ Async<void> RunItem(Context context, Runtime* run, Node* map, int64_t index, Map
 
 Async<void> Work(Context context, Runtime* run, Node* map, MapRun* state,
                  const CancelScope* items) {
-  for (;;) {
+  for (int turn = 1;; ++turn) {
+    // Items that never wait must not keep everybody else from running.
+    if (turn % kItemsPerTurn == 0) co_await Yield();
     const int64_t index = run->tree.TakeItem(*map);
     if (index < 0) co_return;
     co_await RunItem(context, run, map, index, state, items);

@@ -1,47 +1,38 @@
 #include "server/engine/text.h"
 
 #include <algorithm>
+#include <array>
 
 namespace nursery::engine {
 namespace {
 
-size_t LengthBy(unsigned char lead) {
-  if (lead < 0x80) return 1;
-  if (lead < 0xc2) return 0;
-  if (lead < 0xe0) return 2;
-  if (lead < 0xf0) return 3;
-  return lead < 0xf5 ? 4 : 0;
-}
-
-// Bytes of the character at the beginning of `text`, which is not empty; 0: it is none.
-size_t CharacterLength(std::string_view text) {
-  const auto lead = static_cast<unsigned char>(text[0]);
-  const size_t length = LengthBy(lead);
-  if (length > text.size()) return 0;
-  for (size_t i = 1; i < length; ++i) {
-    const auto next = static_cast<unsigned char>(text[i]);
-    unsigned char low = 0x80;
-    unsigned char high = 0xbf;
-    if (i == 1 && lead == 0xe0) low = 0xa0;
-    if (i == 1 && lead == 0xf0) low = 0x90;
-    if (i == 1 && lead == 0xed) high = 0x9f;
-    if (i == 1 && lead == 0xf4) high = 0x8f;
-    if (next < low || next > high) return 0;
-  }
-  return length;
-}
-
 // Calls `add` with every character, and with every byte that belongs to none.
 template <class Add>
 void ForEachCharacter(std::string_view text, Add add) {
+  char32_t point;
   while (!text.empty()) {
-    const size_t length = CharacterLength(text);
+    const size_t length = DecodeUtf8(text, &point);
     add(text.substr(0, std::max<size_t>(length, 1)), length > 0);
     text.remove_prefix(std::max<size_t>(length, 1));
   }
 }
 
 }  // namespace
+
+size_t DecodeUtf8(std::string_view text, char32_t* point) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char lead = byte(0);
+  const size_t length = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+  if (length == 0 || length > text.size() || lead > 0xf4) return 0;
+  *point = length == 1 ? lead : lead & (0x7f >> length);
+  for (size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xc0) != 0x80) return 0;
+    *point = *point << 6 | (byte(i) & 0x3f);
+  }
+  constexpr std::array<char32_t, 5> kLeast = {0, 0, 0x80, 0x800, 0x10000};
+  const bool surrogate = *point >= 0xd800 && *point < 0xe000;
+  return *point < kLeast[length] || *point > 0x10ffff || surrogate ? 0 : length;
+}
 
 bool IsText(std::string_view text) {
   bool is_text = true;

@@ -5,12 +5,17 @@
 #ifndef NURSERY_SERVER_ENGINE_TEXT_H_
 #define NURSERY_SERVER_ENGINE_TEXT_H_
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
 namespace nursery::engine {
 
-// UTF-8 without NUL, by RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF.
+// The length of the character at the beginning of `text`, which is not empty, and its code point;
+// 0: it is none. By RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF.
+size_t DecodeUtf8(std::string_view text, char32_t* point);
+
+// UTF-8 without NUL.
 bool IsText(std::string_view text);
 
 // The text with U+FFFD for each byte that belongs to no character.

@@ -133,6 +133,10 @@ std::shared_ptr<const EnvLayer> JobCompiler::CompileEnv(
     } else if (name.starts_with("NURSERY_")) {
       Fail(name, "names that start with NURSERY_ are set by the server");
     }
+    if (name.size() + env.at(name).size() + 1 >= kMaxArgumentBytes) {
+      Fail(name, "is " + std::to_string(env.at(name).size()) +
+                     " bytes; the kernel takes less than 128 KiB per variable; use a file");
+    }
     layer->variables.push_back({name, CompileTemplate(name, env.at(name), frame)});
   }
   return layer;

@@ -77,11 +77,28 @@ void JobCompiler::ResolveNeeds(const v1::GroupSpec& spec, const Node& node,
         child.needs.push_back(found->second);
       }
     }
+    if (policy == Join::Policy::kAll) WarnOfRescue(spec, i);
     std::sort(child.needs.begin(), child.needs.end());
     for (const NodeIndex need : child.needs) {
       job_->nodes[static_cast<size_t>(need)].dependents.push_back(child.index);
     }
   }
+}
+
+// Under `all` the first failure closes the group, and with it the node that waits for a failure.
+void JobCompiler::WarnOfRescue(const v1::GroupSpec& spec, int child) {
+  const v1::NodeSpec& node = spec.nodes(child);
+  if (node.when() != v1::WHEN_FAILURE && node.when() != v1::WHEN_ALWAYS) return;
+  const auto& needs = node.needs();
+  const bool tolerated = std::any_of(needs.begin(), needs.end(), [&](const std::string& need) {
+    return std::any_of(spec.nodes().begin(), spec.nodes().end(), [&](const v1::NodeSpec& each) {
+      return each.name() == need && each.allow_failure();
+    });
+  });
+  if (tolerated) return;
+  warnings_.Add({path_.text(),
+                 "does not run after a failure: join `all` closes the group at the first one; "
+                 "use `join: collect`, or `allow_failure: true` on what it needs"});
 }
 
 void JobCompiler::NotASibling(const std::string& need, const v1::GroupSpec& spec,

@@ -191,7 +191,8 @@ std::optional<ItemSet> JobCompiler::CompileRange(const v1::RangeItems& spec) {
   const Wide count = distance / step + (distance % step != 0 ? 1 : 0);
   if ((distance > 0) != (step > 0) && distance != 0) {
     Fail("step", std::to_string(step) + " never gets from " + std::to_string(spec.from()) + " to " +
-                     std::to_string(spec.to()));
+                     std::to_string(spec.to()) +
+                     (spec.to() == 0 ? "; is `to`, the end, missing?" : ""));
     return std::nullopt;
   }
   if (count > options_.limits.items_per_map) {

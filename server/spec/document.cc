@@ -58,10 +58,13 @@ class Event {
 class DocumentParser {
  public:
   DocumentParser(std::string_view text, ViolationList& violations) : violations_(violations) {
+    constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+    if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
     yaml_parser_initialize(&parser_);
     yaml_parser_set_input_string(&parser_, reinterpret_cast<const unsigned char*>(text.data()),
                                  text.size());
     yaml_parser_set_encoding(&parser_, YAML_UTF8_ENCODING);
+    text_ = text;
   }
   DocumentParser(const DocumentParser&) = delete;
   DocumentParser& operator=(const DocumentParser&) = delete;
@@ -246,8 +249,24 @@ class DocumentParser {
   bool Next(Event& event) {
     if (yaml_parser_parse(&parser_, event.get()) != 0) return true;
     std::string message = parser_.problem == nullptr ? "cannot be read" : parser_.problem;
+    if (parser_.error == YAML_READER_ERROR) return FailAtByte(parser_.problem_offset, message);
+    if (AtTab()) return Fail(parser_.problem_mark, "a tab; YAML is indented with spaces");
     if (parser_.context != nullptr) message += std::string(" ") + parser_.context;
     return Fail(parser_.problem_mark, message);
+  }
+
+  bool AtTab() const {
+    const size_t at = parser_.problem_mark.index;
+    return parser_.error == YAML_SCANNER_ERROR && at < text_.size() && text_[at] == '\t';
+  }
+
+  // What is no text is told by its byte alone.
+  bool FailAtByte(size_t byte, const std::string& message) {
+    const std::string_view before = text_.substr(0, std::min(byte, text_.size()));
+    const size_t line_start = before.rfind('\n') + 1;  // npos + 1 is 0
+    const auto lines = std::count(before.begin(), before.end(), '\n');
+    return Fail(static_cast<int>(lines) + 1, static_cast<int>(before.size() - line_start) + 1,
+                message);
   }
 
   bool Fail(const yaml_mark_t& mark, std::string message) {
@@ -262,6 +281,7 @@ class DocumentParser {
   }
 
   yaml_parser_t parser_;
+  std::string_view text_;
   ViolationList& violations_;
   Document document_;
   std::map<std::string, Id> anchors_;

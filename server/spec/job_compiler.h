@@ -82,6 +82,7 @@ class JobCompiler {
   using NamedNodes = std::unordered_map<std::string_view, NodeIndex>;
   NamedNodes AddChildren(const v1::GroupSpec& spec, Node& node);
   void ResolveNeeds(const v1::GroupSpec& spec, const Node& node, const NamedNodes& siblings);
+  void WarnOfRescue(const v1::GroupSpec& spec, int child);
   void NotASibling(const std::string& need, const v1::GroupSpec& spec, const std::string& self);
   // Path of a node called `name` at or below `node`, whose path is `path`; empty if there is none.
   std::string FindPath(const v1::NodeSpec& node, const std::string& path,

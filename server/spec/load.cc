@@ -15,9 +15,10 @@
 namespace nursery::spec {
 namespace {
 
+// "-" is stdin.
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"),
-                                                             &std::fclose);
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(
+      path == "-" ? stdin : std::fopen(path.c_str(), "rb"), &std::fclose);
   if (file == nullptr) return ErrnoError(errno, path);
   std::string content;
   std::array<char, 1 << 16> buffer;
@@ -121,7 +122,7 @@ void AddCompiled(const CompileResult& compiled, const PlaceMap& places, LoadedJo
 absl::StatusOr<LoadedJob> LoadJobFile(const std::string& path, const LoadOptions& options) {
   const absl::StatusOr<std::string> text = ReadFile(path);
   if (!text.ok()) return text.status();
-  return LoadJobText(*text, path, DirectoryOf(path), options);
+  return LoadJobText(*text, path == "-" ? "stdin" : path, DirectoryOf(path), options);
 }
 
 LoadedJob LoadJobText(std::string_view text, const std::string& file,

@@ -126,6 +126,11 @@ void MessageReader::ReadRepeated(Id sequence, const Field& field, Message& messa
     const Id item = document_.Item(sequence, i);
     if (field.message_type() == nullptr) {
       SetScalar(item, field, message);
+      // One that was refused keeps its place, so that the others keep theirs.
+      const auto* reflection = message.GetReflection();
+      if (reflection->FieldSize(message, &field) > static_cast<int>(i)) continue;
+      if (field.cpp_type() == Field::CPPTYPE_STRING) reflection->AddString(&message, &field, "");
+      if (field.cpp_type() == Field::CPPTYPE_INT32) reflection->AddInt32(&message, &field, 0);
     } else {
       levels_.push_back({field.message_type(), item, item});
       Read(item, *message.GetReflection()->AddMessage(&message, &field));
@@ -249,7 +254,7 @@ void MessageReader::UnknownField(const Entry& entry, const Message& message) {
   }
   const std::vector<std::string> known = FieldNames(*message.GetDescriptor());
   const std::string closest = Closest(name, known);
-  if (!closest.empty()) {
+  if (!closest.empty() && closest != name) {
     return Fail(entry.key, "unknown field; did you mean '" + closest + "'?");
   }
   const Descriptor* type = message.GetDescriptor();

@@ -69,6 +69,7 @@ std::string EndOf(const engine::Job& job, const RenderOptions& options) {
   for (const v1::Event& event : batch->events) {
     if (const std::string line = events.Add(event); !line.empty()) lines += line + "\n";
   }
+  for (const std::string& line : events.AddSkipped(job.View(1000))) lines += line + "\n";
   return Tree(job, options) + "== in a pipe\n" + lines + RenderEnd(described) + "\n== errors\n" +
          RenderErrors(described);
 }

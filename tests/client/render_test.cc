@@ -115,7 +115,7 @@ constexpr char kReceipt[] = R"pb(
 
 TEST(RenderReceiptTest, CompleteOneSaysWhatItEnded) {
   EXPECT_EQ(RenderReceipt(Parsed<v1::CancelReceipt>(kReceipt), "nightly"),
-            "cancelled 01JD9K3M5X (nightly) in 1.28s: wrong input\n"
+            "cancelled 01JD9K3M5XW000000000000000 (nightly) in 1.28s: wrong input\n"
             "  admission closed   after 0.4ms\n"
             "  nodes              81 skipped, 12 interrupted\n"
             "  processes          31 ended by SIGTERM, 3 by SIGKILL, 0 left"
@@ -127,7 +127,8 @@ TEST(RenderReceiptTest, CleanUpsAreToldWhereThereAreAny) {
   receipt.set_cleanups_run(2);
   receipt.set_path("build/test");
   const std::string text = RenderReceipt(receipt, "nightly");
-  EXPECT_THAT(text, HasSubstr("cancelled 01JD9K3M5X (nightly) build/test in 1.28s"));
+  EXPECT_THAT(text,
+              HasSubstr("cancelled 01JD9K3M5XW000000000000000 (nightly) build/test in 1.28s"));
   EXPECT_THAT(text, HasSubstr("\n  clean-up           2 run, 0 left out\n"));
 }
 
@@ -152,9 +153,9 @@ TEST(RenderReceiptTest, EndedAndUnfinishedCancelsSaySo) {
   EXPECT_EQ(
       RenderReceipt(Parsed<v1::CancelReceipt>("job: \"jobs/01JD9K3M5XW\" already_ended: true"),
                     "nightly"),
-      "01JD9K3M5X (nightly) had ended before\n");
+      "01JD9K3M5XW (nightly) had ended before\n");
   EXPECT_EQ(RenderReceipt(Parsed<v1::CancelReceipt>("job: \"jobs/01JD9K3M5XW\""), "nightly"),
-            "cancelling 01JD9K3M5X (nightly): not complete yet\n");
+            "cancelling 01JD9K3M5XW (nightly): not complete yet\n");
 }
 
 v1::Event Attempt(const std::string& path, const std::string& output) {

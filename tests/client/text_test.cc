@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "server/engine/text.h"
+
 namespace nursery::cli {
 namespace {
 
@@ -20,11 +22,11 @@ TEST(TextTest, NothingThatATerminalWouldObeyIsPrinted) {
 }
 
 TEST(TextTest, BytesThatAreNoUtf8AreReplaced) {
-  EXPECT_EQ(ValidUtf8("grün"), "grün");
-  EXPECT_EQ(ValidUtf8("gr\xfcn"), "gr\ufffdn");
-  EXPECT_EQ(ValidUtf8("\xc0\xaf"), "\ufffd\ufffd");
-  EXPECT_EQ(ValidUtf8("\xed\xa0\x80"), "\ufffd\ufffd\ufffd");
-  EXPECT_EQ(ValidUtf8("\xe2\x82"), "\ufffd\ufffd");
+  EXPECT_EQ(engine::ToUtf8("grün"), "grün");
+  EXPECT_EQ(engine::ToUtf8("gr\xfcn"), "gr\ufffdn");
+  EXPECT_EQ(engine::ToUtf8("\xc0\xaf"), "\ufffd\ufffd");
+  EXPECT_EQ(engine::ToUtf8("\xed\xa0\x80"), "\ufffd\ufffd\ufffd");
+  EXPECT_EQ(engine::ToUtf8("\xe2\x82"), "\ufffd\ufffd");
   EXPECT_EQ(Printable("\xff"), "\ufffd");
 }
 

@@ -430,5 +430,99 @@ nodes:
   co_return absl::OkStatus();
 }
 
+SEEDED_TEST(JobTest, AMapWithoutItemsCannotHaveOneThatSucceeds) {
+  JobHarness harness(executor);
+  std::string yaml = R"(name: none
+nodes:
+  - {name: list, call: {function: echo, argument: ""}}
+  - {name: each, needs: [list], map: {items: {output_of: list}, join: any, node: {call: noop}}}
+)";
+  std::shared_ptr<Job> job = co_await harness.Run(ctx, yaml);
+  EXPECT_EQ(harness.StateOf(*job, "each"), "FAILED");
+  EXPECT_THAT(job->Describe().errors(0).status().message(), HasSubstr("it has no items"));
+  co_return absl::OkStatus();
+}
+
+SEEDED_TEST(JobTest, NotBeforeCanBeCancelled) {
+  JobHarness harness(executor);
+  std::shared_ptr<Job> job = harness.Admit(R"(name: early
+nodes:
+  - {name: later, not_before: 2099-01-01T00:00:00Z, call: {function: script, argument: 1s later}}
+)");
+  CancelRequest request;
+  request.path = "later";
+  v1::CancelReceipt receipt;
+  const Time start = ctx.Now();
+  GroupResult result = co_await WithGroup(ctx, GroupOptions(), RunAndCancel, job,
+                                          Duration(seconds(1)), request, &receipt);
+  EXPECT_EQ(ctx.Now() - start, seconds(1));
+  EXPECT_EQ(harness.StateOf(*job, "later"), "SKIPPED");
+  EXPECT_TRUE(job->LastCancel().complete());
+  co_return result.status;
+}
+
+SEEDED_TEST(JobTest, WhatNeverOpenedIsCountedWhole) {
+  JobHarness harness(executor);
+  std::string yaml = R"(name: counted
+nodes:
+  - {name: broken, call: {function: script, argument: 1s! broken}}
+  - name: closed
+    needs: [broken]
+    nodes:
+      - {name: a, call: noop}
+      - name: b
+        nodes:
+          - {name: c, call: noop}
+          - {name: each, map: {items: [x], node: {call: noop}}}
+)";
+  std::shared_ptr<Job> job = co_await harness.Run(ctx, yaml);
+  const v1::StateCounts counts = job->Describe().counts();
+  EXPECT_EQ(counts.pending(), 0);
+  EXPECT_EQ(counts.skipped(), 5);
+  EXPECT_EQ(counts.failed(), 2);
+  co_return absl::OkStatus();
+}
+
+SEEDED_TEST(JobTest, KeysAreEscapedInPaths) {
+  JobHarness harness(executor);
+  std::string yaml = R"(name: keys
+nodes:
+  - name: each
+    map:
+      items: ["a/b", "100%", "x]", "gr\xfcn"]
+      key: "${{ item }}"
+      join: collect
+      node: {call: {function: fail, argument: "${{ key }}"}}
+)";
+  std::shared_ptr<Job> job = co_await harness.Run(ctx, yaml);
+  std::vector<std::string> paths;
+  const v1::Job described = job->Describe();
+  for (const v1::NodeError& error : described.errors()) paths.push_back(error.path());
+  EXPECT_THAT(paths, testing::UnorderedElementsAre("each[a%2Fb]", "each[100%25]", "each[x%5D]",
+                                                   "each[gr\u00fcn]"));
+  co_return absl::OkStatus();
+}
+
+SEEDED_TEST(JobTest, ItemsThatNeverWaitLetOthersRun) {
+  JobHarness harness(executor);
+  std::shared_ptr<Job> job = harness.Admit(R"(name: busy
+nodes:
+  - {name: each, map: {items: {range: {to: 5000}}, workers: 2, node: {call: noop}}}
+)");
+  auto cancel = [](Context, std::shared_ptr<Job> of) -> Async<absl::Status> {
+    for (int i = 0; i < 10; ++i) co_await Yield();
+    co_return of->Cancel(CancelRequest()).status();
+  };
+  auto body = [](Group& group, std::shared_ptr<Job> of,
+                 decltype(cancel) cancelling) -> Async<absl::Status> {
+    absl::Status one = co_await group.Spawn("job", RunJob, of);
+    absl::Status two = co_await group.Spawn("cancel", cancelling, of);
+    co_return one.ok() ? two : one;
+  };
+  GroupResult result = co_await WithGroup(ctx, GroupOptions(), body, job, cancel);
+  EXPECT_EQ(harness.StateOf(*job, ""), "CANCELLED");
+  co_return result.status;
+}
+
 }  // namespace
 }  // namespace nursery::engine

@@ -134,5 +134,42 @@ nodes:
   co_return absl::OkStatus();
 }
 
+Async<absl::Status> KillLater(Context ctx, std::shared_ptr<Job> job) {
+  for (bool kill : {false, true}) {
+    absl::Status slept = co_await Sleep(ctx, seconds(1));
+    if (!slept.ok()) co_return slept;
+    CancelRequest request;
+    request.kill = kill;
+    absl::StatusOr<v1::CancelReceipt> receipt = job->Cancel(request);
+    if (!receipt.ok()) co_return receipt.status();
+  }
+  co_return absl::OkStatus();
+}
+
+Async<absl::Status> SpawnKill(Group& group, std::shared_ptr<Job> job) {
+  absl::Status running = co_await group.Spawn("job", RunJob, job);
+  absl::Status killing = co_await group.Spawn("kill", KillLater, job);
+  co_return running.ok() ? killing : running;
+}
+
+SEEDED_TEST(ReceiptTest, AFinallyThatKillCutShortIsLeftOut) {
+  JobHarness harness(executor);
+  std::shared_ptr<Job> job = harness.Admit(R"(name: killed
+nodes:
+  - name: work
+    call: {function: script, argument: 60s work}
+    finally: {call: {function: script, argument: 9s clean}}
+)");
+  GroupResult result = co_await WithGroup(ctx, GroupOptions(), SpawnKill, job);
+  EXPECT_EQ(harness.StateOf(*job, "work"), "CANCELLED");
+  const v1::CancelReceipt receipt = job->LastCancel();
+  EXPECT_TRUE(receipt.complete());
+  EXPECT_EQ(receipt.cleanups_run(), 0);
+  EXPECT_EQ(receipt.cleanups_skipped(), 1);
+  EXPECT_EQ(job->Describe().error_count(), 0);
+  EXPECT_EQ(FromProto(receipt.duration()), seconds(1));
+  co_return result.status;
+}
+
 }  // namespace
 }  // namespace nursery::engine

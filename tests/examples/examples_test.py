@@ -74,7 +74,7 @@ class ResultsTest(ExampleTest):
         ends, done = self.run_lines("count-words/count-words.yaml")
         self.assertEqual(ends["count"], ("SUCCEEDED", f"{len(texts())} items"))
         self.assertRegex(done.stdout.splitlines()[-1],
-                         rf"^job \w{{10}}  SUCCEEDED  .*  3 nodes, {len(texts())} items, 0 failed$")
+                         rf"^job \w{{26}}  SUCCEEDED  .*  3 nodes, {len(texts())} items, 0 failed$")
         self.assertEqual(done.stderr, "")
 
     def test_ci_matrix(self):
@@ -151,7 +151,7 @@ class FailuresTest(ExampleTest):
         ends, done = self.run_lines("failing-branch.yaml", exit_code=1)
         self.assertEqual(ends["lint"], ("FAILED", "exit code 1 (allowed)"))
         self.assertEqual(ends["build"], ("FAILED", "exit code 2"))
-        self.assertEqual(ends["server"], ("CANCELLED", "sibling failed"))
+        self.assertEqual(ends["server"], ("CANCELLED", "sibling failed: build"))
         self.assertRegex(done.stdout.splitlines()[-1],
                          "4 nodes, 1 failed, 1 allowed to fail, 1 cancelled, 1 skipped$")
         self.assertEqual(done.stderr,

@@ -93,6 +93,7 @@ class ThreadExecutor final : public Executor {
   void RunOnBlockingThread(absl::AnyInvocable<void() &&> work) override;
 
  private:
+  void Stop();
   void Work() NURSERY_EXCLUDES(mutex_);
   void React() NURSERY_EXCLUDES(mutex_);
   internal::TaskRecord* Next() NURSERY_EXCLUDES(mutex_);
