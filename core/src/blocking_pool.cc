@@ -9,28 +9,35 @@ namespace nursery::internal {
 
 BlockingPool::~BlockingPool() {
   std::vector<std::thread> threads;
+  IdleThreads::Thread* wake;
   {
     MutexLock lock(mutex_);
     stopping_ = true;
     threads.swap(threads_);
+    wake = idle_.Take(max_threads_);
   }
-  ready_.NotifyAll();
+  IdleThreads::Wake(wake);
   for (std::thread& thread : threads) thread.join();
 }
 
 void BlockingPool::Run(absl::AnyInvocable<void() &&> work) {
-  MutexLock lock(mutex_);
-  const bool more = static_cast<int>(queue_.size()) >= idle_;
-  if (more && static_cast<int>(threads_.size()) < max_threads_) {
-    try {
-      threads_.emplace_back([this] { Serve(); });
-    } catch (const std::system_error& error) {
-      // The system has no thread left: those that are there do the work, later.
-      NURSERY_CHECK(!threads_.empty()) << "cannot start a first thread: " << error.what();
-    }
+  IdleThreads::Thread* wake;
+  {
+    MutexLock lock(mutex_);
+    wake = idle_.Take(1);
+    if (wake == nullptr && static_cast<int>(threads_.size()) < max_threads_) StartThread();
+    queue_.push_back(std::move(work));
   }
-  queue_.push_back(std::move(work));
-  ready_.NotifyOne();
+  IdleThreads::Wake(wake);
+}
+
+void BlockingPool::StartThread() {
+  try {
+    threads_.emplace_back([this] { Serve(); });
+  } catch (const std::system_error& error) {
+    // The system has no thread left: those that are there do the work, later.
+    NURSERY_CHECK(!threads_.empty()) << "cannot start a first thread: " << error.what();
+  }
 }
 
 void BlockingPool::Serve() {
@@ -38,9 +45,7 @@ void BlockingPool::Serve() {
     absl::AnyInvocable<void() &&> work;
     {
       MutexLock lock(mutex_);
-      ++idle_;
-      while (queue_.empty() && !stopping_) ready_.Wait(mutex_);
-      --idle_;
+      while (queue_.empty() && !stopping_) idle_.Wait(mutex_);
       if (queue_.empty()) return;
       work = std::move(queue_.front());
       queue_.pop_front();

@@ -75,11 +75,13 @@ ThreadExecutor::ThreadExecutor(int workers, int blocking_threads)
 ThreadExecutor::~ThreadExecutor() { Stop(); }
 
 void ThreadExecutor::Stop() {
+  internal::IdleThreads::Thread* wake;
   {
     MutexLock lock(mutex_);
     stopping_ = true;
+    wake = idle_.Take(static_cast<int>(threads_.size()));
   }
-  runnable_.NotifyAll();
+  internal::IdleThreads::Wake(wake);
   Kick();
   for (std::thread& thread : threads_) thread.join();
 }
@@ -103,7 +105,7 @@ absl::Status ThreadExecutor::Run(std::string name, Root root, std::source_locati
 
 void ThreadExecutor::Schedule(WakeList& tasks) {
   int count = 0;
-  int wake;
+  internal::IdleThreads::Thread* wake;
   {
     MutexLock lock(mutex_);
     while (TaskRecord* task = tasks.Pop()) {
@@ -111,9 +113,9 @@ void ThreadExecutor::Schedule(WakeList& tasks) {
       queue_.Push(task);
       ++count;
     }
-    wake = std::min(idle_, count);
+    wake = idle_.Take(count);
   }
-  for (int i = 0; i < wake; ++i) runnable_.NotifyOne();
+  internal::IdleThreads::Wake(wake);
 }
 
 void ThreadExecutor::Schedule(TaskRecord* task) {
@@ -128,11 +130,7 @@ void ThreadExecutor::RunOnBlockingThread(absl::AnyInvocable<void() &&> work) {
 
 TaskRecord* ThreadExecutor::Next() {
   MutexLock lock(mutex_);
-  while (queue_.empty() && !stopping_) {
-    ++idle_;
-    runnable_.Wait(mutex_);
-    --idle_;
-  }
+  while (queue_.empty() && !stopping_) idle_.Wait(mutex_);
   return queue_.Pop();
 }
 

@@ -21,6 +21,7 @@
 #include "nursery/core/async.h"
 #include "nursery/core/context.h"
 #include "nursery/core/internal/blocking_pool.h"
+#include "nursery/core/internal/idle_threads.h"
 #include "nursery/core/internal/poller.h"
 #include "nursery/core/internal/registry.h"
 #include "nursery/core/internal/timers.h"
@@ -99,9 +100,8 @@ class ThreadExecutor final : public Executor {
   internal::TaskRecord* Next() NURSERY_EXCLUDES(mutex_);
 
   Mutex mutex_;
-  CondVar runnable_;
   internal::WakeList queue_ NURSERY_GUARDED_BY(mutex_);
-  int idle_ NURSERY_GUARDED_BY(mutex_) = 0;
+  internal::IdleThreads idle_ NURSERY_GUARDED_BY(mutex_);
   bool stopping_ NURSERY_GUARDED_BY(mutex_) = false;
   internal::BlockingPool blocking_;
   std::vector<std::thread> threads_;

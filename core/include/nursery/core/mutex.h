@@ -52,7 +52,8 @@ class NURSERY_ANNOTATION(scoped_lockable) MutexLock {
   Mutex& mutex_;
 };
 
-// A condition variable for Mutex. Only for threads that are not scheduler workers.
+// A condition variable for Mutex. Only for threads that are not scheduler workers; for several that
+// wait for work there is internal/idle_threads.h.
 class CondVar {
  public:
   // Releases `mutex`, waits, takes it again. May wake without cause: wait in a loop.
@@ -61,7 +62,6 @@ class CondVar {
     condition_.wait(lock);
     lock.release();
   }
-  void NotifyOne() { condition_.notify_one(); }
   void NotifyAll() { condition_.notify_all(); }
 
  private:

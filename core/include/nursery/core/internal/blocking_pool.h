@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
+#include "nursery/core/internal/idle_threads.h"
 #include "nursery/core/mutex.h"
 
 namespace nursery::internal {
@@ -25,14 +26,14 @@ class BlockingPool {
   void Run(absl::AnyInvocable<void() &&> work) NURSERY_EXCLUDES(mutex_);
 
  private:
+  void StartThread() NURSERY_REQUIRES(mutex_);
   void Serve() NURSERY_EXCLUDES(mutex_);
 
   const int max_threads_;
   Mutex mutex_;
-  CondVar ready_;
   std::deque<absl::AnyInvocable<void() &&>> queue_ NURSERY_GUARDED_BY(mutex_);
   std::vector<std::thread> threads_ NURSERY_GUARDED_BY(mutex_);
-  int idle_ NURSERY_GUARDED_BY(mutex_) = 0;
+  IdleThreads idle_ NURSERY_GUARDED_BY(mutex_);
   bool stopping_ NURSERY_GUARDED_BY(mutex_) = false;
 };
 
