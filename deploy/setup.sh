@@ -7,11 +7,11 @@ set -euo pipefail
 build_packages=(
   clang-19 lld-19 cmake ninja-build ccache pkg-config
   libabsl-dev libprotobuf-dev protobuf-compiler libgrpc++-dev protobuf-compiler-grpc grpc-proto
-  libyaml-dev libcli11-dev
+  libyaml-dev libcli11-dev libssl-dev
 )
 test_packages=(
   g++-12 libclang-rt-19-dev clang-tidy-19 clang-format-19
-  libgtest-dev libgmock-dev python3 git
+  libgtest-dev libgmock-dev python3 python3-grpcio git
 )
 
 usage() {

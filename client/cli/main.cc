@@ -1,17 +1,10 @@
 // nursery: the command line. Parses options and hands over to one command.
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
-#include <cerrno>
-#include <csignal>
 #include <cstdio>
-#include <cstring>
 #include <string>
-#include <system_error>
 
 #include "client/cli/commands.h"
-#include "nursery/core/dump.h"
+#include "server/app/process.h"
 #include "server/spec/violation.h"
 
 namespace nursery::cli {
@@ -151,39 +144,6 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace nursery::cli
 
-namespace {
-
-int RunMain(int argc, char** argv) {
-  try {
-    // Before any other thread: SIGQUIT prints what every task is doing, and the program goes on.
-    nursery::DumpOnSigquit dumper;
-    return nursery::cli::Main(argc, argv);
-  } catch (const std::system_error& error) {
-    std::fprintf(stderr, "error: cannot start a thread: %s (ulimit -u)\n",
-                 error.code().message().c_str());
-    return nursery::cli::kFailed;
-  }
-}
-
-// A closed stdin, stdout or stderr would be the next file that is opened.
-void OpenStandardStreams() {
-  while (true) {
-    const int fd = open("/dev/null", O_RDWR);
-    if (fd > STDERR_FILENO) close(fd);
-    if (fd < 0 || fd > STDERR_FILENO) return;
-  }
-}
-
-}  // namespace
-
 int main(int argc, char** argv) {
-  OpenStandardStreams();
-  // A reader that went away is an error of the write, not our death.
-  std::signal(SIGPIPE, SIG_IGN);
-  const int code = RunMain(argc, argv);
-  errno = 0;
-  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
-  std::fprintf(stderr, "error: stdout could not be written%s%s\n", errno == 0 ? "" : ": ",
-               errno == 0 ? "" : std::strerror(errno));
-  return code == nursery::cli::kSucceeded ? nursery::cli::kFailed : code;
+  return nursery::app::RunProgram([&] { return nursery::cli::Main(argc, argv); });
 }

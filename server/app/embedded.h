@@ -14,12 +14,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "nursery/core/executor.h"
-#include "server/actions/exec.h"
-#include "server/engine/engine.h"
+#include "server/app/parts.h"
 #include "server/spec/compile.h"
-#include "server/store/memory_store.h"
-#include "server/warden/process_host.h"
 
 namespace nursery::app {
 
@@ -45,7 +41,7 @@ class Embedded {
   Embedded(const Embedded&) = delete;
   Embedded& operator=(const Embedded&) = delete;
 
-  engine::Engine& engine() { return *engine_; }
+  engine::Engine& engine() { return *parts_->engine; }
 
   // Runs `job` and beside it `watch`, whose context is cancelled when the job has ended. Blocks
   // until both have, and nothing that the job started is left.
@@ -57,13 +53,7 @@ class Embedded {
   Embedded() = default;
 
   std::string data_dir_;
-  std::unique_ptr<ThreadExecutor> executor_;
-  actions::FunctionRegistry functions_;
-  std::unique_ptr<warden::ProcessHost> host_;
-  std::unique_ptr<actions::Exec> exec_;
-  std::unique_ptr<actions::Actions> actions_;
-  std::unique_ptr<store::MemoryStore> store_;
-  std::unique_ptr<engine::Engine> engine_;
+  std::unique_ptr<Parts> parts_;
 };
 
 }  // namespace nursery::app

@@ -171,6 +171,8 @@ v1::Job Job::Describe() const {
   job.set_node_count(nodes);
   *job.mutable_max_teardown() = ToProto(spec().max_teardown);
   job.set_durability(v1::DURABILITY_EPHEMERAL);
+  job.set_submitter(options_.submitter);
+  job.set_spec_digest(options_.spec_digest);
   job.set_priority(spec().node(spec().root()).priority);
   for (const auto& [name, value] : spec().labels) (*job.mutable_labels())[name] = value;
   const std::array<Duration, kPhases> spent = tree_->Spent();

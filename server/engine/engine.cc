@@ -61,6 +61,12 @@ absl::StatusOr<std::shared_ptr<Job>> Engine::Admit(std::shared_ptr<const spec::J
                                *options_.store, options_.data_dir);
 }
 
+std::vector<std::pair<std::string, PoolStats>> Engine::Pools() const {
+  std::vector<std::pair<std::string, PoolStats>> pools;
+  for (const auto& [name, pool] : pools_) pools.emplace_back(name, pool->Stats());
+  return pools;
+}
+
 std::vector<std::string> Engine::PoolNames() const {
   std::vector<std::string> names;
   for (const auto& [name, pool] : pools_) names.push_back(name);

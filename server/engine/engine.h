@@ -42,7 +42,14 @@ class Engine {
   absl::StatusOr<std::shared_ptr<Job>> Admit(std::shared_ptr<const spec::Job> spec,
                                              JobOptions options);
 
+  // Drops what is kept of a job that has ended.
+  void Forget(const std::string& id) { options_.store->Delete(id).IgnoreError(); }
+
+  const Clock& clock() const { return *options_.clock; }
+  v1::Containment containment() const { return options_.containment(); }
   std::vector<std::string> PoolNames() const;
+  // By name.
+  std::vector<std::pair<std::string, PoolStats>> Pools() const;
 
  private:
   std::string NewId() NURSERY_EXCLUDES(mutex_);

@@ -111,7 +111,8 @@ Async<void> Job::Run(Context context) {
 }
 
 absl::StatusOr<v1::CancelReceipt> Job::Cancel(const CancelRequest& request) {
-  v1::Cause cause = tree_->MakeCause(EventKind::kCancel, tree_->root(), request.reason);
+  const EventKind event = request.drain ? EventKind::kDrain : EventKind::kCancel;
+  v1::Cause cause = tree_->MakeCause(event, tree_->root(), request.reason);
   cause.set_actor(request.actor);
   cause.set_origin_path(request.path);
   CancelRecord record;
@@ -120,8 +121,8 @@ absl::StatusOr<v1::CancelReceipt> Job::Cancel(const CancelRequest& request) {
   record.request.set_path(request.path);
   *record.request.mutable_cause() = cause;
   absl::StatusOr<Tree::Closing> closing =
-      tree_->Close(request.path, EventKind::kCancel, cause,
-                   request.kill ? Teardown::kKill : Teardown::kGraceful, request.counts_as);
+      tree_->Close(request.path, event, cause, request.kill ? Teardown::kKill : Teardown::kGraceful,
+                   request.counts_as);
   *record.request.mutable_admission_close_time() = ToProto(tree_->clock().WallNow());
   if (absl::IsAlreadyExists(closing.status())) {
     record.request.set_already_ended(true);
@@ -179,8 +180,8 @@ v1::CancelReceipt Job::LastCancel() const {
   return receipt;
 }
 
-bool Job::done() const {
-  return tree_->Locked([&] { return IsTerminal(tree_->root().status.state); });
+NodeState Job::state() const {
+  return tree_->Locked([&] { return tree_->root().status.state; });
 }
 
 absl::StatusOr<EventBatch> Job::Events(int64_t after, size_t limit) const {

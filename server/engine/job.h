@@ -29,8 +29,12 @@ namespace nursery::engine {
 struct JobOptions {
   JobOptions() = default;
 
-  // Where relative programs and paths start; empty: a directory made for the job.
+  // Where relative programs and paths start; empty: a fresh directory for each attempt.
   std::string workdir;
+  // Of the caller; the job's own timeout may be earlier.
+  Time deadline = kNever;
+  std::string submitter;
+  std::string spec_digest;
 };
 
 struct CancelRequest {
@@ -39,7 +43,8 @@ struct CancelRequest {
   std::string path;  // empty: the whole job
   std::string reason;
   std::string actor;
-  bool kill = false;  // SIGKILL at once, no `finally`
+  bool kill = false;   // SIGKILL at once, no `finally`
+  bool drain = false;  // because the server stops
   CountsAs counts_as = CountsAs::kFailure;
 };
 
@@ -77,6 +82,7 @@ class Job {
 
   const std::string& id() const { return tree_->id(); }
   const spec::Job& spec() const { return tree_->job(); }
+  const JobOptions& options() const { return options_; }
 
   // Runs the tree in the calling scope: its cancellation and deadline are the job's. Returns when
   // nothing of the job is left.
@@ -98,7 +104,8 @@ class Job {
   // Events with a sequence number above `after`, and a bell that rings for more.
   absl::StatusOr<EventBatch> Events(int64_t after, size_t limit) const;
   BellReceiver Watch() { return tree_->Watch(); }
-  bool done() const;
+  bool done() const { return IsTerminal(state()); }
+  NodeState state() const;
 
  private:
   static Time OwnDeadline(const Tree& tree, std::string* source);

@@ -173,7 +173,9 @@ def main(mode, base=None):
             print("there is no commit to compare with: nothing has changed")
             return 0
         changed = set((git("diff", "--name-only", base) or "").split("\n"))
-        paths, command = changed_sources(changed, sorted(compile_commands())), tidy_command()
+        commands = compile_commands()
+        paths, command = changed_sources(changed, sorted(commands)), tidy_command()
+        cache = CleanCache(command, commands, cache_directory())
     else:
         print(__doc__)
         return 2

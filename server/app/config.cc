@@ -1,0 +1,79 @@
+#include "server/app/config.h"
+
+#include <cerrno>
+#include <fstream>
+#include <iterator>
+#include <set>
+
+#include "nursery/core/status.h"
+#include "server/spec/load.h"
+
+namespace nursery::app {
+namespace {
+
+// What is in the contract and not yet in the program is refused by name.
+void CheckSupported(const v1::ServerConfig& config, std::vector<spec::Violation>* problems) {
+  const auto refuse = [&](bool is_set, const char* field) {
+    if (is_set) problems->push_back({field, "not in this version", 0, 0});
+  };
+  refuse(config.semaphores_size() > 0, "semaphores");
+  refuse(config.has_http(), "http");
+  refuse(config.file_roots_size() > 0, "file_roots");
+  refuse(config.has_default_job_timeout(), "default_job_timeout");
+  refuse(config.has_max_job_timeout(), "max_job_timeout");
+  refuse(config.has_min_admission_slack(), "min_admission_slack");
+  refuse(config.has_max_finally_timeout(), "max_finally_timeout");
+  refuse(config.exec().allow_new_privileges(), "exec.allow_new_privileges");
+  refuse(config.exec().users_size() > 0, "exec.users");
+  refuse(!config.exec().secret_files().empty(), "exec.secret_files");
+  refuse(config.retention().has_age(), "retention.age");
+  refuse(config.retention().jobs() != 0, "retention.jobs");
+  refuse(config.retention().bytes() != 0, "retention.bytes");
+  refuse(config.limits().watchers() != 0, "limits.watchers");
+  refuse(config.limits().calls_per_connection() != 0, "limits.calls_per_connection");
+  refuse(config.limits().output_bytes() != 0, "limits.output_bytes");
+  refuse(config.limits().tasks() != 0, "limits.tasks");
+}
+
+void CheckPools(const v1::ServerConfig& config, std::vector<spec::Violation>* problems) {
+  std::set<std::string> names;
+  for (int i = 0; i < config.pools_size(); ++i) {
+    const v1::PoolConfig& pool = config.pools(i);
+    const std::string path = "pools[" + std::to_string(i) + "]";
+    const auto add = [&](const char* field, const std::string& what) {
+      problems->push_back({path + field, what, 0, 0});
+    };
+    if (pool.name().empty()) add(".name", "is required");
+    if (!names.insert(pool.name()).second) add(".name", "'" + pool.name() + "' is there twice");
+    if (pool.slots() < 1 || pool.slots() > 100'000) add(".slots", "must be between 1 and 100000");
+    if (pool.cleanup_slots() != 0) add(".cleanup_slots", "not in this version");
+    if (pool.queue_limit() != 0) add(".queue_limit", "not in this version");
+    if (pool.reject_if_wait_exceeds_deadline()) {
+      add(".reject_if_wait_exceeds_deadline", "not in this version");
+    }
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<v1::ServerConfig> ReadConfig(const std::string& file) {
+  v1::ServerConfig config;
+  if (file.empty()) return config;
+  std::ifstream stream(file, std::ios::binary);
+  if (!stream) return ErrnoError(errno, file);
+  const std::string text((std::istreambuf_iterator<char>(stream)),
+                         std::istreambuf_iterator<char>());
+  std::vector<spec::Violation> problems = spec::LoadConfigText(text, config);
+  if (problems.empty()) {
+    CheckSupported(config, &problems);
+    CheckPools(config, &problems);
+  }
+  if (problems.empty()) return config;
+  std::string lines;
+  for (const spec::Violation& problem : problems) {
+    lines += (lines.empty() ? "" : "\n") + spec::Format(problem, file);
+  }
+  return Error(absl::StatusCode::kInvalidArgument, lines);
+}
+
+}  // namespace nursery::app

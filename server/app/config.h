@@ -1,0 +1,32 @@
+// The server's configuration: its file, the command line, and the defaults.
+//
+// Thread safety: pure functions.
+#ifndef NURSERY_SERVER_APP_CONFIG_H_
+#define NURSERY_SERVER_APP_CONFIG_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "nursery/core/clock.h"
+#include "nursery/v1/config.pb.h"
+
+namespace nursery::app {
+
+// What the command line says.
+struct DaemonOptions {
+  DaemonOptions() = default;
+
+  std::vector<std::string> listen;  // empty: the default socket
+  std::string data_dir;             // empty: DefaultDataDir()
+  std::string config_file;          // empty: defaults
+  std::string address_file;         // empty: none is written
+  Duration drain_timeout = std::chrono::seconds(30);
+};
+
+// INVALID_ARGUMENT: what is wrong, a line for each mistake, with FILE:LINE:COLUMN.
+absl::StatusOr<v1::ServerConfig> ReadConfig(const std::string& file);
+
+}  // namespace nursery::app
+
+#endif  // NURSERY_SERVER_APP_CONFIG_H_

@@ -1,0 +1,318 @@
+#include "server/app/daemon.h"
+
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+
+#include "nursery/core/clock.h"
+#include "nursery/core/sleep.h"
+#include "nursery/core/status.h"
+#include "server/engine/convert.h"
+#include "server/rpc/health.h"
+#include "server/rpc/introspection_service.h"
+#include "server/rpc/job_service.h"
+#include "server/spec/json.h"
+#include "server/warden/run_process.h"
+
+extern char** environ;
+
+namespace nursery::app {
+namespace {
+
+// After the drain's bound: what does not end then never will.
+constexpr unsigned kWatchdogSeconds = 4;
+// A second signal, or the bound, kills; this long is waited for the dead.
+constexpr std::chrono::seconds kAfterKill{2};
+
+absl::StatusOr<std::string> ReadPem(const std::string& file) {
+  std::ifstream stream(file, std::ios::binary);
+  if (!stream) return ErrnoError(errno, file);
+  std::ostringstream text;
+  text << stream.rdbuf();
+  return text.str();
+}
+
+absl::StatusOr<std::optional<rpc::TlsFiles>> ReadTls(const v1::AuthConfig& config) {
+  if (config.tls_certificate_file().empty() && config.tls_key_file().empty()) {
+    return std::optional<rpc::TlsFiles>();
+  }
+  rpc::TlsFiles files;
+  const std::pair<const std::string*, std::string*> wanted[] = {
+      {&config.tls_certificate_file(), &files.certificate},
+      {&config.tls_key_file(), &files.key},
+      {&config.tls_client_ca_file(), &files.client_ca}};
+  for (const auto& [file, text] : wanted) {
+    if (file->empty() && text == &files.client_ca) continue;
+    absl::StatusOr<std::string> read = ReadPem(*file);
+    if (!read.ok()) return Annotate(read.status(), "auth.tls");
+    *text = *std::move(read);
+  }
+  return std::optional<rpc::TlsFiles>(std::move(files));
+}
+
+// The variables of the server's environment that processes get.
+std::vector<std::string> PassedOn(const v1::ExecConfig& config) {
+  std::vector<std::string> names(config.pass_env().begin(), config.pass_env().end());
+  if (names.empty()) names = {"PATH", "LANG", "LC_ALL", "TZ"};
+  std::vector<std::string> variables;
+  for (const std::string& name : names) {
+    const char* value = std::getenv(name.c_str());
+    if (value != nullptr) variables.push_back(name + "=" + value);
+  }
+  return variables;
+}
+
+engine::TableLimits LimitsOf(const v1::ServerConfig& config) {
+  engine::TableLimits limits;
+  const auto set = [](int64_t value, int64_t* limit) {
+    if (value != 0) *limit = value;
+  };
+  set(config.limits().live_jobs(), &limits.live_jobs);
+  set(config.limits().total_nodes(), &limits.nodes);
+  set(config.limits().admitted_bytes(), &limits.bytes);
+  set(config.retention().ephemeral_jobs(), &limits.ended_jobs);
+  set(config.retention().ephemeral_bytes(), &limits.ended_bytes);
+  if (config.retention().has_ephemeral_age()) {
+    limits.ended_age = engine::FromProto(config.retention().ephemeral_age());
+  }
+  return limits;
+}
+
+std::map<std::string, int64_t> PoolsOf(const v1::ServerConfig& config) {
+  std::map<std::string, int64_t> pools = {
+      {"default", 2 * int64_t{ThreadExecutor::AvailableCores()}}, {"io", 256}};
+  for (const v1::PoolConfig& pool : config.pools()) pools[pool.name()] = pool.slots();
+  return pools;
+}
+
+extern "C" void OnWatchdog(int) { _exit(0); }
+
+}  // namespace
+
+// What runs, each with an end of its own: the calls end before the jobs, the jobs before the
+// warden.
+struct Daemon::Scopes {
+  explicit Scopes(const Context& context) : calls(context), jobs(context), warden(context) {}
+  const CancelScope calls;
+  const CancelScope jobs;
+  const CancelScope warden;
+};
+
+absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Create(DaemonOptions options) {
+  absl::StatusOr<v1::ServerConfig> config = ReadConfig(options.config_file);
+  if (!config.ok()) return config.status();
+  absl::StatusOr<DataDir> data_dir = DataDir::Open(options.data_dir);
+  if (!data_dir.ok()) return data_dir.status();
+  std::unique_ptr<Daemon> daemon(new Daemon(std::move(options), *std::move(data_dir)));
+  NURSERY_RETURN_IF_ERROR(daemon->Build(*config));
+  NURSERY_RETURN_IF_ERROR(daemon->WriteAddressFile());
+  return daemon;
+}
+
+Daemon::Daemon(DaemonOptions options, DataDir data_dir)
+    : Daemon(std::move(options), std::move(data_dir), MakeChannel<StopRequest>(4)) {}
+
+Daemon::Daemon(DaemonOptions options, DataDir data_dir,
+               std::pair<Sender<StopRequest>, Receiver<StopRequest>> stops)
+    : options_(std::move(options)),
+      data_dir_(std::move(data_dir)),
+      stop_(std::move(stops.first)),
+      stops_(std::move(stops.second)) {}
+
+Daemon::~Daemon() = default;
+
+absl::Status Daemon::Build(const v1::ServerConfig& config) {
+  rpc::ServerOptions options;
+  options.listen = options_.listen;
+  absl::StatusOr<std::optional<rpc::TlsFiles>> tls = ReadTls(config.auth());
+  if (!tls.ok()) return tls.status();
+  options.tls = *std::move(tls);
+  const std::string& token_file = config.auth().token_file();
+  absl::StatusOr<rpc::Tokens> tokens = token_file.empty()
+                                           ? rpc::Tokens::ReadOrMake(data_dir_.token_file())
+                                           : rpc::Tokens::Read(token_file);
+  if (!tokens.ok()) return tokens.status();
+  options.tokens = *std::move(tokens);
+  if (config.limits().calls() != 0) options.max_calls = config.limits().calls();
+  if (config.limits().connections() != 0) options.connections.total = config.limits().connections();
+  if (config.limits().connections_per_peer() != 0) {
+    options.connections.per_peer = config.limits().connections_per_peer();
+  }
+  PartsOptions parts;
+  parts.exec.environment = PassedOn(config.exec());
+  parts.exec.data_dir = data_dir_.scratch();
+  parts.pools = PoolsOf(config);
+  parts.hold_fds = {data_dir_.lock_fd()};
+  absl::StatusOr<std::unique_ptr<Parts>> made = Parts::Create(std::move(parts));
+  if (!made.ok()) return made.status();
+  parts_ = *std::move(made);
+  table_ = std::make_unique<engine::JobTable>(*parts_->engine, LimitsOf(config));
+  spec::CompileOptions compile;
+  compile.pools = parts_->engine->PoolNames();
+  compile.functions = parts_->functions.Names();
+  if (config.limits().nodes_per_job() != 0) {
+    compile.limits.nodes_per_job = config.limits().nodes_per_job();
+  }
+  if (config.limits().items_per_map() != 0) {
+    compile.limits.items_per_map = config.limits().items_per_map();
+  }
+  if (config.limits().spec_bytes() != 0) compile.limits.spec_bytes = config.limits().spec_bytes();
+  if (config.has_default_attempt_timeout()) {
+    compile.default_attempt_timeout = engine::FromProto(config.default_attempt_timeout());
+  }
+  jobs_ = std::make_unique<rpc::JobService>(*table_, std::move(compile));
+  rpc::ServerFacts facts;
+  facts.version = NURSERY_VERSION;
+  facts.functions = parts_->functions.Names();
+  facts.limits = LimitsOf(config);
+  facts.processes = [this] { return static_cast<int64_t>(parts_->host->stats().live); };
+  facts.calls = [this] { return server_->calls(); };
+  facts.drain = [this](Duration bound) {
+    const auto live = static_cast<int64_t>(table_->Live().size());
+    StopRequest request;
+    request.bound = bound;
+    // Full: it is stopping anyway.
+    stop_.TrySend(request).IgnoreError();
+    return live;
+  };
+  introspection_ = std::make_unique<rpc::IntrospectionService>(*table_, std::move(facts));
+  jobs_->AddTo(methods_);
+  introspection_->AddTo(methods_);
+  rpc::AddHealth(methods_, [this] { return !server_->draining(); });
+  rpc::AddReflection(methods_);
+  absl::StatusOr<std::unique_ptr<rpc::Server>> server =
+      rpc::Server::Create(std::move(options), methods_);
+  if (!server.ok()) return server.status();
+  server_ = *std::move(server);
+  return absl::OkStatus();
+}
+
+absl::Status Daemon::WriteAddressFile() const {
+  if (options_.address_file.empty()) return absl::OkStatus();
+  // A reader sees all of it or nothing.
+  const std::string draft = options_.address_file + ".new";
+  std::ofstream stream(draft);
+  stream << "{\"grpc\":" << spec::JsonQuote(addresses().front()) << ",\"http\":\"\"}\n";
+  stream.close();
+  if (!stream || rename(draft.c_str(), options_.address_file.c_str()) != 0) {
+    return ErrnoError(errno, "cannot write " + options_.address_file);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Daemon::Run() {
+  return parts_->executor->Run("nurseryd",
+                               [&](Context context) { return RunAll(std::move(context), this); });
+}
+
+Async<absl::Status> Daemon::RunAll(Context context, Daemon* daemon) {
+  Scopes scopes(context);
+  GroupOptions collect;
+  collect.join = Join::Collect();
+  GroupResult result = co_await WithGroup(context, collect, SpawnAll, daemon, &scopes);
+  co_return result.status;
+}
+
+Async<absl::Status> Daemon::SpawnAll(Group& group, Daemon* daemon, Scopes* scopes) {
+  const Context calls = scopes->calls.context();
+  const Context jobs = scopes->jobs.context();
+  const Context warden = scopes->warden.context();
+  const CancelScope signals(group.context());
+  const auto serve_warden = [](Context, Daemon* self, Context until) {
+    return warden::ServeProcesses(std::move(until), self->parts_->host.get());
+  };
+  const auto run_jobs = [](Context, Daemon* self, Context until) {
+    return self->table_->RunDetached(std::move(until));
+  };
+  const auto wait_for_signals = [](Context, Daemon* self, Context until) {
+    return WaitForSignals(std::move(until), self);
+  };
+  absl::Status spawned = group.TrySpawn("warden", serve_warden, daemon, warden);
+  if (spawned.ok()) spawned = group.TrySpawn("jobs", run_jobs, daemon, jobs);
+  if (spawned.ok()) {
+    spawned = group.TrySpawn("signals", wait_for_signals, daemon, signals.context());
+  }
+  if (!spawned.ok()) co_return spawned;
+  const Context inner = group.context();
+  GroupOptions collect;
+  collect.join = Join::Collect();
+  const auto serve_and_stop = [](Group& rpc_group, Daemon* self, Context until,
+                                 const CancelScope* ends) -> Async<absl::Status> {
+    const auto serve = [](Context, Daemon* served, Context within) {
+      return served->server_->Serve(std::move(within));
+    };
+    absl::Status serving = rpc_group.TrySpawn("rpc", serve, self, until);
+    if (!serving.ok()) co_return serving;
+    absl::StatusOr<StopRequest> stop = co_await self->stops_.Receive(rpc_group.context());
+    const Duration bound = stop.ok() ? stop->bound : Duration();
+    co_await Drain(rpc_group.context(), self, bound);
+    ends->Cancel("the server stops");
+    co_return absl::OkStatus();
+  };
+  GroupResult served =
+      co_await WithGroup(inner, collect, serve_and_stop, daemon, calls, &scopes->calls);
+  scopes->jobs.Cancel("the server stops");
+  signals.Cancel("the server stops");
+  // Jobs have ended; the warden goes last.
+  scopes->warden.Cancel("the server stops");
+  co_return served.status;
+}
+
+Async<absl::Status> Daemon::WaitForSignals(Context context, Daemon* daemon) {
+  for (;;) {
+    absl::StatusOr<int> number = co_await daemon->signals_.Next(context);
+    if (!number.ok()) co_return absl::OkStatus();
+    StopRequest request;
+    request.bound = daemon->options_.drain_timeout;
+    daemon->stop_.TrySend(request).IgnoreError();
+  }
+}
+
+int64_t Daemon::CancelAll(bool kill) {
+  int64_t count = 0;
+  for (const std::shared_ptr<engine::Job>& job : table_->Live()) {
+    engine::CancelRequest request;
+    request.drain = true;
+    request.kill = kill;
+    request.reason = "the server stops";
+    request.actor = "server";
+    job->Cancel(request).IgnoreError();
+    ++count;
+  }
+  return count;
+}
+
+Async<bool> Daemon::WaitForJobs(Context context, Daemon* daemon, Time until) {
+  const CancelScope bounded(context, until, "drain");
+  for (;;) {
+    const std::vector<std::shared_ptr<engine::Job>> live = daemon->table_->Live();
+    if (live.empty()) co_return true;
+    // A second request to stop is one to hurry.
+    const engine::BellReceiver bell = live.front()->Watch();
+    if (live.front()->done()) {
+      co_await Yield();
+      continue;
+    }
+    ReceiveCase<engine::Tick> rung(bell);
+    ReceiveCase<StopRequest> hurry(daemon->stops_);
+    absl::StatusOr<size_t> ready = co_await Select(bounded.context(), rung, hurry);
+    if (!ready.ok() || *ready == 1) co_return false;
+  }
+}
+
+Async<void> Daemon::Drain(Context context, Daemon* daemon, Duration bound) {
+  std::signal(SIGALRM, OnWatchdog);
+  const auto seconds = std::chrono::ceil<std::chrono::seconds>(bound + kAfterKill).count();
+  alarm(static_cast<unsigned>(seconds) + kWatchdogSeconds);
+  daemon->server_->BeginDrain();
+  daemon->CancelAll(/*kill=*/false);
+  bool ended = co_await WaitForJobs(context, daemon, Later(context.Now(), bound));
+  if (ended) co_return;
+  daemon->CancelAll(/*kill=*/true);
+  ended = co_await WaitForJobs(context, daemon, Later(context.Now(), kAfterKill));
+}
+
+}  // namespace nursery::app

@@ -1,0 +1,41 @@
+// DataDir: the directory of one server, held by a lock that its warden inherits: a new server waits
+// until everything that the old one started is gone.
+//
+// Thread safety: one thread. Lifetime: the lock is held as long as it lives, or a copy of its
+// descriptor does.
+#ifndef NURSERY_SERVER_APP_DATA_DIR_H_
+#define NURSERY_SERVER_APP_DATA_DIR_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+
+namespace nursery::app {
+
+class DataDir {
+ public:
+  // Makes the directory if there is none. ALREADY_EXISTS: a server that lives uses it;
+  // DEADLINE_EXCEEDED: one that is gone still has processes that will not die.
+  static absl::StatusOr<DataDir> Open(const std::string& path);
+
+  DataDir(DataDir&& other) noexcept;
+  DataDir& operator=(DataDir&&) = delete;
+  ~DataDir();
+
+  const std::string& path() const { return path_; }
+  // For the warden to hold.
+  int lock_fd() const { return lock_; }
+  // Where attempts and jobs get directories; emptied at every start.
+  std::string scratch() const { return path_ + "/scratch"; }
+  std::string token_file() const { return path_ + "/token"; }
+
+ private:
+  DataDir(std::string path, int lock) : path_(std::move(path)), lock_(lock) {}
+
+  std::string path_;
+  int lock_;
+};
+
+}  // namespace nursery::app
+
+#endif  // NURSERY_SERVER_APP_DATA_DIR_H_

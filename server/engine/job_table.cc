@@ -1,0 +1,195 @@
+#include "server/engine/job_table.h"
+
+#include "nursery/core/status.h"
+#include "server/engine/reason.h"
+
+namespace nursery::engine {
+namespace {
+
+// Detached jobs between their admission and their start: a moment.
+constexpr size_t kMaxDetaching = 1024;
+constexpr std::chrono::seconds kRetryAfter{1};
+
+absl::Status Refused(std::string_view what, int64_t limit, v1::ErrorReason reason) {
+  const std::string text =
+      "the limit of " + std::to_string(limit) + " " + std::string(what) + " is reached";
+  return WithRetry(WithReason(Error(absl::StatusCode::kResourceExhausted, text), reason),
+                   kRetryAfter);
+}
+
+std::pair<Sender<std::shared_ptr<Job>>, Receiver<std::shared_ptr<Job>>> MakeDetaching() {
+  return MakeChannel<std::shared_ptr<Job>>(kMaxDetaching);
+}
+
+}  // namespace
+
+JobTable::JobTable(Engine& engine, TableLimits limits)
+    : JobTable(engine, limits, MakeDetaching()) {}
+
+JobTable::JobTable(
+    Engine& engine, TableLimits limits,
+    std::pair<Sender<std::shared_ptr<Job>>, Receiver<std::shared_ptr<Job>>> detaching)
+    : engine_(engine),
+      limits_(limits),
+      detach_(std::move(detaching.first)),
+      detached_(std::move(detaching.second)) {}
+
+absl::Status JobTable::CheckLimits(const Submission& submission) {
+  const auto nodes = static_cast<int64_t>(submission.spec->nodes.size());
+  if (stats_.live >= limits_.live_jobs) {
+    ++stats_.refused_jobs;
+    return Refused("live jobs", limits_.live_jobs, v1::ERROR_REASON_TOO_MANY_JOBS);
+  }
+  if (stats_.nodes + nodes > limits_.nodes) {
+    ++stats_.refused_nodes;
+    return Refused("nodes of live jobs", limits_.nodes, v1::ERROR_REASON_TOO_MANY_NODES);
+  }
+  if (stats_.bytes + submission.spec_bytes > limits_.bytes) {
+    ++stats_.refused_bytes;
+    return Refused("bytes of live jobs", limits_.bytes, v1::ERROR_REASON_TOO_MANY_BYTES);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Admitted> JobTable::Admit(Submission submission) {
+  const std::string request =
+      submission.request_id.empty() ? "" : submission.submitter + "/" + submission.request_id;
+  MutexLock lock(mutex_);
+  ForgetOld(engine_.clock().Now());
+  Admitted admitted;
+  if (const auto known = requests_.find(request); !request.empty() && known != requests_.end()) {
+    const Entry& entry = entries_.at(known->second);
+    if (entry.digest != submission.spec_digest) {
+      return WithReason(Error(absl::StatusCode::kAlreadyExists,
+                              "request_id " + submission.request_id +
+                                  " was used for another job: jobs/" + known->second),
+                        v1::ERROR_REASON_REQUEST_ID_REUSED);
+    }
+    admitted.job = entry.job;
+    admitted.is_new = false;
+    return admitted;
+  }
+  NURSERY_RETURN_IF_ERROR(CheckLimits(submission));
+  const auto nodes = static_cast<int64_t>(submission.spec->nodes.size());
+  submission.options.submitter = submission.submitter;
+  submission.options.spec_digest = submission.spec_digest;
+  absl::StatusOr<std::shared_ptr<Job>> job =
+      engine_.Admit(submission.spec, std::move(submission.options));
+  if (!job.ok()) return job.status();
+  Entry& entry = entries_[(*job)->id()];
+  entry.job = *job;
+  entry.request = request;
+  entry.digest = submission.spec_digest;
+  entry.bytes = submission.spec_bytes;
+  if (!request.empty()) requests_[request] = (*job)->id();
+  ++stats_.live;
+  ++stats_.submitted;
+  stats_.nodes += nodes;
+  stats_.bytes += entry.bytes;
+  admitted.job = *std::move(job);
+  return admitted;
+}
+
+absl::Status JobTable::Detach(std::shared_ptr<Job> job) {
+  absl::Status sent = detach_.TrySend(std::move(job));
+  if (!absl::IsResourceExhausted(sent)) return sent;
+  return Refused("jobs that wait for their start", kMaxDetaching, v1::ERROR_REASON_TOO_MANY_JOBS);
+}
+
+void JobTable::OnEnded(const std::shared_ptr<Job>& job) {
+  const NodeState state = job->state();
+  const Time now = engine_.clock().Now();
+  MutexLock lock(mutex_);
+  const auto found = entries_.find(job->id());
+  if (found == entries_.end() || found->second.ended) return;
+  found->second.ended = true;
+  --stats_.live;
+  stats_.nodes -= static_cast<int64_t>(job->spec().nodes.size());
+  stats_.bytes -= found->second.bytes;
+  ++stats_.finished[static_cast<size_t>(state)];
+  ++stats_.ended;
+  ended_bytes_ += found->second.bytes;
+  ended_.push_back({job->id(), now});
+  ForgetOld(now);
+}
+
+void JobTable::ForgetOld(Time now) {
+  while (!ended_.empty()) {
+    const bool full = stats_.ended > limits_.ended_jobs || ended_bytes_ > limits_.ended_bytes;
+    if (!full && now - ended_.front().at < limits_.ended_age) return;
+    Forget(ended_.front().id);
+    ended_.pop_front();
+  }
+}
+
+void JobTable::Forget(const std::string& id) {
+  const auto found = entries_.find(id);
+  requests_.erase(found->second.request);
+  ended_bytes_ -= found->second.bytes;
+  --stats_.ended;
+  engine_.Forget(id);
+  entries_.erase(found);
+}
+
+std::shared_ptr<Job> JobTable::Find(const std::string& id) const {
+  MutexLock lock(mutex_);
+  const auto found = entries_.find(id);
+  return found == entries_.end() ? nullptr : found->second.job;
+}
+
+std::vector<std::shared_ptr<Job>> JobTable::List(const std::string& before, size_t limit) const {
+  std::vector<std::shared_ptr<Job>> jobs;
+  MutexLock lock(mutex_);
+  auto entry = before.empty() ? entries_.end() : entries_.lower_bound(before);
+  while (entry != entries_.begin() && jobs.size() < limit) jobs.push_back((--entry)->second.job);
+  return jobs;
+}
+
+std::vector<std::shared_ptr<Job>> JobTable::Live() const {
+  std::vector<std::shared_ptr<Job>> jobs;
+  MutexLock lock(mutex_);
+  for (const auto& [id, entry] : entries_) {
+    if (!entry.ended) jobs.push_back(entry.job);
+  }
+  return jobs;
+}
+
+TableStats JobTable::Stats() const {
+  MutexLock lock(mutex_);
+  return stats_;
+}
+
+Async<absl::Status> JobTable::RunDetached(Context context) {
+  // Jobs are told of the end by their cancel, which says why; their context stays open.
+  const CancelScope shield = CancelScope::Shielded(context, Duration::max(), "");
+  GroupOptions collect;
+  collect.join = nursery::Join::Collect();
+  GroupResult result =
+      co_await WithGroup(shield.context(), collect, ReceiveJobs, this, std::move(context));
+  co_return result.status;
+}
+
+Async<absl::Status> JobTable::ReceiveJobs(Group& group, JobTable* table, Context context) {
+  for (;;) {
+    absl::StatusOr<std::shared_ptr<Job>> job = co_await table->detached_.Receive(context);
+    if (!job.ok()) break;
+    absl::Status spawned = group.TrySpawn("job " + (*job)->id(), RunOne, table, *job);
+    if (!spawned.ok()) co_return spawned;
+  }
+  // Those that were admitted but not received yet are cancelled like all others, and end so.
+  for (;;) {
+    absl::StatusOr<std::shared_ptr<Job>> job = table->detached_.TryReceive();
+    if (!job.ok()) co_return absl::OkStatus();
+    absl::Status spawned = group.TrySpawn("job " + (*job)->id(), RunOne, table, *job);
+    if (!spawned.ok()) co_return spawned;
+  }
+}
+
+Async<absl::Status> JobTable::RunOne(Context context, JobTable* table, std::shared_ptr<Job> job) {
+  const CancelScope bounded(context, job->options().deadline, "deadline of the call");
+  co_await job->Run(bounded.context());
+  table->OnEnded(job);
+  co_return absl::OkStatus();
+}
+
+}  // namespace nursery::engine

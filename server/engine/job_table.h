@@ -1,0 +1,133 @@
+// JobTable: the jobs of a server, live ones and those that have ended not long ago. It admits new
+// ones, within limits, and runs those that no call is waiting for.
+//
+// Thread safety: any thread; RunDetached once. Lifetime: outlives RunDetached; the engine outlives
+// the table.
+// Suspends: RunDetached until its context is cancelled and every job it runs has ended.
+//
+//   JobTable table(engine, TableLimits());
+//   absl::StatusOr<Admitted> admitted = table.Admit(std::move(submission));
+//   std::shared_ptr<Job> job = table.Find("01JD9K3M5XW0000000000000000");
+#ifndef NURSERY_SERVER_ENGINE_JOB_TABLE_H_
+#define NURSERY_SERVER_ENGINE_JOB_TABLE_H_
+
+#include <array>
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "nursery/core/group.h"
+#include "nursery/core/mutex.h"
+#include "server/engine/engine.h"
+
+namespace nursery::engine {
+
+struct TableLimits {
+  TableLimits() = default;
+
+  // Of live jobs. A node costs 400 bytes, a job the bytes of its spec.
+  int64_t live_jobs = 10'000;
+  int64_t nodes = 1'000'000;
+  int64_t bytes = int64_t{1} << 30;
+  // Ended jobs are kept until one of these is reached; the oldest goes first.
+  int64_t ended_jobs = 10'000;
+  int64_t ended_bytes = int64_t{256} << 20;
+  Duration ended_age = std::chrono::minutes(10);
+};
+
+struct Submission {
+  Submission() = default;
+
+  std::shared_ptr<const spec::Job> spec;
+  int64_t spec_bytes = 0;
+  std::string spec_digest;
+  std::string request_id;  // empty: none was given
+  std::string submitter;
+  JobOptions options;
+};
+
+struct Admitted {
+  Admitted() = default;
+
+  std::shared_ptr<Job> job;
+  bool is_new = true;  // false: the request was made before
+};
+
+// What has happened since the start, for metrics.
+struct TableStats {
+  TableStats() = default;
+
+  int64_t live = 0;
+  int64_t ended = 0;  // kept
+  int64_t nodes = 0;  // of live jobs
+  int64_t bytes = 0;
+  int64_t submitted = 0;
+  std::array<int64_t, 8> finished{};  // by NodeState
+  int64_t refused_jobs = 0;
+  int64_t refused_nodes = 0;
+  int64_t refused_bytes = 0;
+};
+
+class JobTable {
+ public:
+  JobTable(Engine& engine, TableLimits limits);
+  JobTable(const JobTable&) = delete;
+  JobTable& operator=(const JobTable&) = delete;
+
+  // RESOURCE_EXHAUSTED: a limit, with a delay to wait; ALREADY_EXISTS: the request_id was used for
+  // another job. The caller then runs the job, and calls OnEnded, or hands it to RunDetached.
+  absl::StatusOr<Admitted> Admit(Submission submission) NURSERY_EXCLUDES(mutex_);
+  // RESOURCE_EXHAUSTED: too many wait for their start.
+  absl::Status Detach(std::shared_ptr<Job> job);
+  void OnEnded(const std::shared_ptr<Job>& job) NURSERY_EXCLUDES(mutex_);
+
+  Async<absl::Status> RunDetached(Context context);
+
+  // By id; null: there is none (any more).
+  std::shared_ptr<Job> Find(const std::string& id) const NURSERY_EXCLUDES(mutex_);
+  // The newest first, from those below `before` (empty: from the newest).
+  std::vector<std::shared_ptr<Job>> List(const std::string& before, size_t limit) const
+      NURSERY_EXCLUDES(mutex_);
+  std::vector<std::shared_ptr<Job>> Live() const NURSERY_EXCLUDES(mutex_);
+  TableStats Stats() const NURSERY_EXCLUDES(mutex_);
+  Engine& engine() { return engine_; }
+
+ private:
+  struct Entry {
+    std::shared_ptr<Job> job;
+    std::string request;  // of its submitter; empty: none
+    std::string digest;
+    int64_t bytes = 0;
+    bool ended = false;
+  };
+  struct Ended {
+    std::string id;
+    Time at;
+  };
+
+  JobTable(Engine& engine, TableLimits limits,
+           std::pair<Sender<std::shared_ptr<Job>>, Receiver<std::shared_ptr<Job>>> detaching);
+  absl::Status CheckLimits(const Submission& submission) NURSERY_REQUIRES(mutex_);
+  void Forget(const std::string& id) NURSERY_REQUIRES(mutex_);
+  void ForgetOld(Time now) NURSERY_REQUIRES(mutex_);
+  static Async<absl::Status> ReceiveJobs(Group& group, JobTable* table, Context context);
+  static Async<absl::Status> RunOne(Context context, JobTable* table, std::shared_ptr<Job> job);
+
+  Engine& engine_;
+  const TableLimits limits_;
+  Sender<std::shared_ptr<Job>> detach_;
+  Receiver<std::shared_ptr<Job>> detached_;
+  mutable Mutex mutex_;
+  std::map<std::string, Entry> entries_ NURSERY_GUARDED_BY(mutex_);  // by id, which is by time
+  std::map<std::string, std::string> requests_ NURSERY_GUARDED_BY(mutex_);  // to ids
+  std::deque<Ended> ended_ NURSERY_GUARDED_BY(mutex_);                      // the oldest first
+  int64_t ended_bytes_ NURSERY_GUARDED_BY(mutex_) = 0;
+  TableStats stats_ NURSERY_GUARDED_BY(mutex_);
+};
+
+}  // namespace nursery::engine
+
+#endif  // NURSERY_SERVER_ENGINE_JOB_TABLE_H_

@@ -1,0 +1,88 @@
+#include "server/rpc/describe_node.h"
+
+#include <algorithm>
+
+#include "nursery/core/status.h"
+#include "server/engine/convert.h"
+#include "server/rpc/errors.h"
+#include "server/rpc/names.h"
+
+namespace nursery::rpc {
+namespace {
+
+constexpr int kMaxAttempts = 16;
+constexpr size_t kMaxNodes = 100'000;
+
+v1::NodeKind KindOf(const engine::NodeView& view) {
+  if (view.kind == spec::Kind::kGroup) return v1::NODE_KIND_GROUP;
+  if (view.kind == spec::Kind::kMap) return v1::NODE_KIND_MAP;
+  if (view.action == "sleep") return v1::NODE_KIND_SLEEP;
+  return view.action == "call" ? v1::NODE_KIND_CALL : v1::NODE_KIND_EXEC;
+}
+
+void AddAttempts(const engine::Job& job, v1::Node* node) {
+  int64_t after = 0;
+  for (;;) {
+    absl::StatusOr<engine::EventBatch> batch = job.Events(after, 1000);
+    if (!batch.ok() || batch->events.empty()) return;
+    for (const v1::Event& event : batch->events) {
+      after = event.seq();
+      if (event.finally_ended().path() == node->path() && event.has_finally_ended()) {
+        *node->mutable_finally_attempt() = event.finally_ended().attempt();
+      }
+      if (!event.has_attempt_ended() || event.attempt_ended().path() != node->path()) continue;
+      *node->add_attempts() = event.attempt_ended().attempt();
+      auto& attempts = *node->mutable_attempts();
+      if (attempts.size() > kMaxAttempts) attempts.DeleteSubrange(0, 1);
+    }
+  }
+}
+
+}  // namespace
+
+bool IsAtOrBelow(const std::string& path, const std::string& root) {
+  if (root.empty()) return true;
+  if (!path.starts_with(root)) return false;
+  return path.size() == root.size() || path[root.size()] == '/' || path[root.size()] == '[';
+}
+
+v1::Node ToProto(const engine::NodeView& view, const std::string& job) {
+  v1::Node node;
+  node.set_name(NameOfNode(job, view.path));
+  node.set_path(view.path);
+  node.set_kind(KindOf(view));
+  node.set_state(engine::ToProto(view.state));
+  node.set_done(engine::IsTerminal(view.state));
+  node.set_outcome(engine::ToProto(view.outcome));
+  if (view.cause != engine::CauseKind::kNone) {
+    node.mutable_cause()->set_kind(engine::ToProto(view.cause));
+    node.mutable_cause()->set_reason(view.reason);
+  }
+  if (view.wait != v1::WAIT_REASON_UNSPECIFIED) {
+    node.mutable_wait()->set_reason(view.wait);
+    node.mutable_wait()->set_object(view.wait_object);
+  }
+  node.set_attempt_count(view.attempt);
+  if (view.kind == spec::Kind::kMap) {
+    *node.mutable_counts() = engine::ToProto(view.items_by_state, 0);
+    node.set_child_count(view.items);
+  }
+  return node;
+}
+
+absl::StatusOr<v1::Node> DescribeNode(const engine::Job& job, const std::string& path) {
+  const std::vector<engine::NodeView> nodes = job.View(kMaxNodes);
+  const auto found = std::find_if(nodes.begin(), nodes.end(),
+                                  [&](const engine::NodeView& node) { return node.path == path; });
+  if (found == nodes.end()) {
+    return WithReason(
+        Error(absl::StatusCode::kNotFound, "job " + job.id() + " has no node '" + path +
+                                               "'; its group may not have been opened yet"),
+        v1::ERROR_REASON_NODE_NOT_FOUND);
+  }
+  v1::Node node = ToProto(*found, job.id());
+  AddAttempts(job, &node);
+  return node;
+}
+
+}  // namespace nursery::rpc

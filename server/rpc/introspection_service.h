@@ -1,0 +1,54 @@
+// IntrospectionService and AdminService: what the server is, what it does, and how it is stopped.
+//
+// Thread safety: any thread. Lifetime: outlives the server; the table outlives it.
+#ifndef NURSERY_SERVER_RPC_INTROSPECTION_SERVICE_H_
+#define NURSERY_SERVER_RPC_INTROSPECTION_SERVICE_H_
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "nursery/v1/admin_service.pb.h"
+#include "nursery/v1/introspection_service.pb.h"
+#include "server/engine/job_table.h"
+#include "server/rpc/methods.h"
+
+namespace nursery::rpc {
+
+// What only the composition root knows.
+struct ServerFacts {
+  ServerFacts() = default;
+
+  std::string version;
+  std::string instance_id;
+  std::vector<std::string> functions;
+  engine::TableLimits limits;
+  std::function<int64_t()> processes = [] { return 0; };
+  std::function<int64_t()> calls = [] { return 0; };
+  // Asks the server to stop within a time, and gives how many jobs that cancels.
+  std::function<int64_t(Duration)> drain;
+};
+
+class IntrospectionService {
+ public:
+  IntrospectionService(engine::JobTable& table, ServerFacts facts);
+
+  void AddTo(Methods& methods);
+
+ private:
+  absl::StatusOr<v1::ServerInfo> GetServerInfo(const v1::GetServerInfoRequest& request);
+  absl::StatusOr<v1::ServerStats> GetServerStats(const v1::GetServerStatsRequest& request);
+  absl::StatusOr<v1::ListPoolsResponse> ListPools(const v1::ListPoolsRequest& request);
+  absl::StatusOr<v1::Explanation> ExplainNode(const v1::ExplainNodeRequest& request);
+  absl::StatusOr<v1::DrainServerResponse> DrainServer(const v1::DrainServerRequest& request);
+  static Async<absl::Status> DumpTasks(Context context, Session* session,
+                                       v1::DumpTasksRequest request);
+
+  engine::JobTable& table_;
+  const ServerFacts facts_;
+  const WallTime start_time_;
+};
+
+}  // namespace nursery::rpc
+
+#endif  // NURSERY_SERVER_RPC_INTROSPECTION_SERVICE_H_

@@ -1,0 +1,252 @@
+#include "server/rpc/job_service.h"
+
+#include <openssl/evp.h>
+
+#include <algorithm>
+
+#include "google/protobuf/io/coded_stream.h"
+#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
+#include "nursery/core/status.h"
+#include "server/engine/convert.h"
+#include "server/rpc/describe_node.h"
+#include "server/rpc/errors.h"
+#include "server/rpc/names.h"
+
+namespace nursery::rpc {
+namespace {
+
+constexpr size_t kMaxNodesListed = 100'000;
+
+// Of the deterministic serialisation: the same spec gives the same digest.
+std::string DigestOf(const v1::JobSpec& spec) {
+  std::string bytes;
+  {
+    google::protobuf::io::StringOutputStream stream(&bytes);
+    google::protobuf::io::CodedOutputStream coded(&stream);
+    coded.SetSerializationDeterministic(true);
+    spec.SerializeWithCachedSizes(&coded);
+  }
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned int size = 0;
+  EVP_Digest(bytes.data(), bytes.size(), digest, &size, EVP_sha256(), nullptr);
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::string text;
+  for (unsigned int i = 0; i < size; ++i)
+    text += {kDigits[digest[i] >> 4], kDigits[digest[i] & 15]};
+  return text;
+}
+
+// What a spec that was not admitted looks like as a job.
+v1::Job Preview(const spec::Job& spec, const std::string& digest) {
+  v1::Job job;
+  job.set_display_name(spec.name);
+  job.set_spec_digest(digest);
+  job.set_node_count(static_cast<int64_t>(spec.nodes.size()));
+  *job.mutable_max_teardown() = engine::ToProto(spec.max_teardown);
+  job.set_durability(v1::DURABILITY_EPHEMERAL);
+  for (const auto& [name, value] : spec.labels) (*job.mutable_labels())[name] = value;
+  return job;
+}
+
+void AddViolations(const std::vector<spec::Violation>& from,
+                   google::protobuf::RepeatedPtrField<v1::Violation>* to) {
+  for (const spec::Violation& each : from) {
+    v1::Violation& violation = *to->Add();
+    violation.set_path("job_spec." + each.path);
+    violation.set_message(each.message);
+  }
+}
+
+// BASIC leaves out what grows with the job.
+v1::Job Viewed(v1::Job job, v1::JobView view) {
+  if (view == v1::JOB_VIEW_FULL) return job;
+  job.clear_errors();
+  job.clear_output();
+  job.clear_last_cancel();
+  return job;
+}
+
+absl::Status NoFilter(const std::string& filter, const std::string& order) {
+  if (!filter.empty()) return NotInThisVersion("filter");
+  return order.empty() ? absl::OkStatus() : NotInThisVersion("order_by");
+}
+
+}  // namespace
+
+void JobService::AddTo(Methods& methods) {
+  const std::string service = "nursery.v1.JobService";
+  const auto add = [&]<class Request, class Response>(
+                       const char* name, uint8_t scope,
+                       absl::StatusOr<Response> (JobService::*handle)(const Request&)) -> Method& {
+    return methods.AddUnary<Request, Response>(service, name, scope,
+                                               [this, handle](Context, Session*, Request request) {
+                                                 return Ready((this->*handle)(request));
+                                               });
+  };
+  add("ValidateJob", kRead, &JobService::ValidateJob);
+  add("GetJob", kRead, &JobService::GetJob);
+  add("ListJobs", kRead, &JobService::ListJobs);
+  add("GetNode", kRead, &JobService::GetNode);
+  add("ListNodes", kRead, &JobService::ListNodes);
+  methods
+      .AddUnary<v1::SubmitJobRequest, v1::Job>(
+          service, "SubmitJob", kSubmit,
+          [this](Context, Session* session, v1::SubmitJobRequest request) {
+            return Ready(SubmitJob(*session, request));
+          })
+      .while_draining = false;
+  methods.AddUnary<v1::WaitJobRequest, v1::Job>(
+      service, "WaitJob", kRead, [this](Context context, Session*, v1::WaitJobRequest request) {
+        return WaitJob(std::move(context), this, std::move(request));
+      });
+  methods.AddUnary<v1::CancelJobRequest, v1::CancelReceipt>(
+      service, "CancelJob", kCancel,
+      [this](Context context, Session* session, v1::CancelJobRequest request) {
+        return CancelJob(std::move(context), this, session, std::move(request));
+      });
+  methods
+      .AddStreaming<v1::RunJobRequest>(
+          service, "RunJob", kSubmit,
+          [this](Context context, Session* session, v1::RunJobRequest request) {
+            return RunJob(std::move(context), this, session, std::move(request));
+          })
+      .while_draining = false;
+  methods.AddStreaming<v1::WatchJobRequest>(
+      service, "WatchJob", kRead,
+      [this](Context context, Session* session, v1::WatchJobRequest request) {
+        return WatchJob(std::move(context), this, session, std::move(request));
+      });
+  methods.AddStreaming<v1::ReadOutputRequest>(
+      service, "ReadOutput", kRead,
+      [this](Context context, Session* session, v1::ReadOutputRequest request) {
+        return ReadOutput(std::move(context), this, session, std::move(request));
+      });
+}
+
+absl::StatusOr<JobService::JobPtr> JobService::Find(const std::string& name) const {
+  absl::StatusOr<std::string> id = ParseJobName(name, "name");
+  if (!id.ok()) return id.status();
+  JobPtr job = table_.Find(*id);
+  if (job != nullptr) return job;
+  return WithReason(Error(absl::StatusCode::kNotFound,
+                          "no job '" + *id + "' here; it may have ended and been forgotten"),
+                    v1::ERROR_REASON_JOB_NOT_FOUND);
+}
+
+absl::StatusOr<engine::Submission> JobService::Prepare(const Session& session,
+                                                       const v1::JobSpec& spec,
+                                                       const std::string& request_id) const {
+  spec::CompileResult compiled = spec::Compile(spec, compile_);
+  if (compiled.job == nullptr) return InvalidSpec(compiled.violations, compiled.total_violations);
+  engine::Submission submission;
+  submission.spec = std::move(compiled.job);
+  submission.spec_bytes = static_cast<int64_t>(spec.ByteSizeLong());
+  submission.spec_digest = DigestOf(spec);
+  submission.request_id = request_id;
+  submission.submitter = session.identity().name;
+  const std::string& workdir = submission.spec->workdir;
+  const bool given = !workdir.empty() && workdir != "scratch";
+  if (given && !session.identity().is_local) {
+    return InvalidField("job_spec.workdir", "only clients on the unix socket may name directories");
+  }
+  if (given) submission.options.workdir = workdir;
+  return submission;
+}
+
+absl::StatusOr<v1::Job> JobService::SubmitJob(const Session& session,
+                                              const v1::SubmitJobRequest& request) {
+  if (request.durability() == v1::DURABILITY_DURABLE) {
+    return WithReason(Error(absl::StatusCode::kFailedPrecondition,
+                            "durability DURABLE: this version keeps jobs in memory only; ask for "
+                            "EPHEMERAL"),
+                      v1::ERROR_REASON_NOT_IN_THIS_VERSION);
+  }
+  if (!request.job_id().empty()) return NotInThisVersion("job_id");
+  if (request.has_admission_wait()) return NotInThisVersion("admission_wait");
+  absl::StatusOr<engine::Submission> submission =
+      Prepare(session, request.job_spec(), request.request_id());
+  if (!submission.ok()) return submission.status();
+  if (request.validate_only()) return Preview(*submission->spec, submission->spec_digest);
+  if (request.attach() == v1::ATTACH_DEADLINE) submission->options.deadline = session.deadline();
+  absl::StatusOr<engine::Admitted> admitted = table_.Admit(*std::move(submission));
+  if (!admitted.ok()) return admitted.status();
+  if (!admitted->is_new) return admitted->job->Describe();
+  absl::Status detached = table_.Detach(admitted->job);
+  if (!detached.ok()) return detached;
+  return admitted->job->Describe();
+}
+
+absl::StatusOr<v1::ValidateJobResponse> JobService::ValidateJob(
+    const v1::ValidateJobRequest& request) {
+  const spec::CompileResult compiled = spec::Compile(request.job_spec(), compile_);
+  v1::ValidateJobResponse response;
+  AddViolations(compiled.violations, response.mutable_violations());
+  AddViolations(compiled.warnings, response.mutable_warnings());
+  if (compiled.job == nullptr) return response;
+  const spec::Job& job = *compiled.job;
+  response.set_node_count(static_cast<int64_t>(job.nodes.size()));
+  for (const std::string& pool : job.pools) response.add_pools(pool);
+  for (const spec::Semaphore& each : job.semaphores) response.add_semaphores(each.name);
+  *response.mutable_max_teardown() = engine::ToProto(job.max_teardown);
+  if (job.timeout && job.timeout->limited()) {
+    *response.mutable_timeout() = engine::ToProto(job.timeout->limit);
+  }
+  return response;
+}
+
+absl::StatusOr<v1::Job> JobService::GetJob(const v1::GetJobRequest& request) {
+  absl::StatusOr<JobPtr> job = Find(request.name());
+  if (!job.ok()) return job.status();
+  const bool basic = request.view() == v1::JOB_VIEW_BASIC;
+  return Viewed((*job)->Describe(), basic ? v1::JOB_VIEW_BASIC : v1::JOB_VIEW_FULL);
+}
+
+absl::StatusOr<v1::ListJobsResponse> JobService::ListJobs(const v1::ListJobsRequest& request) {
+  NURSERY_RETURN_IF_ERROR(NoFilter(request.filter(), request.order_by()));
+  absl::StatusOr<int> size = PageSize(request.page_size());
+  if (!size.ok()) return size.status();
+  v1::ListJobsResponse response;
+  const auto jobs = table_.List(request.page_token(), static_cast<size_t>(*size));
+  for (const JobPtr& job : jobs) *response.add_jobs() = Viewed(job->Describe(), request.view());
+  if (static_cast<int>(jobs.size()) == *size) response.set_next_page_token(jobs.back()->id());
+  return response;
+}
+
+absl::StatusOr<v1::Node> JobService::GetNode(const v1::GetNodeRequest& request) {
+  absl::StatusOr<NodeName> name = ParseNodeName(request.name(), "name");
+  if (!name.ok()) return name.status();
+  absl::StatusOr<JobPtr> job = Find("jobs/" + name->job);
+  if (!job.ok()) return job.status();
+  return DescribeNode(**job, name->path);
+}
+
+absl::StatusOr<v1::ListNodesResponse> JobService::ListNodes(const v1::ListNodesRequest& request) {
+  NURSERY_RETURN_IF_ERROR(NoFilter(request.filter(), request.order_by()));
+  absl::StatusOr<JobPtr> job = Find(request.parent());
+  if (!job.ok()) return job.status();
+  absl::StatusOr<int> size = PageSize(request.page_size());
+  if (!size.ok()) return size.status();
+  size_t start = 0;
+  if (!request.page_token().empty()) {
+    const auto& token = request.page_token();
+    const bool is_number = token.size() < 10 && token.find_first_not_of("0123456789") == token.npos;
+    if (!is_number) {
+      return WithReason(Error(absl::StatusCode::kInvalidArgument, "page_token: is none of ours"),
+                        v1::ERROR_REASON_INVALID_PAGE_TOKEN);
+    }
+    start = std::stoul(token);
+  }
+  v1::ListNodesResponse response;
+  const std::vector<engine::NodeView> nodes = (*job)->View(kMaxNodesListed);
+  size_t at = start;
+  for (; at < nodes.size() && response.nodes_size() < *size; ++at) {
+    const engine::NodeView& node = nodes[at];
+    if (!IsAtOrBelow(node.path, request.path())) continue;
+    if (request.depth() > 0 && node.depth > request.depth()) continue;
+    *response.add_nodes() = ToProto(node, (*job)->id());
+  }
+  if (at < nodes.size()) response.set_next_page_token(std::to_string(at));
+  return response;
+}
+
+}  // namespace nursery::rpc

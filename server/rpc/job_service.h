@@ -1,0 +1,57 @@
+// JobService: what nursery.v1.JobService answers. Converts, calls the table and the engine, and
+// converts back.
+//
+// Thread safety: any thread. Lifetime: outlives the server; the table outlives it.
+#ifndef NURSERY_SERVER_RPC_JOB_SERVICE_H_
+#define NURSERY_SERVER_RPC_JOB_SERVICE_H_
+
+#include <memory>
+#include <string>
+
+#include "nursery/v1/job_service.pb.h"
+#include "server/engine/job_table.h"
+#include "server/rpc/methods.h"
+#include "server/spec/compile.h"
+
+namespace nursery::rpc {
+
+class JobService {
+ public:
+  JobService(engine::JobTable& table, spec::CompileOptions compile)
+      : table_(table), compile_(std::move(compile)) {}
+
+  void AddTo(Methods& methods);
+
+ private:
+  using JobPtr = std::shared_ptr<engine::Job>;
+
+  absl::StatusOr<v1::Job> SubmitJob(const Session& session, const v1::SubmitJobRequest& request);
+  absl::StatusOr<v1::ValidateJobResponse> ValidateJob(const v1::ValidateJobRequest& request);
+  absl::StatusOr<v1::Job> GetJob(const v1::GetJobRequest& request);
+  absl::StatusOr<v1::ListJobsResponse> ListJobs(const v1::ListJobsRequest& request);
+  absl::StatusOr<v1::Node> GetNode(const v1::GetNodeRequest& request);
+  absl::StatusOr<v1::ListNodesResponse> ListNodes(const v1::ListNodesRequest& request);
+  static Async<absl::StatusOr<v1::Job>> WaitJob(Context context, JobService* service,
+                                                v1::WaitJobRequest request);
+  static Async<absl::StatusOr<v1::CancelReceipt>> CancelJob(Context context, JobService* service,
+                                                            Session* session,
+                                                            v1::CancelJobRequest request);
+  static Async<absl::Status> RunJob(Context context, JobService* service, Session* session,
+                                    v1::RunJobRequest request);
+  static Async<absl::Status> WatchJob(Context context, JobService* service, Session* session,
+                                      v1::WatchJobRequest request);
+  static Async<absl::Status> ReadOutput(Context context, JobService* service, Session* session,
+                                        v1::ReadOutputRequest request);
+
+  // `name` is "jobs/ID". NOT_FOUND, INVALID_ARGUMENT.
+  absl::StatusOr<JobPtr> Find(const std::string& name) const;
+  absl::StatusOr<engine::Submission> Prepare(const Session& session, const v1::JobSpec& spec,
+                                             const std::string& request_id) const;
+
+  engine::JobTable& table_;
+  const spec::CompileOptions compile_;
+};
+
+}  // namespace nursery::rpc
+
+#endif  // NURSERY_SERVER_RPC_JOB_SERVICE_H_

@@ -1,0 +1,261 @@
+// The methods of JobService that wait.
+#include <algorithm>
+
+#include "nursery/core/group.h"
+#include "nursery/core/status.h"
+#include "server/engine/convert.h"
+#include "server/rpc/errors.h"
+#include "server/rpc/event_feed.h"
+#include "server/rpc/job_service.h"
+#include "server/rpc/names.h"
+
+namespace nursery::rpc {
+namespace {
+
+constexpr std::chrono::seconds kHeartbeat{5};
+constexpr size_t kChunkBytes = 256 << 10;
+
+// What an attached job leaves of its call's deadline, so that its result can be delivered.
+Duration ReserveOf(Duration remaining) {
+  return std::clamp<Duration>(remaining / 20, std::chrono::milliseconds(50),
+                              std::chrono::seconds(1));
+}
+
+Time AttachedDeadline(Time call, Time now) {
+  return call == kNever ? kNever : call - ReserveOf(call - now);
+}
+
+// The binding deadline of `job`, for its first message.
+void SetDeadline(const engine::Job& job, v1::RunJobResponse* response) {
+  const v1::Job described = job.Describe();
+  if (described.has_deadline()) *response->mutable_deadline() = described.deadline();
+}
+
+absl::Status StatusOf(const engine::Job& job, Time call_deadline) {
+  const v1::Job described = job.Describe();
+  const bool by_call =
+      call_deadline != kNever && described.deadline_source() == "the caller's deadline";
+  switch (described.state()) {
+    case v1::NODE_STATE_DEADLINE_EXCEEDED:
+      if (!by_call) return absl::OkStatus();
+      return WithReason(Error(absl::StatusCode::kDeadlineExceeded, described.cause().reason()),
+                        v1::ERROR_REASON_DEADLINE_PASSED);
+    case v1::NODE_STATE_CANCELLED:
+      if (described.cause().kind() == v1::CAUSE_KIND_DRAIN) {
+        return WithReason(Error(absl::StatusCode::kUnavailable, "the server is stopping"),
+                          v1::ERROR_REASON_DRAINING);
+      }
+      return WithReason(Error(absl::StatusCode::kCancelled, described.cause().reason()),
+                        v1::ERROR_REASON_CANCELLED);
+    default:
+      return absl::OkStatus();
+  }
+}
+
+Async<absl::Status> RunAttached(Context context, engine::JobTable* table,
+                                std::shared_ptr<engine::Job> job) {
+  co_await job->Run(context);
+  table->OnEnded(job);
+  co_return absl::OkStatus();
+}
+
+// Sends events until the job has ended or the client has gone.
+Async<absl::Status> SendEvents(Context context, Session* session, EventFeed* feed,
+                               v1::RunJobResponse* next) {
+  for (;;) {
+    EventFeed::Batch batch = co_await feed->Next(context, kHeartbeat);
+    for (v1::Event& event : batch.events) *next->add_events() = std::move(event);
+    if (batch.ended || context.cancelled()) co_return absl::OkStatus();
+    const bool sent = co_await session->Write(*next);
+    next->Clear();
+    if (!sent) co_return absl::OkStatus();
+  }
+}
+
+Async<absl::Status> RunAndSend(Group& group, engine::JobTable* table,
+                               std::shared_ptr<engine::Job> job, Session* session, EventFeed* feed,
+                               v1::RunJobResponse* next, Time deadline) {
+  const CancelScope bounded(group.context(), deadline, "call deadline");
+  absl::Status running = group.TrySpawn(
+      "job " + job->id(),
+      [](Context, engine::JobTable* of, std::shared_ptr<engine::Job> each, Context within) {
+        return RunAttached(std::move(within), of, std::move(each));
+      },
+      table, job, bounded.context());
+  if (!running.ok()) co_return running;
+  absl::Status sent = co_await SendEvents(group.context(), session, feed, next);
+  // The scope above is the job's context: it stays until the job has ended.
+  const CancelScope shield = CancelScope::Shielded(group.context(), Duration::max(), "");
+  const Context until = shield.context();
+  for (bool ended = job->done(); !ended;) {
+    EventFeed::Batch rest = co_await feed->Next(until, kHeartbeat);
+    ended = rest.ended;
+  }
+  co_return sent;
+}
+
+}  // namespace
+
+Async<absl::Status> JobService::RunJob(Context context, JobService* service, Session* session,
+                                       v1::RunJobRequest request) {
+  if (request.durability() == v1::DURABILITY_DURABLE) {
+    co_return InvalidField("durability", "a run lives in its call; submit and watch instead");
+  }
+  if (request.has_admission_wait()) co_return NotInThisVersion("admission_wait");
+  if (request.output() == v1::OUTPUT_MODE_ALL) co_return NotInThisVersion("output ALL");
+  absl::StatusOr<engine::Submission> submission =
+      service->Prepare(*session, request.job_spec(), request.request_id());
+  if (!submission.ok()) co_return submission.status();
+  absl::StatusOr<engine::Admitted> admitted = service->table_.Admit(*std::move(submission));
+  if (!admitted.ok()) co_return admitted.status();
+  const JobPtr job = admitted->job;
+  if (!admitted->is_new) {
+    co_return WithReason(
+        Error(absl::StatusCode::kAlreadyExists, "this request runs as jobs/" + job->id()),
+        v1::ERROR_REASON_REQUEST_ID_REUSED);
+  }
+  EventFeed feed(job, 0, "", request.detail());
+  v1::RunJobResponse next;
+  next.set_job("jobs/" + job->id());
+  const Time deadline = AttachedDeadline(session->deadline(), context.Now());
+  SetDeadline(*job, &next);
+  GroupOptions collect;
+  collect.join = Join::Collect();
+  GroupResult ran = co_await WithGroup(context, collect, RunAndSend, &service->table_, job, session,
+                                       &feed, &next, deadline);
+  if (!ran.status.ok() && !context.cancelled()) co_return ran.status;
+  for (EventFeed::Batch rest = feed.Take(); !rest.events.empty(); rest = feed.Take()) {
+    for (v1::Event& event : rest.events) *next.add_events() = std::move(event);
+  }
+  *next.mutable_result() = job->Describe();
+  absl::Status status = StatusOf(*job, session->deadline());
+  if (status.ok()) {
+    session->SetLast(next);
+    co_return status;
+  }
+  const bool sent = co_await session->Write(next);
+  static_cast<void>(sent);
+  co_return status;
+}
+
+Async<absl::Status> JobService::WatchJob(Context context, JobService* service, Session* session,
+                                         v1::WatchJobRequest request) {
+  absl::StatusOr<JobPtr> job = service->Find(request.name());
+  if (!job.ok()) co_return job.status();
+  EventFeed feed(*job, request.after_seq(), request.path(), request.detail());
+  for (;;) {
+    EventFeed::Batch batch = co_await feed.Next(context, kHeartbeat);
+    v1::WatchJobResponse response;
+    if (batch.gap) {
+      response.mutable_snapshot()->set_as_of_seq(batch.events.empty() ? feed.last_seq()
+                                                                      : batch.events[0].seq() - 1);
+      *response.mutable_snapshot()->mutable_job() = (*job)->Describe();
+    }
+    for (v1::Event& event : batch.events) *response.add_events() = std::move(event);
+    if (batch.ended) {
+      session->SetLast(response);
+      co_return absl::OkStatus();
+    }
+    bool sent = !context.cancelled();
+    if (sent) sent = co_await session->Write(response);
+    if (sent) continue;
+    if (request.cancel_on_disconnect()) {
+      engine::CancelRequest cancel;
+      cancel.reason = "the watcher has gone";
+      cancel.actor = session->identity().name;
+      (*job)->Cancel(cancel).IgnoreError();
+    }
+    co_return context.status();
+  }
+}
+
+Async<absl::StatusOr<v1::Job>> JobService::WaitJob(Context context, JobService* service,
+                                                   v1::WaitJobRequest request) {
+  absl::StatusOr<JobPtr> job = service->Find(request.name());
+  if (!job.ok()) co_return job.status();
+  const Time now = context.Now();
+  Time until = AttachedDeadline(context.deadline(), now);
+  if (request.has_timeout()) {
+    until = std::min(until, Later(now, engine::FromProto(request.timeout())));
+  }
+  const CancelScope bounded(context, until, "wait");
+  const engine::BellReceiver bell = (*job)->Watch();
+  const auto waited_for = [&] {
+    const engine::NodeState state = (*job)->state();
+    return engine::IsTerminal(state) ||
+           (request.until() == v1::WAIT_UNTIL_STARTED && state != engine::NodeState::kPending);
+  };
+  while (!waited_for()) {
+    absl::StatusOr<engine::Tick> rung = co_await bell.Receive(bounded.context());
+    if (!rung.ok()) break;
+  }
+  co_return (*job)->Describe();
+}
+
+Async<absl::StatusOr<v1::CancelReceipt>> JobService::CancelJob(Context context, JobService* service,
+                                                               Session* session,
+                                                               v1::CancelJobRequest request) {
+  absl::StatusOr<JobPtr> job = service->Find(request.name());
+  if (!job.ok()) co_return job.status();
+  if (request.has_grace()) co_return NotInThisVersion("grace");
+  const engine::BellReceiver bell = (*job)->Watch();
+  engine::CancelRequest cancel;
+  cancel.path = request.path();
+  cancel.reason = request.reason();
+  cancel.actor = session->identity().name;
+  cancel.kill = request.mode() == v1::CANCEL_MODE_KILL;
+  if (request.counts_as() == v1::COUNTS_AS_SKIPPED) cancel.counts_as = engine::CountsAs::kSkipped;
+  absl::StatusOr<v1::CancelReceipt> receipt = (*job)->Cancel(cancel);
+  if (absl::IsNotFound(receipt.status())) {
+    co_return WithReason(receipt.status(), v1::ERROR_REASON_NODE_NOT_FOUND);
+  }
+  if (!receipt.ok() || !request.wait() || receipt->already_ended()) co_return receipt;
+  const CancelScope bounded(context, AttachedDeadline(context.deadline(), context.Now()), "wait");
+  while (!receipt->complete()) {
+    absl::StatusOr<engine::Tick> rung = co_await bell.Receive(bounded.context());
+    receipt = (*job)->LastCancel();
+    if (!rung.ok()) break;
+  }
+  co_return receipt;
+}
+
+Async<absl::Status> JobService::ReadOutput(Context context, JobService* service, Session* session,
+                                           v1::ReadOutputRequest request) {
+  absl::StatusOr<NodeName> name = ParseNodeName(request.name(), "name");
+  if (!name.ok()) co_return name.status();
+  if (request.recursive()) co_return NotInThisVersion("recursive");
+  if (request.attempt() != 0) co_return NotInThisVersion("attempt");
+  absl::StatusOr<JobPtr> job = service->Find("jobs/" + name->job);
+  if (!job.ok()) co_return job.status();
+  EventFeed feed(*job, 0, name->path, v1::EVENT_DETAIL_UNSPECIFIED);
+  std::shared_ptr<const engine::Output> output = (*job)->OutputOf(name->path);
+  while (output == nullptr && request.follow() && !(*job)->done() && !context.cancelled()) {
+    EventFeed::Batch batch = co_await feed.Next(context, kHeartbeat);
+    output = (*job)->OutputOf(name->path);
+    if (batch.ended) break;
+  }
+  if (output == nullptr) {
+    co_return WithReason(Error(absl::StatusCode::kFailedPrecondition,
+                               "no attempt of '" + name->path + "' has ended with an output"),
+                         v1::ERROR_REASON_WRONG_STATE);
+  }
+  const std::string text = output->Excerpt();
+  size_t at = 0;
+  if (request.has_offset()) at = static_cast<size_t>(std::max<int64_t>(request.offset(), 0));
+  if (request.has_tail_bytes()) {
+    at = text.size() - std::min(text.size(), static_cast<size_t>(request.tail_bytes()));
+  }
+  for (; at < text.size(); at += kChunkBytes) {
+    v1::ReadOutputResponse response;
+    v1::OutputChunk& chunk = *response.add_chunks();
+    chunk.set_path(name->path);
+    chunk.set_stream(v1::OUTPUT_STREAM_STDOUT);
+    chunk.set_offset(static_cast<int64_t>(at));
+    chunk.set_data(text.substr(at, kChunkBytes));
+    const bool sent = co_await session->Write(response);
+    if (!sent) break;
+  }
+  co_return context.status();
+}
+
+}  // namespace nursery::rpc

@@ -1,0 +1,109 @@
+// Server: listens, takes calls, and runs each as a task with the call's deadline and cancellation
+// as its context.
+//
+// Thread safety: Serve once; InProcessChannel, BeginDrain and stats from any thread.
+// Lifetime: outlives Serve; the methods outlive the server.
+// Suspends: Serve until its context is cancelled and every call has ended.
+//
+//   absl::StatusOr<std::unique_ptr<Server>> server = Server::Create(options, methods);
+//   absl::Status served = co_await (*server)->Serve(ctx);
+#ifndef NURSERY_SERVER_RPC_SERVER_H_
+#define NURSERY_SERVER_RPC_SERVER_H_
+
+#include <grpcpp/generic/async_generic_service.h>
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "nursery/core/async.h"
+#include "nursery/core/group.h"
+#include "server/rpc/auth.h"
+#include "server/rpc/connections.h"
+#include "server/rpc/listener.h"
+#include "server/rpc/methods.h"
+#include "server/rpc/queue.h"
+
+namespace nursery::rpc {
+
+// PEM texts.
+struct TlsFiles {
+  std::string certificate;
+  std::string key;
+  std::string client_ca;  // empty: no client certificates are asked for
+};
+
+struct ServerOptions {
+  ServerOptions() = default;
+
+  std::vector<std::string> listen;  // see Listener::Open
+  std::optional<TlsFiles> tls;
+  Tokens tokens;
+  ConnectionLimits connections;
+  int64_t max_calls = 10'000;
+  // How long calls may take to end once the server stops.
+  Duration call_grace = std::chrono::seconds(2);
+};
+
+class Server {
+ public:
+  // Listens from now on, but takes no call before Serve. FAILED_PRECONDITION: an address that is
+  // not loopback without TLS.
+  static absl::StatusOr<std::unique_ptr<Server>> Create(ServerOptions options,
+                                                        const Methods& methods);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  Async<absl::Status> Serve(Context context);
+
+  // From now on what starts work is refused as UNAVAILABLE.
+  void BeginDrain() { draining_.store(true); }
+  bool draining() const { return draining_.load(); }
+
+  // Addresses that were taken, in the order of `listen`.
+  std::vector<std::string> addresses() const;
+  std::shared_ptr<grpc::Channel> InProcessChannel();
+
+  int64_t calls() const { return calls_.load(std::memory_order_relaxed); }
+  int64_t connections() { return connections_.open(); }
+  int64_t refused_connections() const { return connections_.refused(); }
+  int64_t rejected_calls() const { return rejected_.load(std::memory_order_relaxed); }
+  const Methods& methods() const { return methods_; }
+
+ private:
+  Server(ServerOptions options, const Methods& methods);
+  absl::Status Start();
+
+  // One admission for all methods: identity, scope, deadline, limits, drain.
+  absl::StatusOr<Identity> Admit(const Call& call, const Method& method, Time deadline, Time now);
+  absl::StatusOr<Identity> Identify(const Call& call) const;
+
+  static Async<absl::Status> SpawnAll(Group& group, Server* server, Context calls);
+  static Async<void> AcceptCalls(Context context, Server* server, Group* group, Context calls);
+  static Async<void> RunCall(Context context, Server* server, std::unique_ptr<Call> call,
+                             Context calls);
+  static Async<void> AnswerCall(Context calls, Server* server, Call* call);
+
+  const ServerOptions options_;
+  const Methods& methods_;
+  std::vector<Listener> listeners_;
+  Connections connections_;
+  grpc::AsyncGenericService service_;
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> plain_;
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> secure_;
+  std::unique_ptr<Queue> queue_;
+  std::unique_ptr<grpc::Server> server_;
+  std::atomic<bool> draining_{false};
+  std::atomic<int64_t> calls_{0};
+  std::atomic<int64_t> rejected_{0};
+};
+
+}  // namespace nursery::rpc
+
+#endif  // NURSERY_SERVER_RPC_SERVER_H_

@@ -1,0 +1,37 @@
+// gRPC is not instrumented, so ThreadSanitizer does not see that its queue hands a tag from the
+// thread that started an operation to the one that learns of its end.
+//
+// Thread safety: pure functions.
+#ifndef NURSERY_SERVER_RPC_TSAN_H_
+#define NURSERY_SERVER_RPC_TSAN_H_
+
+#if defined(__SANITIZE_THREAD__)
+#define NURSERY_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define NURSERY_TSAN 1
+#endif
+#endif
+
+#ifdef NURSERY_TSAN
+extern "C" void __tsan_acquire(void* address);
+extern "C" void __tsan_release(void* address);
+#endif
+
+namespace nursery::rpc {
+
+inline void TagHandedOver([[maybe_unused]] void* tag) {
+#ifdef NURSERY_TSAN
+  __tsan_release(tag);
+#endif
+}
+
+inline void TagReceived([[maybe_unused]] void* tag) {
+#ifdef NURSERY_TSAN
+  __tsan_acquire(tag);
+#endif
+}
+
+}  // namespace nursery::rpc
+
+#endif  // NURSERY_SERVER_RPC_TSAN_H_

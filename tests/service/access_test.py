@@ -1,0 +1,211 @@
+"""Who may speak to the server, where it listens, and how it starts and stops."""
+
+import os
+import pathlib
+import signal
+import socket
+import stat
+import subprocess
+import tempfile
+import unittest
+
+import grpc
+
+from service import (BIN, PATIENCE, Server, ServiceTest, admin, details_of, exec_node,
+                     introspection, introspection_stub, job, job_service, job_stub, marked,
+                     wait_until)
+
+
+class SocketTest(ServiceTest):
+    def test_the_socket_is_its_owners(self):
+        mode = stat.S_IMODE(os.stat(self.server.socket).st_mode)
+        self.assertEqual(mode, 0o600)
+        token = self.server.directory / "data" / "token"
+        self.assertEqual(stat.S_IMODE(os.stat(token).st_mode), 0o600)
+
+    def test_the_server_tells_about_itself(self):
+        info = self.introspection.GetServerInfo(introspection.GetServerInfoRequest())
+        self.assertIn("noop", info.functions)
+        self.assertEqual(info.limits["live_jobs"], 10000)
+        stats = self.introspection.GetServerStats(introspection.GetServerStatsRequest())
+        self.assertGreater(stats.tasks, 0)
+        pools = self.introspection.ListPools(introspection.ListPoolsRequest()).pools
+        self.assertEqual([each.name for each in pools], ["pools/default", "pools/io"])
+
+    def test_the_dump_shows_the_call_itself(self):
+        chunks = self.introspection.DumpTasks(introspection.DumpTasksRequest())
+        text = b"".join(each.chunk for each in chunks).decode()
+        self.assertIn("/nursery.v1.IntrospectionService/DumpTasks", text)
+
+    def test_a_second_server_is_told_in_one_line(self):
+        with tempfile.TemporaryDirectory() as other:
+            for arguments in (["--listen", f"unix:{self.server.socket}", "--data", other],
+                              ["--listen", f"unix:{other}/s", "--data",
+                               str(self.server.directory / "data")]):
+                done = subprocess.run([str(BIN / "nurseryd"), *arguments], stderr=subprocess.PIPE,
+                                      text=True, timeout=PATIENCE, check=False)
+                self.assertEqual(done.returncode, 1)
+                self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+        self.introspection.GetServerInfo(introspection.GetServerInfoRequest())
+
+    def test_a_killed_servers_socket_and_data_are_taken_over(self):
+        self.jobs.SubmitJob(job_service.SubmitJobRequest(job_spec=self.sleepers(2)))
+        wait_until(lambda: len(marked(self.mark)) >= 2)
+        os.kill(self.server.process.pid, signal.SIGKILL)
+        self.server.process.wait()
+        second = Server(self.server.directory)
+        self.addCleanup(second.stop)
+        self.assertEqual(marked(self.mark), [])
+        with second.channel() as channel:
+            stub = introspection_stub.IntrospectionServiceStub(channel)
+            stub.GetServerInfo(introspection.GetServerInfoRequest(), timeout=PATIENCE)
+
+    def test_drain_stops_the_server(self):
+        self.submit(self.sleepers(2))
+        answer = self.admin.DrainServer(admin.DrainServerRequest())
+        self.assertEqual(answer.cancelled_jobs, 1)
+        self.assertEqual(self.server.process.wait(PATIENCE), 0)
+        self.assertEqual(marked(self.mark), [])
+
+    def test_health_and_reflection_answer(self):
+        # As raw bytes: the messages are two fields each.
+        check = self.channel.unary_unary("/grpc.health.v1.Health/Check")
+        self.assertEqual(check(b"", timeout=PATIENCE), b"\x08\x01")
+        with self.assertRaises(grpc.RpcError) as raised:
+            check(b"\x0a\x04nope", timeout=PATIENCE)
+        self.assertEqual(raised.exception.code(), grpc.StatusCode.NOT_FOUND)
+        reflect = self.channel.stream_stream(
+            "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+        answer = b"".join(reflect(iter([b"\x3a\x00"]), timeout=PATIENCE))
+        self.assertIn(b"nursery.v1.JobService", answer)
+
+    def test_unknown_methods_are_unimplemented(self):
+        with self.assertRaises(grpc.RpcError) as raised:
+            self.channel.unary_unary("/no.such.Service/Method")(b"", timeout=PATIENCE)
+        self.assertEqual(raised.exception.code(), grpc.StatusCode.UNIMPLEMENTED)
+
+    def test_a_message_that_is_none_is_an_error(self):
+        with self.assertRaises(grpc.RpcError) as raised:
+            self.channel.unary_unary("/nursery.v1.JobService/GetJob")(b"\xff\xff", timeout=PATIENCE)
+        self.assertEqual(raised.exception.code(), grpc.StatusCode.INVALID_ARGUMENT)
+
+
+class TcpTest(ServiceTest):
+    listen = ["127.0.0.1:0"]
+
+    def token(self):
+        return (self.server.directory / "data" / "token").read_text().strip()
+
+    def info(self, *metadata):
+        return self.introspection.GetServerInfo(introspection.GetServerInfoRequest(),
+                                                metadata=metadata, timeout=PATIENCE)
+
+    def test_the_right_token_may_speak(self):
+        self.assertTrue(self.info(("authorization", "Bearer " + self.token())).version)
+
+    def test_without_a_token_nothing_starts(self):
+        spec = job.JobSpec(name="x", root=exec_node("sh", "-c", "sleep 60; :", self.mark))
+        for metadata in ((), (("authorization", "Bearer wrong-wrong-wrong-wrong"),),
+                         (("authorization", self.token()),)):
+            with self.assertRaises(grpc.RpcError) as raised:
+                self.jobs.SubmitJob(job_service.SubmitJobRequest(job_spec=spec), metadata=metadata,
+                                    timeout=PATIENCE)
+            self.assertEqual(raised.exception.code(), grpc.StatusCode.UNAUTHENTICATED)
+            self.assertEqual(details_of(raised.exception)["ErrorInfo"].reason, "UNAUTHENTICATED")
+        jobs = self.jobs.ListJobs(job_service.ListJobsRequest(),
+                                  metadata=(("authorization", "Bearer " + self.token()),))
+        self.assertEqual(len(jobs.jobs), 0)
+        self.assertEqual(marked(self.mark), [])
+
+    def test_directories_are_for_local_clients(self):
+        spec = job.JobSpec(name="x", workdir="/", root=exec_node("true"))
+        with self.assertRaises(grpc.RpcError) as raised:
+            self.jobs.SubmitJob(job_service.SubmitJobRequest(job_spec=spec),
+                                metadata=(("authorization", "Bearer " + self.token()),))
+        self.assertIn("job_spec.workdir", raised.exception.details())
+
+    def test_a_port_is_never_shared(self):
+        with tempfile.TemporaryDirectory() as other:
+            done = subprocess.run(
+                [str(BIN / "nurseryd"), "--listen", self.server.address, "--data", other],
+                stderr=subprocess.PIPE, text=True, timeout=PATIENCE, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("another server listens on " + self.server.address, done.stderr)
+
+    def test_silent_connections_are_bounded_for_each_peer(self):
+        host, _, port = self.server.address.rpartition(":")
+        silent = [socket.create_connection((host, int(port))) for _ in range(300)]
+        self.addCleanup(lambda: [each.close() for each in silent])
+        closed = wait_until(lambda: [each for each in silent if self.is_closed(each)])
+        self.assertGreaterEqual(len(closed), 1)
+        for each in silent:
+            each.close()
+        self.assertTrue(self.info(("authorization", "Bearer " + self.token())).version)
+
+    @staticmethod
+    def is_closed(connection):
+        connection.settimeout(0)
+        try:
+            return connection.recv(1 << 16) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+
+class ScopesTest(unittest.TestCase):
+    def test_a_token_may_do_what_its_scopes_say(self):
+        with tempfile.TemporaryDirectory() as directory:
+            tokens = pathlib.Path(directory, "tokens")
+            tokens.write_text("# readers\nreader aaaaaaaaaaaaaaaa read\nall bbbbbbbbbbbbbbbb\n")
+            tokens.chmod(0o600)
+            server = Server(directory, listen=["127.0.0.1:0"],
+                            config=f"auth: {{token_file: {tokens}}}\n")
+            self.addCleanup(server.stop)
+            with server.channel() as channel:
+                stub = job_stub.JobServiceStub(channel)
+                reader = (("authorization", "Bearer aaaaaaaaaaaaaaaa"),)
+                stub.ListJobs(job_service.ListJobsRequest(), metadata=reader)
+                spec = job.JobSpec(name="x", root=exec_node("true"))
+                request = job_service.SubmitJobRequest(job_spec=spec)
+                with self.assertRaises(grpc.RpcError) as raised:
+                    stub.SubmitJob(request, metadata=reader)
+                self.assertEqual(raised.exception.code(), grpc.StatusCode.PERMISSION_DENIED)
+                stub.SubmitJob(request, metadata=(("authorization", "Bearer bbbbbbbbbbbbbbbb"),))
+
+
+class StartTest(unittest.TestCase):
+    def refused(self, *arguments):
+        with tempfile.TemporaryDirectory() as directory:
+            done = subprocess.run([str(BIN / "nurseryd"), "--data", directory, *arguments],
+                                  stderr=subprocess.PIPE, text=True, timeout=PATIENCE, check=False)
+        self.assertNotEqual(done.returncode, 0)
+        return done.stderr
+
+    def test_other_machines_need_tls(self):
+        self.assertIn("needs TLS", self.refused("--listen", "0.0.0.0:0"))
+
+    def test_addresses_and_files_are_checked(self):
+        self.assertIn("must be unix:PATH or HOST:PORT", self.refused("--listen", "nonsense"))
+        self.assertIn("no-such.yaml", self.refused("--config", "no-such.yaml"))
+        self.assertIn("1 to 107 bytes", self.refused("--listen", "unix:/" + "x" * 200))
+
+    def test_a_configuration_is_checked_with_its_places(self):
+        with tempfile.TemporaryDirectory() as directory:
+            file = pathlib.Path(directory, "c.yaml")
+            for text, expected in (
+                    ("pools: [{name: a, slots: 0}]\n", "pools[0].slots: must be between"),
+                    ("polls: []\n", "1:1: polls: unknown field; did you mean 'pools'?"),
+                    ("http: {allowed_hosts: [a]}\n", "http: not in this version")):
+                file.write_text(text)
+                done = subprocess.run([str(BIN / "nurseryd"), "--check-config", "--config",
+                                       str(file)], stderr=subprocess.PIPE, text=True, check=False)
+                self.assertEqual(done.returncode, 2, text)
+                self.assertIn(expected, done.stderr)
+            file.write_text("pools: [{name: default, slots: 3}]\n")
+            subprocess.run([str(BIN / "nurseryd"), "--check-config", "--config", str(file)],
+                           check=True)
+
+
+if __name__ == "__main__":
+    unittest.main()

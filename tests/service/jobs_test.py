@@ -1,0 +1,290 @@
+"""Jobs over gRPC: submit, run, watch, wait, cancel, list."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import unittest
+
+import grpc
+
+from service import (PATIENCE, PROTO, ServiceTest, details_of, exec_node, group, introspection,
+                     job, job_service, marked, resources, wait_until)
+
+
+class SubmitTest(ServiceTest):
+    def test_a_job_runs_and_gives_its_output(self):
+        submitted = self.submit(job.JobSpec(name="hello", root=exec_node("echo", "hello")))
+        self.assertTrue(submitted.name.startswith("jobs/"))
+        self.assertEqual(submitted.name, "jobs/" + submitted.id)
+        done = self.wait(submitted.name)
+        self.assertEqual(done.state, resources.NODE_STATE_SUCCEEDED)
+        self.assertEqual(done.output, b"hello\n")
+        self.assertEqual(done.submitter, "local")
+
+    def test_the_call_does_not_bound_the_job(self):
+        spec = job.JobSpec(name="late", root=job.NodeSpec(sleep=job.SleepAction()))
+        spec.root.sleep.duration.FromMilliseconds(700)
+        submitted = self.jobs.SubmitJob(job_service.SubmitJobRequest(job_spec=spec), timeout=0.5)
+        self.assertEqual(self.wait(submitted.name).state, resources.NODE_STATE_SUCCEEDED)
+
+    def test_a_request_id_admits_once(self):
+        spec = job.JobSpec(name="once", root=exec_node("true"))
+        first = self.submit(spec, request_id="r1")
+        self.assertEqual(self.submit(spec, request_id="r1").name, first.name)
+        other = job.JobSpec(name="other", root=exec_node("true"))
+        error = self.assert_fails(grpc.StatusCode.ALREADY_EXISTS, self.jobs.SubmitJob,
+                                  job_service.SubmitJobRequest(job_spec=other, request_id="r1"))
+        self.assertEqual(details_of(error)["ErrorInfo"].reason, "REQUEST_ID_REUSED")
+
+    def test_an_invalid_spec_names_its_fields(self):
+        spec = job.JobSpec(name="bad name!", root=group(exec_node(name="a")))
+        error = self.assert_fails(grpc.StatusCode.INVALID_ARGUMENT, self.jobs.SubmitJob,
+                                  job_service.SubmitJobRequest(job_spec=spec))
+        found = details_of(error)
+        self.assertEqual(found["ErrorInfo"].domain, "nursery")
+        fields = [each.field for each in found["BadRequest"].field_violations]
+        self.assertIn("job_spec.name", fields)
+        self.assertIn("job_spec.root.group.nodes[0].exec.argv", fields)
+
+    def test_many_violations_fit_into_the_trailers(self):
+        spec = job.JobSpec(name="many", root=group(*(exec_node(name=f"n{i}") for i in range(500))))
+        error = self.assert_fails(grpc.StatusCode.INVALID_ARGUMENT, self.jobs.SubmitJob,
+                                  job_service.SubmitJobRequest(job_spec=spec))
+        info = details_of(error)["ErrorInfo"]
+        self.assertEqual(info.metadata["total_violations"], "500")
+        answer = self.jobs.ValidateJob(job_service.ValidateJobRequest(job_spec=spec))
+        self.assertEqual(len(answer.violations), 500)
+
+    def test_what_this_version_cannot_do_is_refused_by_name(self):
+        spec = job.JobSpec(name="x", root=exec_node("true"))
+        self.assert_fails(grpc.StatusCode.FAILED_PRECONDITION, self.jobs.SubmitJob,
+                          job_service.SubmitJobRequest(job_spec=spec,
+                                                       durability=resources.DURABILITY_DURABLE))
+        error = self.assert_fails(grpc.StatusCode.UNIMPLEMENTED, self.jobs.PauseJob,
+                                  job_service.PauseJobRequest(name="jobs/x"))
+        self.assertIn("not in this version", error.details())
+
+    def test_validate_only_starts_nothing(self):
+        preview = self.submit(job.JobSpec(name="x", root=exec_node("touch", self.mark)),
+                              validate_only=True)
+        self.assertEqual(preview.name, "")
+        self.assertEqual(preview.node_count, 1)
+        self.assertEqual(len(self.jobs.ListJobs(job_service.ListJobsRequest()).jobs), 0)
+
+    def test_unknown_jobs_and_names_are_errors(self):
+        for name, code in (("jobs/NONE", grpc.StatusCode.NOT_FOUND),
+                           ("NONE", grpc.StatusCode.INVALID_ARGUMENT),
+                           ("jobs/a/b", grpc.StatusCode.INVALID_ARGUMENT)):
+            self.assert_fails(code, self.jobs.GetJob, job_service.GetJobRequest(name=name))
+
+    def test_jobs_are_listed_newest_first_in_pages(self):
+        names = [self.submit(job.JobSpec(name="n", root=exec_node("true"))).name for _ in range(7)]
+        seen, token = [], ""
+        while True:
+            page = self.jobs.ListJobs(
+                job_service.ListJobsRequest(page_size=3, page_token=token), timeout=PATIENCE)
+            seen += [each.name for each in page.jobs]
+            token = page.next_page_token
+            if not token:
+                break
+        self.assertEqual(sorted(seen), sorted(names))
+        self.assertEqual(seen, sorted(seen, reverse=True))
+
+    def test_nodes_are_listed_and_explained(self):
+        spec = job.JobSpec(name="tree", root=group(
+            exec_node("true", name="a"),
+            exec_node("sh", "-c", "exit 3", name="b", needs=["a"])))
+        done = self.wait(self.submit(spec).name)
+        nodes = self.jobs.ListNodes(job_service.ListNodesRequest(parent=done.name)).nodes
+        self.assertEqual([each.path for each in nodes], ["", "a", "b"])
+        node = self.jobs.GetNode(job_service.GetNodeRequest(name=done.name + "/nodes/b"))
+        self.assertEqual(node.attempts[0].exit_code, 3)
+        text = self.introspection.ExplainNode(
+            introspection.ExplainNodeRequest(name=done.name + "/nodes/b")).text
+        self.assertIn("b is FAILED: exit code 3", text)
+
+
+class RunTest(ServiceTest):
+    def run_job(self, spec, **options):
+        options.setdefault("timeout", PATIENCE)
+        return self.jobs.RunJob(job_service.RunJobRequest(job_spec=spec), **options)
+
+    def test_the_result_comes_with_the_stream(self):
+        messages = list(self.run_job(job.JobSpec(name="hello", root=exec_node("echo", "hi"))))
+        self.assertTrue(messages[0].job.startswith("jobs/"))
+        self.assertEqual(messages[-1].result.output, b"hi\n")
+        seqs = [event.seq for message in messages for event in message.events]
+        self.assertEqual(seqs, list(range(1, len(seqs) + 1)))
+
+    def test_a_noop_is_answered_by_one_message(self):
+        spec = job.JobSpec(name="noop", root=job.NodeSpec(call=job.CallAction(function="noop")))
+        for _ in range(20):
+            messages = list(self.run_job(spec))
+            self.assertEqual(messages[-1].result.state, resources.NODE_STATE_SUCCEEDED)
+            self.assertEqual(messages[0].job, messages[-1].result.name)
+
+    def test_a_deadline_takes_the_trees_down(self):
+        calls, start = [], time.monotonic()
+        for _ in range(20):
+            calls.append(self.run_job(self.sleepers(10), timeout=1))
+        names = [next(call).job for call in calls]
+        alive = 0
+        while time.monotonic() < start + 0.9:
+            alive = max(alive, len(marked(self.mark)))
+        self.assertGreaterEqual(alive, 200)
+        wait_until(lambda: not marked(self.mark))
+        print(f"  20 trees of 10: {alive} seen, all gone after {time.monotonic() - start:.3f} s")
+        for call in calls:
+            with self.assertRaises(grpc.RpcError) as raised:
+                list(call)
+            self.assertEqual(raised.exception.code(), grpc.StatusCode.DEADLINE_EXCEEDED)
+        for name in names:
+            done = self.wait(name)
+            self.assertEqual(done.state, resources.NODE_STATE_DEADLINE_EXCEEDED)
+            self.assertIn("call deadline", done.cause.reason)
+
+    def test_a_deadline_of_its_own_is_a_result(self):
+        spec = self.sleepers(2)
+        spec.timeout.duration.FromMilliseconds(200)
+        messages = list(self.run_job(spec))
+        self.assertEqual(messages[-1].result.state, resources.NODE_STATE_DEADLINE_EXCEEDED)
+
+    def test_a_cancelled_call_cancels_the_tree(self):
+        call = self.run_job(self.sleepers(3))
+        name = next(call).job
+        wait_until(lambda: len(marked(self.mark)) >= 3)
+        call.cancel()
+        wait_until(lambda: not marked(self.mark))
+        done = self.wait(name)
+        self.assertEqual(done.state, resources.NODE_STATE_CANCELLED)
+        self.assertIn("the client has gone", done.cause.reason)
+
+    def test_a_killed_client_cancels_the_tree(self):
+        code = ("import sys; sys.path.insert(0, sys.argv[1]); from service import *; "
+                "stub = job_stub.JobServiceStub(grpc.insecure_channel(sys.argv[2])); "
+                "root = exec_node('sh', '-c', 'sleep 60; :', sys.argv[3]); "
+                "spec = job.JobSpec(name='x', root=root); list(stub.RunJob(job_service.RunJobRequest(job_spec=spec)))")
+        client = subprocess.Popen([sys.executable, "-B", "-c", code,
+                                   str(PROTO.parent / "tests" / "service"), self.server.address,
+                                   "x" + self.mark])
+        wait_until(lambda: marked("x" + self.mark)[1:])  # the client's own arguments, and the task
+        start = time.monotonic()
+        client.kill()
+        client.wait()
+        wait_until(lambda: not marked("x" + self.mark))
+        print(f"  a killed client's tree was gone after {time.monotonic() - start:.3f} s")
+
+
+class WatchTest(ServiceTest):
+    def test_a_watch_resumed_anywhere_sees_every_event_once(self):
+        spec = job.JobSpec(name="watched", root=group(
+            *(exec_node("true", name=f"n{i}") for i in range(20))))
+        name = self.submit(spec).name
+        dice = random.Random(7)
+        seqs = []
+        ended = False
+        while not ended:
+            call = self.jobs.WatchJob(job_service.WatchJobRequest(
+                name=name, after_seq=seqs[-1] if seqs else 0), timeout=PATIENCE)
+            for message in call:
+                seqs += [event.seq for event in message.events]
+                ended = any(event.HasField("job_ended") for event in message.events)
+                if ended or dice.random() < 0.5:
+                    call.cancel()
+                    break
+        self.assertEqual(seqs, list(range(1, len(seqs) + 1)))
+        self.assertGreater(len(seqs), 60)
+
+    def test_wait_gives_the_job_as_it_stands_when_its_time_is_over(self):
+        submitted = self.submit(self.sleepers(1))
+        request = job_service.WaitJobRequest(name=submitted.name)
+        request.timeout.FromMilliseconds(50)
+        waited = self.jobs.WaitJob(request, timeout=PATIENCE)
+        self.assertEqual(waited.state, resources.NODE_STATE_RUNNING)
+
+
+class CancelTest(ServiceTest):
+    def test_the_receipt_is_true(self):
+        submitted = self.submit(self.sleepers(3))
+        wait_until(lambda: len(marked(self.mark)) >= 3)
+        receipt = self.jobs.CancelJob(
+            job_service.CancelJobRequest(name=submitted.name, reason="enough", wait=True),
+            timeout=PATIENCE)
+        self.assertEqual(marked(self.mark), [])
+        self.assertTrue(receipt.complete)
+        self.assertEqual(receipt.survivor_count, 0)
+        self.assertEqual(receipt.cause.reason, "enough")
+        self.assertEqual(receipt.cause.actor, "local")
+        again = self.jobs.CancelJob(job_service.CancelJobRequest(name=submitted.name),
+                                    timeout=PATIENCE)
+        self.assertTrue(again.already_ended)
+
+    def test_a_subtree_is_cancelled_alone(self):
+        spec = job.JobSpec(name="two", root=group(
+            exec_node("sh", "-c", "sleep 60; :", self.mark, name="a"),
+            exec_node("sh", "-c", "sleep 0.3; echo kept", name="b")))
+        submitted = self.submit(spec)
+        wait_until(lambda: marked(self.mark))
+        request = job_service.CancelJobRequest(name=submitted.name, path="a",
+                                               counts_as=job_service.COUNTS_AS_SKIPPED)
+        self.jobs.CancelJob(request, timeout=PATIENCE)
+        done = self.wait(submitted.name)
+        self.assertEqual(done.state, resources.NODE_STATE_SUCCEEDED)
+        self.assertEqual(marked(self.mark), [])
+
+    def test_an_unknown_path_is_an_error(self):
+        submitted = self.submit(self.sleepers(1))
+        self.assert_fails(grpc.StatusCode.NOT_FOUND, self.jobs.CancelJob,
+                          job_service.CancelJobRequest(name=submitted.name, path="nope"))
+
+
+class LoadTest(ServiceTest):
+    def test_many_clients_get_what_they_asked_for(self):
+        wrong = []
+
+        def client(number):
+            for i in range(4):
+                text = f"{number}-{i}"
+                spec = job.JobSpec(name="load", root=group(
+                    *(job.NodeSpec(name=f"n{k}", call=job.CallAction(function="noop"))
+                      for k in range(19)), exec_node("echo", text, name="last",
+                                                     needs=[f"n{k}" for k in range(19)])))
+                done = self.wait(self.submit(spec).name)
+                if done.output.decode() != text + "\n" or done.counts.succeeded != 21:
+                    wrong.append(done)
+
+        threads = [threading.Thread(target=client, args=(i,)) for i in range(25)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(wrong, [])
+
+
+class StopTest(ServiceTest):
+    def test_sigterm_ends_everything(self):
+        self.submit(self.sleepers(3))
+        call = self.jobs.RunJob(job_service.RunJobRequest(job_spec=self.sleepers(2)))
+        next(call)
+        wait_until(lambda: len(marked(self.mark)) >= 5)
+        self.server.process.send_signal(signal.SIGTERM)
+        with self.assertRaises(grpc.RpcError) as raised:
+            list(call)
+        self.assertEqual(raised.exception.code(), grpc.StatusCode.UNAVAILABLE)
+        self.assertEqual(self.server.stop(), 0, self.server.log_text())
+        self.assertEqual(marked(self.mark), [])
+
+    def test_kill_9_of_the_server_ends_everything(self):
+        self.submit(self.sleepers(3))
+        wait_until(lambda: len(marked(self.mark)) >= 3)
+        os.kill(self.server.process.pid, signal.SIGKILL)
+        self.server.process.wait()
+        wait_until(lambda: not marked(self.mark), patience=10)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,158 @@
+"""Starts a server, and talks to it with a stock client whose stubs are made from proto/."""
+
+import importlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import uuid
+
+import grpc
+
+BIN = pathlib.Path(os.environ["NURSERY_BIN"])
+PROTO = pathlib.Path(__file__).parents[2] / "proto"
+# Far longer than anything takes; only a hang comes near it.
+PATIENCE = 60
+_STUBS = tempfile.TemporaryDirectory()
+
+
+def _make_stubs():
+    files = sorted(str(path.relative_to(PROTO)) for path in PROTO.rglob("*.proto"))
+    subprocess.run(
+        ["protoc", f"-I{PROTO}", f"--python_out={_STUBS.name}", f"--grpc_out={_STUBS.name}",
+         "--plugin=protoc-gen-grpc=/usr/bin/grpc_python_plugin", *files], check=True)
+    sys.path.insert(0, _STUBS.name)
+
+
+_make_stubs()
+job = importlib.import_module("nursery.v1.job_pb2")
+job_service = importlib.import_module("nursery.v1.job_service_pb2")
+job_stub = importlib.import_module("nursery.v1.job_service_pb2_grpc")
+resources = importlib.import_module("nursery.v1.resources_pb2")
+introspection = importlib.import_module("nursery.v1.introspection_service_pb2")
+introspection_stub = importlib.import_module("nursery.v1.introspection_service_pb2_grpc")
+admin = importlib.import_module("nursery.v1.admin_service_pb2")
+admin_stub = importlib.import_module("nursery.v1.admin_service_pb2_grpc")
+error_details = importlib.import_module("google.rpc.error_details_pb2")
+rpc_status = importlib.import_module("google.rpc.status_pb2")
+
+
+def marked(mark):
+    """Pids of the processes with `mark` among their arguments."""
+    found = []
+    for entry in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if mark.encode() in entry.read_bytes().split(b"\0"):
+                found.append(int(entry.parent.name))
+        except OSError:
+            pass
+    return found
+
+
+def wait_until(condition, patience=PATIENCE):
+    """Polls `condition` until it gives something true, which is returned."""
+    end = time.monotonic() + patience
+    while True:
+        result = condition()
+        if result:
+            return result
+        if time.monotonic() > end:
+            raise AssertionError("waited in vain")
+        os.sched_yield()
+
+
+def exec_node(*argv, name="", **fields):
+    return job.NodeSpec(name=name, exec=job.ExecAction(argv=argv), **fields)
+
+
+def group(*nodes, **fields):
+    return job.NodeSpec(group=job.GroupSpec(nodes=nodes, **fields))
+
+
+def details_of(error):
+    """The messages in the details of a gRPC error, by their names."""
+    trailers = dict(error.trailing_metadata())
+    status = rpc_status.Status.FromString(trailers.get("grpc-status-details-bin", b""))
+    found = {}
+    for each in status.details:
+        name = each.type_url.rpartition(".")[2]
+        found[name] = getattr(error_details, name).FromString(each.value)
+    return found
+
+
+class Server:
+    def __init__(self, directory, *arguments, listen=None, config=""):
+        self.directory = pathlib.Path(directory)
+        self.address_file = self.directory / ("address-" + uuid.uuid4().hex)
+        self.socket = self.directory / "nursery.sock"
+        listen = listen or [f"unix:{self.socket}"]
+        config_file = self.directory / "config.yaml"
+        config_file.write_text("pools: [{name: default, slots: 500}]\n" + config)
+        command = [str(BIN / "nurseryd"), "--data", str(self.directory / "data"),
+                   "--address-file", str(self.address_file), "--config", str(config_file)]
+        for address in listen:
+            command += ["--listen", address]
+        self.log = open(self.directory / "log", "a+", encoding="utf-8")
+        self.process = subprocess.Popen([*command, *arguments], stderr=self.log)
+        wait_until(lambda: self.address_file.exists() or self.process.poll() is not None)
+        if self.process.poll() is not None:
+            raise AssertionError("the server ended: " + self.log_text())
+        self.address = json.loads(self.address_file.read_text())["grpc"]
+
+    def log_text(self):
+        return (self.directory / "log").read_text()
+
+    def channel(self, address=None):
+        # Not the connection of an earlier server at the same address.
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        return grpc.insecure_channel(address or self.address, options)
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.terminate()
+        code = self.process.wait(PATIENCE)
+        self.log.close()
+        return code
+
+
+class ServiceTest(unittest.TestCase):
+    listen = None
+
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.server = Server(directory.name, listen=self.listen)
+        self.addCleanup(self.server.stop)
+        self.channel = self.server.channel()
+        self.addCleanup(self.channel.close)
+        self.jobs = job_stub.JobServiceStub(self.channel)
+        self.introspection = introspection_stub.IntrospectionServiceStub(self.channel)
+        self.admin = admin_stub.AdminServiceStub(self.channel)
+        self.mark = "mark-" + uuid.uuid4().hex
+
+    def submit(self, spec, **fields):
+        return self.jobs.SubmitJob(job_service.SubmitJobRequest(job_spec=spec, **fields),
+                                   timeout=PATIENCE)
+
+    def wait(self, name):
+        return self.jobs.WaitJob(job_service.WaitJobRequest(name=name), timeout=PATIENCE)
+
+    def get(self, name):
+        return self.jobs.GetJob(job_service.GetJobRequest(name=name), timeout=PATIENCE)
+
+    def sleepers(self, count):
+        """A spec of `count` processes that sleep and carry the mark."""
+        return job.JobSpec(name="sleepers", root=group(
+            *(exec_node("sh", "-c", "sleep 60; :", self.mark, name=f"n{i}")
+              for i in range(count))))
+
+    def assert_fails(self, code, call, *arguments, **options):
+        with self.assertRaises(grpc.RpcError) as raised:
+            result = call(*arguments, timeout=PATIENCE, **options)
+            list(result)  # a stream tells only when it is read
+        self.assertEqual(raised.exception.code(), code, raised.exception.details())
+        return raised.exception
