@@ -10,20 +10,22 @@
 namespace nursery::app {
 
 Signals::Signals(std::initializer_list<int> numbers) {
-  sigset_t set;
-  sigemptyset(&set);
+  sigemptyset(&waited_for_);
   for (int number : numbers) {
     struct sigaction action = {};
     sigaction(number, nullptr, &action);
-    if (action.sa_handler != SIG_IGN) sigaddset(&set, number);
+    if (action.sa_handler != SIG_IGN) sigaddset(&waited_for_, number);
   }
-  pthread_sigmask(SIG_BLOCK, &set, &previous_);
-  fd_ = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+  pthread_sigmask(SIG_BLOCK, &waited_for_, &previous_);
+  fd_ = signalfd(-1, &waited_for_, SFD_CLOEXEC | SFD_NONBLOCK);
   NURSERY_CHECK(fd_ >= 0) << "no signalfd: out of descriptors";
 }
 
 Signals::~Signals() {
   close(fd_);
+  for (int number = 1; number < SIGRTMIN; ++number) {
+    if (sigismember(&waited_for_, number) == 1) std::signal(number, SIG_IGN);
+  }
   pthread_sigmask(SIG_SETMASK, &previous_, nullptr);
 }
 

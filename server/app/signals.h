@@ -1,5 +1,6 @@
 // Signals: waits for signals as a task. While it lives they do nothing else. Those that whoever
-// started us had ignored (nohup does) stay ignored.
+// started us had ignored (nohup does) stay ignored. After its end all of them are ignored: the
+// program is about to exit, and its exit code counts.
 //
 // Thread safety: Next by one task at a time. Lifetime: made in main before any other thread.
 //
@@ -28,6 +29,7 @@ class Signals {
   Async<absl::StatusOr<int>> Next(Context context);
 
  private:
+  sigset_t waited_for_;
   sigset_t previous_;
   int fd_;
 };

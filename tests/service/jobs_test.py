@@ -167,7 +167,8 @@ class RunTest(ServiceTest):
         code = ("import sys; sys.path.insert(0, sys.argv[1]); from service import *; "
                 "stub = job_stub.JobServiceStub(grpc.insecure_channel(sys.argv[2])); "
                 "root = exec_node('sh', '-c', 'sleep 60; :', sys.argv[3]); "
-                "spec = job.JobSpec(name='x', root=root); list(stub.RunJob(job_service.RunJobRequest(job_spec=spec)))")
+                "request = job_service.RunJobRequest(job_spec=job.JobSpec(name='x', root=root)); "
+                "list(stub.RunJob(request))")
         client = subprocess.Popen([sys.executable, "-B", "-c", code,
                                    str(PROTO.parent / "tests" / "service"), self.server.address,
                                    "x" + self.mark])
