@@ -30,7 +30,15 @@ struct OutputOptions {
   bool json = false;
 };
 
+// Which server; see Connect.
+struct ServerOptions {
+  std::string server;  // empty: NURSERY_SERVER, or the local socket
+  std::string token_file;
+  std::string tls_ca_file;
+};
+
 struct RunOptions {
+  ServerOptions server;              // its `server` is empty: run here
   std::string file;                  // empty: `command` is run
   std::vector<std::string> command;  // after --
   std::string each_line;             // runs `command` once for each line of this file; - is stdin
@@ -48,7 +56,53 @@ struct ValidateOptions {
   OutputOptions output;
 };
 
+struct SubmitOptions {
+  ServerOptions server;
+  std::string file;
+  std::vector<std::string> parameters;
+  OutputOptions output;
+};
+
+struct ListOptions {
+  ServerOptions server;
+  int count = 20;
+  OutputOptions output;
+};
+
+// A job, by id, the beginning of one, or name; and a node of it.
+struct JobOptions {
+  ServerOptions server;
+  std::string job;
+  std::string path;
+  OutputOptions output;
+};
+
+struct LogsOptions : JobOptions {
+  bool follow = false;
+};
+
+struct CancelOptions : JobOptions {
+  std::string reason;
+  bool wait = false;
+  bool kill = false;
+};
+
+struct DrainOptions {
+  ServerOptions server;
+  std::string timeout;
+};
+
 int Run(const RunOptions& options);
+int RunRemotely(const RunOptions& options);
+int Submit(const SubmitOptions& options);
+int List(const ListOptions& options);
+int Show(const JobOptions& options);
+int Watch(const JobOptions& options);
+int Logs(const LogsOptions& options);
+int Cancel(const CancelOptions& options);
+int Explain(const JobOptions& options);
+int Dump(const ServerOptions& options);
+int Drain(const DrainOptions& options);
 int Validate(const ValidateOptions& options);
 int Version(const OutputOptions& options);
 

@@ -1,7 +1,12 @@
 // nursery: the command line. Parses options and hands over to one command.
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "client/cli/commands.h"
 #include "server/app/process.h"
@@ -25,6 +30,19 @@ void AddParameters(CLI::App* command, std::vector<std::string>* parameters) {
       ->allow_extra_args(false);
 }
 
+void AddServer(CLI::App* command, ServerOptions* options) {
+  command
+      ->add_option("--server", options->server,
+                   "unix:PATH or HOST:PORT (default: NURSERY_SERVER, or the local socket)")
+      ->type_name("ADDRESS");
+  command->add_option("--token-file", options->token_file, "The bearer token for a TCP server")
+      ->type_name("FILE");
+  command
+      ->add_option("--tls-ca", options->tls_ca_file,
+                   "Speak TLS; who signed the server's certificate")
+      ->type_name("FILE");
+}
+
 CLI::App* AddRun(CLI::App& app, RunOptions* options) {
   CLI::App* run = app.add_subcommand("run", "Run a job file, or a command, here and now");
   run->add_option("file", options->file, "The job file (YAML or JSON)")->type_name("FILE");
@@ -42,6 +60,7 @@ CLI::App* AddRun(CLI::App& app, RunOptions* options) {
   run->add_option("--grace", options->grace,
                   "Between SIGTERM and SIGKILL, as in 500ms (with a command; default 5s)")
       ->type_name("DURATION");
+  AddServer(run, &options->server);
   AddParameters(run, &options->parameters);
   AddOutput(run, &options->output);
   run->footer(
@@ -68,6 +87,125 @@ CLI::App* AddValidate(CLI::App& app, ValidateOptions* options) {
   validate->footer("Example:\n  nursery validate nightly.yaml\n\nExit codes: 0 valid, 2 not.");
   return validate;
 }
+
+// The commands that talk to a server.
+class RemoteCommands {
+ public:
+  explicit RemoteCommands(CLI::App& app) {
+    AddSubmit(app);
+    AddList(app);
+    AddJob(app, &show_, "show", "Show a job's tree, errors and last cancel", Show, "nightly");
+    AddJob(app, &watch_, "watch", "Print what happens in a job until it ends", Watch, "nightly");
+    AddLogs(app);
+    AddCancel(app);
+    AddExplain(app);
+    AddDump(app);
+    AddDrain(app);
+  }
+
+  // The exit code of the command that was given; nothing if it was none of these.
+  std::optional<int> Run() const {
+    for (const auto& [command, run] : commands_) {
+      if (command->parsed()) return run();
+    }
+    return std::nullopt;
+  }
+
+ private:
+  CLI::App* Add(CLI::App& app, const std::string& name, const std::string& what,
+                ServerOptions* server, std::function<int()> run, const std::string& example) {
+    CLI::App* command = app.add_subcommand(name, what);
+    AddServer(command, server);
+    command->footer("Example:\n  nursery " + name + (example.empty() ? "" : " " + example) +
+                    "\n\nExit codes: 0 done, 1 failed, 2 usage, 5 no server, 6 refused.");
+    commands_.emplace_back(command, std::move(run));
+    return command;
+  }
+  static void AddJobName(CLI::App* command, std::string* job) {
+    command->add_option("job", *job, "An id, the beginning of one, or a name")
+        ->type_name("JOB")
+        ->required();
+  }
+  static void AddPath(CLI::App* command, std::string* path) {
+    command->add_option("path", *path, "A node of it, as in build/test or fetch[17]")
+        ->type_name("PATH");
+  }
+
+  void AddSubmit(CLI::App& app) {
+    CLI::App* submit = Add(
+        app, "submit", "Hand a job file to the server, and print the job's id", &submit_.server,
+        [this] { return Submit(submit_); }, "nightly.yaml");
+    submit->add_option("file", submit_.file, "The job file (YAML or JSON)")
+        ->type_name("FILE")
+        ->required();
+    AddParameters(submit, &submit_.parameters);
+    AddOutput(submit, &submit_.output);
+  }
+  void AddList(CLI::App& app) {
+    CLI::App* list = Add(
+        app, "ls", "List jobs, the newest first", &list_.server, [this] { return List(list_); },
+        "-n 5");
+    list->add_option("-n,--count", list_.count, "How many (default 20)")
+        ->check(CLI::Range(1, 1000));
+    AddOutput(list, &list_.output);
+  }
+  void AddJob(CLI::App& app, JobOptions* options, const std::string& name, const std::string& what,
+              int (*run)(const JobOptions&), const std::string& example) {
+    CLI::App* command =
+        Add(app, name, what, &options->server, [options, run] { return run(*options); }, example);
+    AddJobName(command, &options->job);
+    AddOutput(command, &options->output);
+  }
+  void AddLogs(CLI::App& app) {
+    CLI::App* logs = Add(
+        app, "logs", "Print the output of a node", &logs_.server, [this] { return Logs(logs_); },
+        "nightly fetch[3]");
+    AddJobName(logs, &logs_.job);
+    AddPath(logs, &logs_.path);
+    logs->add_flag("-f,--follow", logs_.follow, "Wait until there is some");
+  }
+  void AddCancel(CLI::App& app) {
+    CLI::App* cancel = Add(
+        app, "cancel", "Cancel a job or a part of it", &cancel_.server,
+        [this] { return Cancel(cancel_); }, "--wait nightly --reason \"wrong input\"");
+    AddJobName(cancel, &cancel_.job);
+    AddPath(cancel, &cancel_.path);
+    cancel->add_option("--reason", cancel_.reason, "Why, for the receipt and the logs");
+    cancel->add_flag("--wait", cancel_.wait, "Until all of it is verified gone");
+    cancel->add_flag("--kill", cancel_.kill, "SIGKILL at once, and no clean-up");
+    AddOutput(cancel, &cancel_.output);
+  }
+  void AddExplain(CLI::App& app) {
+    CLI::App* explain = Add(
+        app, "explain", "Say what a node waits for, or why it ended so", &explain_.server,
+        [this] { return Explain(explain_); }, "nightly load");
+    AddJobName(explain, &explain_.job);
+    AddPath(explain, &explain_.path);
+  }
+  void AddDump(CLI::App& app) {
+    Add(
+        app, "dump", "Print what every task of the server is doing", &dump_,
+        [this] { return Dump(dump_); }, "");
+  }
+  void AddDrain(CLI::App& app) {
+    CLI::App* drain = Add(
+        app, "drain", "Cancel all jobs and stop the server", &drain_.server,
+        [this] { return Drain(drain_); }, "--timeout 10s");
+    drain->add_option("--timeout", drain_.timeout, "How long jobs may take to end (default 30s)")
+        ->type_name("DURATION");
+  }
+
+  SubmitOptions submit_;
+  ListOptions list_;
+  JobOptions show_;
+  JobOptions watch_;
+  LogsOptions logs_;
+  CancelOptions cancel_;
+  JobOptions explain_;
+  ServerOptions dump_;
+  DrainOptions drain_;
+  std::vector<std::pair<CLI::App*, std::function<int()>>> commands_;
+};
 
 int ExitOfParser(const CLI::App& app, const CLI::ParseError& error) {
   const int code = app.exit(error);
@@ -99,6 +237,14 @@ void CheckCommand(const CLI::App& app, int argc, char** argv) {
                                                     : "did you mean '" + closest + "'?"));
 }
 
+// What only an embedded run can do.
+void CheckRemoteRun(const RunOptions& options) {
+  const std::string only_here = "not with --server: it belongs to a run here";
+  if (!options.command.empty()) throw CLI::ValidationError("--", only_here);
+  if (options.slots > 0) throw CLI::ValidationError("--slots", only_here);
+  if (!options.timeout.empty()) throw CLI::ValidationError("--timeout", only_here);
+}
+
 int Main(int argc, char** argv) {
   CLI::App app("Runs trees of work that cannot leak.", "nursery");
   app.require_subcommand(1);
@@ -113,6 +259,7 @@ int Main(int argc, char** argv) {
   CLI::App* validate = AddValidate(app, &validate_options);
   CLI::App* version = app.add_subcommand("version", "Show the version");
   AddOutput(version, &version_options);
+  RemoteCommands remote(app);
   try {
     CheckCommand(app, argc, argv);
     app.parse(argc, argv);
@@ -120,6 +267,7 @@ int Main(int argc, char** argv) {
     if (*run && has_command == !run_options.file.empty()) {
       throw CLI::ValidationError("run", "name either a job FILE or a command after --");
     }
+    if (!run_options.server.server.empty()) CheckRemoteRun(run_options);
     if (!run_options.grace.empty() && !has_command) {
       throw CLI::ValidationError("--grace", "a job file says `grace` itself");
     }
@@ -135,8 +283,12 @@ int Main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return ExitOfParser(app, error);
   }
+  const bool remotely =
+      !run_options.server.server.empty() || std::getenv("NURSERY_SERVER") != nullptr;
+  if (*run && remotely && !has_command) return RunRemotely(run_options);
   if (*run) return Run(run_options);
   if (*validate) return Validate(validate_options);
+  if (const std::optional<int> code = remote.Run()) return *code;
   static_cast<void>(version);
   return Version(version_options);
 }

@@ -14,7 +14,8 @@
 namespace nursery::app {
 namespace {
 
-// A closed stdin, stdout or stderr would be the next file that is opened.
+// A closed stdin, stdout or stderr would be the next file that is opened: by a library's
+// initialisation, before main. The entries of .preinit_array of a program run before those.
 void OpenStandardStreams() {
   while (true) {
     const int fd = open("/dev/null", O_RDWR);
@@ -22,6 +23,8 @@ void OpenStandardStreams() {
     if (fd < 0 || fd > STDERR_FILENO) return;
   }
 }
+
+[[gnu::section(".preinit_array"), gnu::used]] void (*const kOpenFirst)() = OpenStandardStreams;
 
 int RunCatching(const std::function<int()>& program) {
   try {
@@ -38,7 +41,6 @@ int RunCatching(const std::function<int()>& program) {
 }  // namespace
 
 int RunProgram(const std::function<int()>& program) {
-  OpenStandardStreams();
   // A reader that went away is an error of the write, not our death.
   std::signal(SIGPIPE, SIG_IGN);
   const int code = RunCatching(program);

@@ -1,5 +1,6 @@
-// RunProgram: what every program of ours does first and last: open standard streams, an ignored
-// SIGPIPE, a dump on SIGQUIT, and errors of threads that cannot be started.
+// RunProgram: what every program of ours does first and last: open standard streams (/dev/null for
+// closed ones), an ignored SIGPIPE, a dump on SIGQUIT, and errors of threads that cannot be
+// started.
 //
 // Thread safety: from main, before any other thread.
 #ifndef NURSERY_SERVER_APP_PROCESS_H_

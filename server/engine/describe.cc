@@ -75,7 +75,11 @@ NodeView Job::ViewOf(const Node& node, int depth) const {
     view.wait = view.wait_object.empty() ? v1::WAIT_REASON_READY : v1::WAIT_REASON_NEEDS;
   }
   const Time until = node.ended_at == Time() ? tree_->clock().Now() : node.ended_at;
-  if (node.started_at != Time()) view.elapsed = until - node.started_at;
+  if (node.started_at != Time()) {
+    view.elapsed = until - node.started_at;
+    view.started = ToWall(tree_->clock(), node.started_at);
+  }
+  if (node.ended_at != Time()) view.ended = ToWall(tree_->clock(), node.ended_at);
   view.attempt = node.attempt;
   if (node.spec.retry != nullptr) view.max_attempts = node.spec.retry->max_attempts;
   view.pid = node.pid;
@@ -173,6 +177,7 @@ v1::Job Job::Describe() const {
   job.set_durability(v1::DURABILITY_EPHEMERAL);
   job.set_submitter(options_.submitter);
   job.set_spec_digest(options_.spec_digest);
+  *job.mutable_update_time() = ToProto(clock.WallNow());
   job.set_priority(spec().node(spec().root()).priority);
   for (const auto& [name, value] : spec().labels) (*job.mutable_labels())[name] = value;
   const std::array<Duration, kPhases> spent = tree_->Spent();

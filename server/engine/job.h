@@ -60,6 +60,8 @@ struct NodeView {
   v1::WaitReason wait = v1::WAIT_REASON_UNSPECIFIED;
   std::string wait_object;
   Duration elapsed{};
+  WallTime started = WallTime::min();  // not yet
+  WallTime ended = WallTime::max();    // not yet
   int attempt = 0;
   int max_attempts = 1;
   int64_t pid = 0;

@@ -62,6 +62,8 @@ v1::Node ToProto(const engine::NodeView& view, const std::string& job) {
     node.mutable_wait()->set_reason(view.wait);
     node.mutable_wait()->set_object(view.wait_object);
   }
+  if (view.started != WallTime::min()) *node.mutable_start_time() = engine::ToProto(view.started);
+  if (view.ended != WallTime::max()) *node.mutable_end_time() = engine::ToProto(view.ended);
   node.set_attempt_count(view.attempt);
   if (view.kind == spec::Kind::kMap) {
     *node.mutable_counts() = engine::ToProto(view.items_by_state, 0);

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import tempfile
 import time
@@ -43,6 +44,12 @@ def children(pid):
     return count
 
 
+def default_signals():
+    """For a child: signals as a terminal has them, whatever started the tests."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def wait_until(condition, patience=PATIENCE):
     """Polls `condition` until it gives something true, which is returned."""
     end = time.monotonic() + patience
@@ -71,6 +78,7 @@ class ProgramTest(unittest.TestCase):
 
     def start(self, *arguments, **options):
         options.setdefault("stdin", subprocess.DEVNULL)
+        options.setdefault("preexec_fn", default_signals)
         return subprocess.Popen(
             [NURSERY, *arguments], cwd=self.cwd, env=self.environment, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import unittest
 
-from program import NURSERY, PATIENCE, ProgramTest, children, marked, wait_until
+from program import NURSERY, PATIENCE, ProgramTest, children, default_signals, marked, wait_until
 
 
 class StreamTest(ProgramTest):
@@ -74,7 +74,8 @@ class SignalTest(ProgramTest):
     def start_sleeper(self, *prefix):
         process = subprocess.Popen(
             [*prefix, NURSERY, "run", "--", "sh", "-c", "sleep 60; :", self.mark], cwd=self.cwd,
-            env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            preexec_fn=default_signals)
         # The shell, once it has started its sleep.
         wait_until(lambda: any(children(pid) for pid in marked(self.mark)))
         return process

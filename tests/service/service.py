@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -53,6 +54,12 @@ def marked(mark):
     return found
 
 
+def default_signals():
+    """For a child: signals as a terminal has them, whatever started the tests."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def wait_until(condition, patience=PATIENCE):
     """Polls `condition` until it gives something true, which is returned."""
     end = time.monotonic() + patience
@@ -97,7 +104,8 @@ class Server:
         for address in listen:
             command += ["--listen", address]
         self.log = open(self.directory / "log", "a+", encoding="utf-8")
-        self.process = subprocess.Popen([*command, *arguments], stderr=self.log)
+        self.process = subprocess.Popen([*command, *arguments], stderr=self.log,
+                                        preexec_fn=default_signals)
         wait_until(lambda: self.address_file.exists() or self.process.poll() is not None)
         if self.process.poll() is not None:
             raise AssertionError("the server ended: " + self.log_text())

@@ -1,0 +1,135 @@
+#include "client/cli/remote.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+
+#include "client/cli/text.h"
+#include "nursery/core/status.h"
+#include "server/app/places.h"
+#include "server/engine/convert.h"
+
+namespace nursery::cli {
+namespace {
+
+constexpr int kPage = 1000;
+// Further back nobody looks by name.
+constexpr int kMaxPages = 20;
+
+engine::NodeState StateOf(v1::NodeState state) {
+  return static_cast<engine::NodeState>(std::max(static_cast<int>(state) - 1, 0));
+}
+
+engine::NodeView ViewOf(const v1::Node& node, const v1::Job& job) {
+  engine::NodeView view;
+  view.path = node.path();
+  const auto is_slash = [](char c) { return c == '/' || c == '['; };
+  view.depth = static_cast<int>(std::count_if(view.path.begin(), view.path.end(), is_slash)) +
+               (view.path.empty() ? 0 : 1);
+  const size_t last = view.path.find_last_of("/[");
+  view.name = last == std::string::npos ? view.path : view.path.substr(last);
+  if (view.name.starts_with('/')) view.name.erase(0, 1);
+  if (view.path.empty()) view.name = job.display_name();
+  view.state = StateOf(node.state());
+  if (node.kind() == v1::NODE_KIND_GROUP) view.kind = spec::Kind::kGroup;
+  if (node.kind() == v1::NODE_KIND_MAP) view.kind = spec::Kind::kMap;
+  if (node.kind() == v1::NODE_KIND_EXEC) view.action = "exec";
+  if (node.kind() == v1::NODE_KIND_SLEEP) view.action = "sleep";
+  if (node.kind() == v1::NODE_KIND_CALL) view.action = "call";
+  view.wait = node.wait().reason();
+  view.wait_object = node.wait().object();
+  view.attempt = node.attempt_count();
+  view.reason = node.cause().reason();
+  if (node.has_start_time()) {
+    const WallTime end =
+        engine::FromProto(node.has_end_time() ? node.end_time() : job.update_time());
+    view.elapsed = end - engine::FromProto(node.start_time());
+  }
+  view.items = node.child_count();
+  const v1::StateCounts& counts = node.counts();
+  view.items_by_state = {counts.pending(),           counts.running(), counts.ending(),
+                         counts.succeeded(),         counts.failed(),  counts.cancelled(),
+                         counts.deadline_exceeded(), counts.skipped()};
+  return view;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<client::Connection>> Connect(const ServerOptions& options) {
+  const char* const variable = std::getenv("NURSERY_SERVER");
+  client::ConnectOptions connect;
+  connect.address = options.server;
+  if (connect.address.empty() && variable != nullptr) connect.address = variable;
+  if (connect.address.empty()) connect.address = "unix:" + app::DefaultSocket();
+  connect.token_file = options.token_file;
+  connect.tls_ca_file = options.tls_ca_file;
+  return client::Connection::Open(connect);
+}
+
+int ComplainOf(const absl::Status& status) {
+  std::fprintf(stderr, "error: %s\n", Printable(Message(status)).c_str());
+  switch (status.code()) {
+    case absl::StatusCode::kUnavailable:
+      std::fputs(
+          "  start one with 'nurseryd', name one with --server or NURSERY_SERVER, or use "
+          "'nursery run', which needs none\n",
+          stderr);
+      return kNoServer;
+    case absl::StatusCode::kResourceExhausted:
+      return kRefused;
+    case absl::StatusCode::kInvalidArgument:
+      return kUsage;
+    default:
+      return kFailed;
+  }
+}
+
+absl::StatusOr<v1::Job> FindJob(client::Connection& connection, const std::string& word) {
+  v1::GetJobRequest exact;
+  exact.set_name("jobs/" + word);
+  constexpr size_t kIdLength = 26;
+  if (word.size() == kIdLength) return connection.GetJob(exact);
+  std::vector<v1::Job> by_id;
+  std::optional<v1::Job> by_name;
+  v1::ListJobsRequest request;
+  request.set_page_size(kPage);
+  for (int page = 0; page < kMaxPages; ++page) {
+    absl::StatusOr<v1::ListJobsResponse> response = connection.ListJobs(request);
+    if (!response.ok()) return response.status();
+    for (const v1::Job& job : response->jobs()) {
+      if (job.id().starts_with(word)) by_id.push_back(job);
+      // The newest comes first.
+      if (!by_name && job.display_name() == word) by_name = job;
+    }
+    if (response->next_page_token().empty()) break;
+    request.set_page_token(response->next_page_token());
+  }
+  if (by_id.size() > 1) {
+    return Error(absl::StatusCode::kInvalidArgument,
+                 "'" + word + "' begins the ids of " + std::to_string(by_id.size()) + " jobs, as " +
+                     by_id[0].id() + " and " + by_id[1].id());
+  }
+  if (by_id.empty() && !by_name) {
+    return Error(absl::StatusCode::kNotFound,
+                 "no job has the id or the name '" + word + "'; see: nursery ls");
+  }
+  exact.set_name(by_id.empty() ? by_name->name() : by_id[0].name());
+  return connection.GetJob(exact);
+}
+
+absl::StatusOr<std::vector<engine::NodeView>> AllNodes(client::Connection& connection,
+                                                       const v1::Job& job) {
+  std::vector<engine::NodeView> nodes;
+  v1::ListNodesRequest request;
+  request.set_parent(job.name());
+  request.set_page_size(kPage);
+  do {
+    absl::StatusOr<v1::ListNodesResponse> response = connection.ListNodes(request);
+    if (!response.ok()) return response.status();
+    for (const v1::Node& node : response->nodes()) nodes.push_back(ViewOf(node, job));
+    request.set_page_token(response->next_page_token());
+  } while (!request.page_token().empty());
+  return nodes;
+}
+
+}  // namespace nursery::cli

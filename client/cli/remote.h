@@ -1,0 +1,34 @@
+// What the commands share that speak to a server: finding it, and the job that somebody means.
+//
+// Thread safety: one thread.
+#ifndef NURSERY_CLIENT_CLI_REMOTE_H_
+#define NURSERY_CLIENT_CLI_REMOTE_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "client/cli/commands.h"
+#include "client/src/connection.h"
+#include "server/engine/job.h"
+
+namespace nursery::cli {
+
+// The server of --server, else NURSERY_SERVER, else the local socket.
+absl::StatusOr<std::unique_ptr<client::Connection>> Connect(const ServerOptions& options);
+
+// The job that `word` means: an id, the unique beginning of one, or a name, the last one of which
+// counts. INVALID_ARGUMENT: it fits several; NOT_FOUND: none.
+absl::StatusOr<v1::Job> FindJob(client::Connection& connection, const std::string& word);
+
+// All nodes, parents before children, as the renderer takes them.
+absl::StatusOr<std::vector<engine::NodeView>> AllNodes(client::Connection& connection,
+                                                       const v1::Job& job);
+
+// Prints the error of a remote command and gives its exit code.
+int ComplainOf(const absl::Status& status);
+
+}  // namespace nursery::cli
+
+#endif  // NURSERY_CLIENT_CLI_REMOTE_H_

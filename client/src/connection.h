@@ -1,0 +1,68 @@
+// Connection: blocking calls to a server, with our statuses instead of gRPC's.
+//
+// Thread safety: any thread. Calls block: from tasks, only on a blocking thread.
+//
+//   absl::StatusOr<std::unique_ptr<Connection>> connection = Connection::Open(options);
+//   absl::StatusOr<v1::Job> job = (*connection)->GetJob(request);
+#ifndef NURSERY_CLIENT_SRC_CONNECTION_H_
+#define NURSERY_CLIENT_SRC_CONNECTION_H_
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "nursery/core/clock.h"
+#include "nursery/v1/admin_service.pb.h"
+#include "nursery/v1/introspection_service.pb.h"
+#include "nursery/v1/job_service.pb.h"
+
+namespace nursery::client {
+
+struct ConnectOptions {
+  ConnectOptions() = default;
+
+  std::string address;      // "unix:PATH" or "HOST:PORT"
+  std::string token_file;   // for TCP; empty: no token is sent
+  std::string tls_ca_file;  // for TCP with TLS; empty: no TLS
+};
+
+class Connection {
+ public:
+  // UNAVAILABLE: nobody answers there, and why; the file's error: a token that cannot be read.
+  static absl::StatusOr<std::unique_ptr<Connection>> Open(const ConnectOptions& options);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  absl::StatusOr<v1::Job> SubmitJob(const v1::SubmitJobRequest& request);
+  absl::StatusOr<v1::Job> GetJob(const v1::GetJobRequest& request);
+  absl::StatusOr<v1::ListJobsResponse> ListJobs(const v1::ListJobsRequest& request);
+  absl::StatusOr<v1::ListNodesResponse> ListNodes(const v1::ListNodesRequest& request);
+  absl::StatusOr<v1::CancelReceipt> CancelJob(const v1::CancelJobRequest& request);
+  absl::StatusOr<v1::Explanation> ExplainNode(const v1::ExplainNodeRequest& request);
+  absl::StatusOr<v1::DrainServerResponse> DrainServer(const v1::DrainServerRequest& request);
+
+  // Calls `on_message` with each message; the stream's end is the status.
+  template <class Response>
+  using OnMessage = std::function<void(const Response& message)>;
+  // `timeout`: of the call; unset: none.
+  absl::Status RunJob(const v1::RunJobRequest& request, std::optional<Duration> timeout,
+                      const OnMessage<v1::RunJobResponse>& on_message);
+  absl::Status WatchJob(const v1::WatchJobRequest& request,
+                        const OnMessage<v1::WatchJobResponse>& on_message);
+  absl::Status ReadOutput(const v1::ReadOutputRequest& request,
+                          const OnMessage<v1::ReadOutputResponse>& on_message);
+  absl::Status DumpTasks(const v1::DumpTasksRequest& request,
+                         const OnMessage<v1::DumpTasksResponse>& on_message);
+
+ private:
+  struct Impl;
+  explicit Connection(std::unique_ptr<Impl> impl);
+  const std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace nursery::client
+
+#endif  // NURSERY_CLIENT_SRC_CONNECTION_H_

@@ -1,0 +1,120 @@
+"""The commands that talk to a server, as a user meets them."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import tempfile
+import unittest
+import uuid
+
+from service import BIN, PATIENCE, Server, default_signals, marked, wait_until
+
+HELLO = "name: hello\nexec: {argv: [echo, hello]}\n"
+TREE = """name: tree
+nodes:
+  - {name: good, exec: {argv: [echo, fine]}}
+  - {name: bad, needs: [good], exec: {argv: [sh, -c, "echo no such luck >&2; exit 3"]}}
+"""
+
+
+class CliTest(unittest.TestCase):
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.cwd = pathlib.Path(directory.name)
+        self.server = Server(directory.name)
+        self.addCleanup(self.server.stop)
+        self.environment = dict(os.environ, NURSERY_SERVER=self.server.address)
+        self.mark = "mark-" + uuid.uuid4().hex
+
+    def start(self, *arguments):
+        return subprocess.Popen([str(BIN / "nursery"), *arguments], cwd=self.cwd, text=True,
+                                env=self.environment, stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                preexec_fn=default_signals)
+
+    def nursery(self, *arguments, code=0):
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=PATIENCE)
+        self.assertEqual(process.returncode, code, out + err)
+        return out + err
+
+    def write(self, text, name="job.yaml"):
+        (self.cwd / name).write_text(text)
+        return name
+
+    def submit(self, text):
+        return self.nursery("submit", self.write(text)).strip()
+
+    def sleeper(self):
+        return (f"name: sleeper\nnodes:\n  - name: long\n"
+                f"    exec: {{argv: [sh, -c, 'sleep 60; :', {self.mark}]}}\n")
+
+    def test_submit_watch_show_and_logs(self):
+        job = self.submit(TREE)
+        self.assertRegex(job, r"^\w{26}$")
+        out = self.nursery("watch", job)
+        self.assertIn("bad       FAILED", out)
+        self.assertIn(f"job {job}  FAILED", out)
+        out = self.nursery("show", "tree")
+        self.assertIn("├─ good", out)
+        self.assertIn("| no such luck", out)
+        self.assertEqual(self.nursery("logs", job, "good"), "fine\n")
+        self.assertIn("bad is FAILED: exit code 3", self.nursery("explain", job, "bad"))
+        shown = json.loads(self.nursery("show", job, "-o", "json"))
+        self.assertEqual((shown["id"], shown["state"]), (job, "FAILED"))
+
+    def test_ls_shows_the_newest_first(self):
+        first, second = self.submit(HELLO), self.submit(HELLO)
+        lines = self.nursery("ls").splitlines()
+        self.assertEqual([line.split()[0] for line in lines], [second, first])
+        self.assertEqual(len(self.nursery("ls", "-n", "1").splitlines()), 1)
+
+    def test_run_on_a_server_ends_as_a_run_here(self):
+        out = self.nursery("run", self.write(TREE), code=1)
+        self.assertIn("good      SUCCEEDED", out)
+        self.assertIn("error: bad: exit code 3", out)
+        self.nursery("run", self.write(HELLO), code=0)
+        self.nursery("run", self.write("name: late\ntimeout: 100ms\nsleep: 60s\n"), code=4)
+        self.nursery("run", self.write("name: x\nnodes: 5\n"), code=2)
+
+    def test_ctrl_c_cancels_a_remote_run(self):
+        process = self.start("run", self.write(self.sleeper()))
+        wait_until(lambda: marked(self.mark))
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=PATIENCE)
+        self.assertEqual(process.returncode, 3, out + err)
+        self.assertIn("0 left", err)
+        self.assertEqual(marked(self.mark), [])
+
+    def test_cancel_waits_for_the_last_process(self):
+        job = self.submit(self.sleeper())
+        wait_until(lambda: marked(self.mark))
+        out = self.nursery("cancel", "--wait", "sleeper", "--reason", "wrong input")
+        self.assertEqual(marked(self.mark), [])
+        self.assertIn(f"cancelled {job} (sleeper)", out)
+        self.assertIn("wrong input", out)
+        self.assertIn("0 left", out)
+        self.assertIn("had ended before", self.nursery("cancel", job))
+
+    def test_what_is_not_there_is_named(self):
+        self.assertIn("no job has the id or the name 'nope'", self.nursery("show", "nope", code=1))
+        job = self.submit(HELLO)
+        self.submit(HELLO)
+        self.assertIn("begins the ids of 2 jobs", self.nursery("show", job[:2], code=2))
+        self.assertIn("has no node 'nope'", self.nursery("explain", job, "nope", code=1))
+
+    def test_dump_and_drain(self):
+        self.assertIn("task ", self.nursery("dump"))
+        self.submit(self.sleeper())
+        self.assertIn("draining: 1 job cancelled", self.nursery("drain", "--timeout", "5s"))
+        self.assertEqual(self.server.process.wait(PATIENCE), 0)
+        out = self.nursery("ls", code=5)
+        self.assertIn("no server at", out)
+        self.assertIn("start one with 'nurseryd'", out)
+
+
+if __name__ == "__main__":
+    unittest.main()
