@@ -68,6 +68,10 @@ std::string WaitOf(const NodeView& view) {
       return "waits for a slot of pool " + view.wait_object;
     case v1::WAIT_REASON_CLEANUP_SLOT:
       return "waits for a clean-up slot";
+    case v1::WAIT_REASON_KILL_GRACE:
+      return "is being ended";
+    case v1::WAIT_REASON_UNKILLABLE:
+      return "cannot be killed";
     case v1::WAIT_REASON_BACKOFF:
       return "waits to try again";
     case v1::WAIT_REASON_NOT_BEFORE:

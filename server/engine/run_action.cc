@@ -21,7 +21,10 @@ class Observer final : public AttemptObserver {
     tree_.Locked([&] { node_.pid = pid; });
   }
   void OnSurvivors(std::vector<Survivor> survivors) override {
-    tree_.Locked([&] { node_.survivors = std::move(survivors); });
+    tree_.Locked([&] {
+      node_.wait = survivors.empty() ? v1::WAIT_REASON_KILL_GRACE : v1::WAIT_REASON_UNKILLABLE;
+      node_.survivors = std::move(survivors);
+    });
   }
 
  private:

@@ -21,7 +21,7 @@ class GroupRun {
   void Open() {
     if (auto decision = join_.OnOpened()) Apply(*decision);
     for (const auto& child : node_.children) {
-      if (child->spec.needs.empty() || PLANTED(needs_ignored)) ready_.push_back(child.get());
+      if (child->spec.needs.empty() || PLANTED(needs_ignored)) AddReady(*child);
     }
   }
 
@@ -64,6 +64,13 @@ class GroupRun {
     return static_cast<uint32_t>(child - node_.spec.first_child);
   }
 
+  void AddReady(Node& child) {
+    ready_.push_back(&child);
+    // Without a limit it starts at once.
+    if (node_.spec.group->limit == 0) return;
+    run_.tree.Enter(child, Phase::kIdle, v1::WAIT_REASON_GROUP_LIMIT);
+  }
+
   void Apply(const JoinDecision& decision) {
     std::shared_ptr<const v1::Cause> cause;
     if (decision.child) {
@@ -78,7 +85,7 @@ class GroupRun {
     std::vector<NeedEnd> needs;
     for (spec::NodeIndex each : child.spec.needs) needs.push_back(ends_[IndexOf(each)]);
     const NeedsDecision decision = DecideNeeds(child.spec.when, needs);
-    if (decision.readiness == Readiness::kReady) ready_.push_back(&child);
+    if (decision.readiness == Readiness::kReady) AddReady(child);
     if (decision.readiness != Readiness::kSkipped) return;
     run_.tree.Locked([&] { child.after_failure = decision.after_failure; });
     run_.tree.Decide(child, decision.event,

@@ -87,6 +87,7 @@ void Tree::SetPhase(Node& node, Phase phase) {
 
 void Tree::Enter(Node& node, Phase phase, v1::WaitReason wait, std::string object) {
   MutexLock lock(mutex_);
+  if (IsTerminal(node.status.state)) return;  // closed meanwhile: it waits for nothing
   SetPhase(node, phase);
   node.wait = wait;
   node.wait_object = std::move(object);

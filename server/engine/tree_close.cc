@@ -28,7 +28,10 @@ bool Tree::StepAndCount(Node& node, EventKind event, const Told& told) {
   node.below = EventBelow(event).value_or(event);
   node.teardowns = told.teardowns;
   if (node.status.state == NodeState::kSkipped) ++told.teardowns->skipped;
-  if (ran) ++told.teardowns->interrupted;
+  if (ran) {
+    ++told.teardowns->interrupted;
+    node.wait = v1::WAIT_REASON_KILL_GRACE;
+  }
   // What is below an inner node that never opened has no node of its own to count.
   if (before != NodeState::kPending || !IsTerminal(node.status.state)) return true;
   const int64_t unopened = unopened_[static_cast<size_t>(node.spec.index)];

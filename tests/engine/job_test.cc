@@ -264,6 +264,56 @@ Async<absl::Status> RunJob(Context ctx, std::shared_ptr<Job> job) {
   co_return absl::OkStatus();
 }
 
+v1::WaitReason WaitOf(const Job& job, const std::string& path) {
+  for (const NodeView& view : job.View(1000)) {
+    if (view.path == path) return view.wait;
+  }
+  return v1::WAIT_REASON_UNSPECIFIED;
+}
+
+// What its nodes wait for, while the job runs.
+Async<absl::Status> LookAtWaits(Context ctx, std::shared_ptr<Job> job) {
+  absl::Status slept = co_await Sleep(ctx, milliseconds(1500));
+  EXPECT_EQ(WaitOf(*job, "limited/b"), v1::WAIT_REASON_GROUP_LIMIT);
+  EXPECT_EQ(WaitOf(*job, "after"), v1::WAIT_REASON_NEEDS);
+  EXPECT_EQ(WaitOf(*job, "taken"), v1::WAIT_REASON_SEMAPHORE);
+  EXPECT_EQ(WaitOf(*job, "limited"), v1::WAIT_REASON_CHILDREN);
+  EXPECT_EQ(WaitOf(*job, "again"), v1::WAIT_REASON_BACKOFF);
+  co_return slept;
+}
+
+Async<absl::Status> RunAndLook(Group& group, std::shared_ptr<Job> job) {
+  absl::Status running = co_await group.Spawn("job", RunJob, job);
+  absl::Status looking = co_await group.Spawn("look", LookAtWaits, job);
+  co_return running.ok() ? looking : running;
+}
+
+SEEDED_TEST(JobTest, EveryNodeSaysWhatItWaitsFor) {
+  JobHarness harness(executor);
+  std::shared_ptr<Job> job = harness.Admit(R"(name: waits
+join: collect
+semaphores: [{name: db, size: 1}]
+nodes:
+  - name: limited
+    limit: 1
+    nodes:
+      - {name: a, call: {function: script, argument: 5s a}}
+      - {name: b, call: {function: script, argument: 1s b}}
+  - {name: after, needs: [limited], call: {function: script, argument: 1s after}}
+  - {name: holds, acquire: [{semaphore: db}], call: {function: script, argument: 5s holds}}
+  - name: taken
+    needs: [first]
+    acquire: [{semaphore: db}]
+    call: {function: script, argument: 1s taken}
+  - {name: first, sleep: 1s}
+  - name: again
+    retry: {max_attempts: 2, backoff: {initial: 9s, jitter: 0}}
+    call: {function: script, argument: 1s! again}
+)");
+  GroupResult result = co_await WithGroup(ctx, GroupOptions(), RunAndLook, job);
+  co_return result.status;
+}
+
 Async<absl::Status> CancelAfter(Context ctx, std::shared_ptr<Job> job, Duration delay,
                                 CancelRequest request, v1::CancelReceipt* receipt) {
   absl::Status slept = co_await Sleep(ctx, delay);
