@@ -8,6 +8,7 @@
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
 #include "nursery/core/status.h"
 #include "server/engine/convert.h"
+#include "server/rpc/audit.h"
 #include "server/rpc/describe_node.h"
 #include "server/rpc/errors.h"
 #include "server/rpc/names.h"
@@ -173,6 +174,8 @@ absl::StatusOr<v1::Job> JobService::SubmitJob(const Session& session,
   if (!admitted->is_new) return admitted->job->Describe();
   absl::Status detached = table_.Detach(admitted->job);
   if (!detached.ok()) return detached;
+  Audit(table_.engine().clock().WallNow(), session.identity(), "SubmitJob", admitted->job->id(),
+        admitted->job->spec().name);
   return admitted->job->Describe();
 }
 

@@ -4,6 +4,7 @@
 #include "nursery/core/group.h"
 #include "nursery/core/status.h"
 #include "server/engine/convert.h"
+#include "server/rpc/audit.h"
 #include "server/rpc/errors.h"
 #include "server/rpc/event_feed.h"
 #include "server/rpc/job_service.h"
@@ -114,6 +115,8 @@ Async<absl::Status> JobService::RunJob(Context context, JobService* service, Ses
         Error(absl::StatusCode::kAlreadyExists, "this request runs as jobs/" + job->id()),
         v1::ERROR_REASON_REQUEST_ID_REUSED);
   }
+  const Clock& clock = service->table_.engine().clock();
+  Audit(clock.WallNow(), session->identity(), "RunJob", job->id(), job->spec().name);
   EventFeed feed(job, 0, "", request.detail());
   v1::RunJobResponse next;
   next.set_job("jobs/" + job->id());
@@ -205,6 +208,9 @@ Async<absl::StatusOr<v1::CancelReceipt>> JobService::CancelJob(Context context, 
   cancel.actor = session->identity().name;
   cancel.kill = request.mode() == v1::CANCEL_MODE_KILL;
   if (request.counts_as() == v1::COUNTS_AS_SKIPPED) cancel.counts_as = engine::CountsAs::kSkipped;
+  const std::string what = cancel.path.empty() ? cancel.reason : cancel.path + ": " + cancel.reason;
+  Audit(service->table_.engine().clock().WallNow(), session->identity(), "CancelJob", (*job)->id(),
+        what);
   absl::StatusOr<v1::CancelReceipt> receipt = (*job)->Cancel(cancel);
   if (absl::IsNotFound(receipt.status())) {
     co_return WithReason(receipt.status(), v1::ERROR_REASON_NODE_NOT_FOUND);

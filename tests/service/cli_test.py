@@ -5,11 +5,12 @@ import os
 import pathlib
 import signal
 import subprocess
+import sys
 import tempfile
 import unittest
 import uuid
 
-from service import BIN, PATIENCE, Server, default_signals, marked, wait_until
+from service import BIN, PATIENCE, PROTO, Server, default_signals, marked, wait_until
 
 HELLO = "name: hello\nexec: {argv: [echo, hello]}\n"
 TREE = """name: tree
@@ -105,6 +106,13 @@ class CliTest(unittest.TestCase):
         self.submit(HELLO)
         self.assertIn("begins the ids of 2 jobs", self.nursery("show", job[:2], code=2))
         self.assertIn("has no node 'nope'", self.nursery("explain", job, "nope", code=1))
+
+    def test_the_python_client_runs_a_job(self):
+        client = PROTO.parent / "deploy" / "examples" / "python-client" / "client.py"
+        done = subprocess.run([sys.executable, "-B", client, self.server.address, PROTO],
+                              stdout=subprocess.PIPE, text=True, timeout=PATIENCE, check=True)
+        self.assertIn("sum NODE_STATE_SUCCEEDED", done.stdout)
+        self.assertIn("result: 3\n", done.stdout)
 
     def test_dump_and_drain(self):
         self.assertIn("task ", self.nursery("dump"))

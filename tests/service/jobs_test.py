@@ -220,6 +220,8 @@ class CancelTest(ServiceTest):
         self.assertEqual(receipt.survivor_count, 0)
         self.assertEqual(receipt.cause.reason, "enough")
         self.assertEqual(receipt.cause.actor, "local")
+        self.assertRegex(self.server.log_text(), r'"identity":"local","method":"CancelJob",'
+                         rf'"job":"{submitted.id}","detail":"enough"')
         again = self.jobs.CancelJob(job_service.CancelJobRequest(name=submitted.name),
                                     timeout=PATIENCE)
         self.assertTrue(again.already_ended)
