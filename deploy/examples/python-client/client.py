@@ -17,7 +17,8 @@ address, protos = sys.argv[1:3]
 
 # The stubs, from the contract that is installed with nursery.
 stubs = tempfile.TemporaryDirectory()
-files = [os.path.relpath(each, protos) for each in glob.glob(protos + "/**/*.proto", recursive=True)]
+found = glob.glob(protos + "/**/*.proto", recursive=True)
+files = [os.path.relpath(each, protos) for each in found]
 subprocess.run(["protoc", f"-I{protos}", f"--python_out={stubs.name}", f"--grpc_out={stubs.name}",
                 "--plugin=protoc-gen-grpc=/usr/bin/grpc_python_plugin", *files], check=True)
 sys.path.insert(0, stubs.name)
