@@ -7,24 +7,9 @@
 #include <string>
 #include <vector>
 
-namespace nursery::cli {
+#include "client/cli/exit_code.h"
 
-// Exit codes of commands on job files. `run -- CMD` passes the command's own code through instead
-// and uses those of timeout(1) and env(1) for what is not the command's.
-enum ExitCode : int {
-  kSucceeded = 0,
-  kFailed = 1,
-  kUsage = 2,  // also an invalid job
-  kCancelled = 3,
-  kDeadlineExceeded = 4,
-  kNoServer = 5,
-  kRefused = 6,
-  kCommandDeadline = 124,
-  kCommandNotRun = 125,  // ours, not the command's
-  kCommandNotExecutable = 126,
-  kCommandNotFound = 127,
-  kCommandSignalled = 128,  // plus the number of the signal
-};
+namespace nursery::cli {
 
 struct OutputOptions {
   bool json = false;

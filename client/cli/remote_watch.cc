@@ -22,19 +22,6 @@ void Print(EventLines& lines, const v1::Event& event, bool json) {
   if (!line.empty()) std::puts(line.c_str());
 }
 
-int CodeOf(const v1::Job& job) {
-  switch (job.state()) {
-    case v1::NODE_STATE_SUCCEEDED:
-      return kSucceeded;
-    case v1::NODE_STATE_CANCELLED:
-      return kCancelled;
-    case v1::NODE_STATE_DEADLINE_EXCEEDED:
-      return kDeadlineExceeded;
-    default:
-      return kFailed;
-  }
-}
-
 // A run whose call another thread reads.
 struct RemoteRun {
   explicit RemoteRun(client::Connection& the_connection) : connection(the_connection) {}
@@ -130,14 +117,14 @@ int RunRemotely(const RunOptions& options) {
   if (run.result.id().empty()) return ComplainOf(done);
   if (run.json) {
     std::puts(JobJson(run.result).c_str());
-    return CodeOf(run.result);
+    return ExitCodeOf(run.result);
   }
   std::puts(RenderEnd(run.result).c_str());
   std::fputs(RenderErrors(run.result).c_str(), stderr);
   if (run.result.has_last_cancel()) {
     std::fputs(RenderReceipt(run.result.last_cancel(), run.result.display_name()).c_str(), stderr);
   }
-  return CodeOf(run.result);
+  return ExitCodeOf(run.result);
 }
 
 int Watch(const JobOptions& options) {

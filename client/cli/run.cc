@@ -102,19 +102,6 @@ Async<absl::Status> WatchJob(Context context, Terminal* terminal,
   co_return result.status;
 }
 
-int CodeOf(const v1::Job& job) {
-  switch (job.state()) {
-    case v1::NODE_STATE_SUCCEEDED:
-      return kSucceeded;
-    case v1::NODE_STATE_CANCELLED:
-      return kCancelled;
-    case v1::NODE_STATE_DEADLINE_EXCEEDED:
-      return kDeadlineExceeded;
-    default:
-      return kFailed;
-  }
-}
-
 // The command's own code, as timeout(1) and env(1) pass it on.
 int CodeOfCommand(const v1::Job& job, const engine::Job& run, int signal) {
   if (job.state() == v1::NODE_STATE_DEADLINE_EXCEEDED) return kCommandDeadline;
@@ -216,7 +203,7 @@ int Run(const RunOptions& options) {
   if (!ran.ok()) return Complain(ran, kFailed);
   const v1::Job result = (*job)->Describe();
   const bool is_single = is_command && options.each_line.empty();
-  const int code = is_single ? CodeOfCommand(result, **job, terminal.signal) : CodeOf(result);
+  const int code = is_single ? CodeOfCommand(result, **job, terminal.signal) : ExitCodeOf(result);
   // What a command itself says with its code needs no word of ours.
   const bool ours = code >= kCommandDeadline && code <= kCommandNotFound;
   terminal.display.Finish(**job, result, !is_single || ours);

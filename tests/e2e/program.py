@@ -3,63 +3,19 @@
 import json
 import os
 import pathlib
-import signal
 import subprocess
+import sys
 import tempfile
-import time
 import unittest
 import uuid
+
+sys.path.append(str(pathlib.Path(__file__).parents[1]))
+from processes import PATIENCE, children, default_signals, marked, wait_until  # noqa: E402, F401
 
 BIN = pathlib.Path(os.environ["NURSERY_BIN"])
 BUILD = pathlib.Path(os.environ["NURSERY_BUILD"])
 NURSERY = str(BIN / "nursery")
 ESCAPEE = str(BUILD / "tests" / "escapee")
-# Far longer than anything takes; only a hang comes near it.
-PATIENCE = 60
-
-
-def marked(mark):
-    """Pids of the processes with `mark` among their arguments, zombies and the CLI apart."""
-    found = []
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
-        try:
-            arguments = pathlib.Path("/proc", entry, "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if mark.encode() in arguments and not arguments[0].endswith(b"/nursery"):
-            found.append(int(entry))
-    return found
-
-
-def children(pid):
-    """How many processes have `pid` as their parent."""
-    count = 0
-    for entry in pathlib.Path("/proc").glob("[0-9]*/stat"):
-        try:
-            count += int(entry.read_text().rpartition(")")[2].split()[1]) == pid
-        except OSError:
-            pass
-    return count
-
-
-def default_signals():
-    """For a child: signals as a terminal has them, whatever started the tests."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_DFL)
-
-
-def wait_until(condition, patience=PATIENCE):
-    """Polls `condition` until it gives something true, which is returned."""
-    end = time.monotonic() + patience
-    while True:
-        result = condition()
-        if result:
-            return result
-        if time.monotonic() > end:
-            raise AssertionError("waited in vain")
-        os.sched_yield()
 
 
 class ProgramTest(unittest.TestCase):

@@ -4,20 +4,19 @@ import importlib
 import json
 import os
 import pathlib
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 import uuid
 
 import grpc
 
+sys.path.append(str(pathlib.Path(__file__).parents[1]))
+from processes import PATIENCE, default_signals, marked, wait_until  # noqa: E402, F401
+
 BIN = pathlib.Path(os.environ["NURSERY_BIN"])
 PROTO = pathlib.Path(__file__).parents[2] / "proto"
-# Far longer than anything takes; only a hang comes near it.
-PATIENCE = 60
 _STUBS = tempfile.TemporaryDirectory()
 
 
@@ -40,36 +39,6 @@ admin = importlib.import_module("nursery.v1.admin_service_pb2")
 admin_stub = importlib.import_module("nursery.v1.admin_service_pb2_grpc")
 error_details = importlib.import_module("google.rpc.error_details_pb2")
 rpc_status = importlib.import_module("google.rpc.status_pb2")
-
-
-def marked(mark):
-    """Pids of the processes with `mark` among their arguments."""
-    found = []
-    for entry in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if mark.encode() in entry.read_bytes().split(b"\0"):
-                found.append(int(entry.parent.name))
-        except OSError:
-            pass
-    return found
-
-
-def default_signals():
-    """For a child: signals as a terminal has them, whatever started the tests."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_DFL)
-
-
-def wait_until(condition, patience=PATIENCE):
-    """Polls `condition` until it gives something true, which is returned."""
-    end = time.monotonic() + patience
-    while True:
-        result = condition()
-        if result:
-            return result
-        if time.monotonic() > end:
-            raise AssertionError("waited in vain")
-        os.sched_yield()
 
 
 def exec_node(*argv, name="", **fields):
