@@ -11,12 +11,16 @@
 #include "server/rpc/audit.h"
 #include "server/rpc/describe_node.h"
 #include "server/rpc/errors.h"
+#include "server/rpc/filter.h"
 #include "server/rpc/names.h"
 
 namespace nursery::rpc {
 namespace {
 
 constexpr size_t kMaxNodesListed = 100'000;
+// Jobs that one call of ListJobs compares with its filter.
+constexpr size_t kJobsPerCall = 1'000;
+constexpr int kSampledNames = 20;
 
 // Of the deterministic serialisation: the same spec gives the same digest.
 std::string DigestOf(const v1::JobSpec& spec) {
@@ -96,6 +100,11 @@ void JobService::AddTo(Methods& methods) {
             return Ready(SubmitJob(*session, request));
           })
       .while_draining = false;
+  methods.AddUnary<v1::CancelJobsRequest, v1::CancelJobsResponse>(
+      service, "CancelJobs", kCancel,
+      [this](Context, Session* session, v1::CancelJobsRequest request) {
+        return Ready(CancelJobs(*session, request));
+      });
   methods.AddUnary<v1::WaitJobRequest, v1::Job>(
       service, "WaitJob", kRead, [this](Context context, Session*, v1::WaitJobRequest request) {
         return WaitJob(std::move(context), this, std::move(request));
@@ -205,13 +214,47 @@ absl::StatusOr<v1::Job> JobService::GetJob(const v1::GetJobRequest& request) {
 }
 
 absl::StatusOr<v1::ListJobsResponse> JobService::ListJobs(const v1::ListJobsRequest& request) {
-  NURSERY_RETURN_IF_ERROR(NoFilter(request.filter(), request.order_by()));
+  if (!request.order_by().empty()) return NotInThisVersion("order_by");
+  absl::StatusOr<Filter> filter = Filter::Parse(request.filter());
+  if (!filter.ok()) return filter.status();
   absl::StatusOr<int> size = PageSize(request.page_size());
   if (!size.ok()) return size.status();
   v1::ListJobsResponse response;
-  const auto jobs = table_.List(request.page_token(), static_cast<size_t>(*size));
-  for (const JobPtr& job : jobs) *response.add_jobs() = Viewed(job->Describe(), request.view());
-  if (static_cast<int>(jobs.size()) == *size) response.set_next_page_token(jobs.back()->id());
+  // A page of a filter that fits little is short, so that no call looks at more than one batch.
+  const size_t batch = filter->empty() ? static_cast<size_t>(*size) : kJobsPerCall;
+  const auto jobs = table_.List(request.page_token(), batch);
+  std::string last;
+  for (const JobPtr& job : jobs) {
+    if (response.jobs_size() == *size) break;
+    last = job->id();
+    v1::Job described = job->Describe();
+    if (!filter->Fits(described)) continue;
+    *response.add_jobs() = Viewed(std::move(described), request.view());
+  }
+  const bool looked_at_all = jobs.size() < batch && (jobs.empty() || last == jobs.back()->id());
+  if (!looked_at_all) response.set_next_page_token(last);
+  return response;
+}
+
+absl::StatusOr<v1::CancelJobsResponse> JobService::CancelJobs(
+    const Session& session, const v1::CancelJobsRequest& request) {
+  if (request.filter().empty()) return InvalidField("filter", "is required");
+  absl::StatusOr<Filter> filter = Filter::Parse(request.filter());
+  if (!filter.ok()) return filter.status();
+  v1::CancelJobsResponse response;
+  for (const JobPtr& job : table_.Live()) {
+    if (!filter->Fits(job->Describe())) continue;
+    response.set_count(response.count() + 1);
+    if (response.sample_size() < kSampledNames) response.add_sample("jobs/" + job->id());
+    if (!request.force()) continue;
+    engine::CancelRequest cancel;
+    cancel.reason = request.reason();
+    cancel.actor = session.identity().name;
+    cancel.kill = request.mode() == v1::CANCEL_MODE_KILL;
+    Audit(table_.engine().clock().WallNow(), session.identity(), "CancelJobs", job->id(),
+          request.reason());
+    job->Cancel(cancel).IgnoreError();
+  }
   return response;
 }
 

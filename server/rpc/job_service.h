@@ -29,6 +29,8 @@ class JobService {
   absl::StatusOr<v1::ValidateJobResponse> ValidateJob(const v1::ValidateJobRequest& request);
   absl::StatusOr<v1::Job> GetJob(const v1::GetJobRequest& request);
   absl::StatusOr<v1::ListJobsResponse> ListJobs(const v1::ListJobsRequest& request);
+  absl::StatusOr<v1::CancelJobsResponse> CancelJobs(const Session& session,
+                                                    const v1::CancelJobsRequest& request);
   absl::StatusOr<v1::Node> GetNode(const v1::GetNodeRequest& request);
   absl::StatusOr<v1::ListNodesResponse> ListNodes(const v1::ListNodesRequest& request);
   static Async<absl::StatusOr<v1::Job>> WaitJob(Context context, JobService* service,

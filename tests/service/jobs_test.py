@@ -94,6 +94,37 @@ class SubmitTest(ServiceTest):
         self.assertEqual(sorted(seen), sorted(names))
         self.assertEqual(seen, sorted(seen, reverse=True))
 
+    def test_filters_choose_jobs(self):
+        for team, code in (("red", "0"), ("red", "1"), ("blue", "1")):
+            self.wait(self.submit(job.JobSpec(name=f"job-{team}-{code}", labels={"team": team},
+                                              root=exec_node("sh", "-c", "exit " + code))).name)
+        for text, expected in (
+                ("state = FAILED", ["job-blue-1", "job-red-1"]),
+                ('labels.team = "red" AND state != FAILED', ["job-red-0"]),
+                ("display_name = job-red*", ["job-red-1", "job-red-0"]),
+                ('create_time > "2020-01-01T00:00:00Z" AND labels.team = blue', ["job-blue-1"]),
+                ('create_time > "2120-01-01T00:00:00Z"', [])):
+            page = self.jobs.ListJobs(job_service.ListJobsRequest(filter=text), timeout=PATIENCE)
+            self.assertEqual([each.display_name for each in page.jobs], expected, text)
+        for text, problem in (("stat = FAILED", "column 1: 'stat' is no field"),
+                              ("state = BROKEN", "column 9: 'BROKEN' is not a state"),
+                              ("state = FAILED OR state = SUCCEEDED", "column 16: AND is expected"),
+                              ("create_time > yesterday", "column 15: 'yesterday' is not a time"),
+                              ("display_name < x", "knows = and != only"), ("state =", "a value")):
+            error = self.assert_fails(grpc.StatusCode.INVALID_ARGUMENT, self.jobs.ListJobs,
+                                      job_service.ListJobsRequest(filter=text))
+            self.assertIn(problem, error.details())
+
+    def test_jobs_are_cancelled_by_a_filter(self):
+        names = [self.submit(self.sleepers(1)).name for _ in range(3)]
+        request = job_service.CancelJobsRequest(filter="display_name = sleepers", reason="all")
+        self.assertEqual(self.jobs.CancelJobs(request).count, 3)
+        self.assertEqual(self.get(names[0]).state, resources.NODE_STATE_RUNNING)
+        request.force = True
+        self.assertEqual(self.jobs.CancelJobs(request).count, 3)
+        for name in names:
+            self.assertEqual(self.wait(name).state, resources.NODE_STATE_CANCELLED)
+
     def test_nodes_are_listed_and_explained(self):
         spec = job.JobSpec(name="tree", root=group(
             exec_node("true", name="a"),
