@@ -55,7 +55,7 @@ class RootOwner final : public internal::TaskOwner {
 int ThreadExecutor::AvailableCores() {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1u, std::thread::hardware_concurrency());
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
 ThreadExecutor::ThreadExecutor(int workers, int blocking_threads)

@@ -76,8 +76,8 @@ grpc::Status ToGrpc(const absl::Status& status) {
   status.ForEachPayload([&](absl::string_view type, const absl::Cord& value) {
     if (type != info_type) add(type, value);
   });
-  std::string serialized = details.details_size() == 0 ? "" : details.SerializeAsString();
-  return {static_cast<grpc::StatusCode>(status.code()), details.message(), std::move(serialized)};
+  const std::string serialized = details.details_size() == 0 ? "" : details.SerializeAsString();
+  return {static_cast<grpc::StatusCode>(status.code()), details.message(), serialized};
 }
 
 }  // namespace nursery::rpc
