@@ -140,7 +140,11 @@ class TcpTest(ServiceTest):
         self.assertGreaterEqual(len(closed), 1)
         for each in silent:
             each.close()
-        self.assertTrue(self.info(("authorization", "Bearer " + self.token())).version)
+        # Again and again, until the server has seen them go.
+        answer = self.introspection.GetServerInfo(
+            introspection.GetServerInfoRequest(), wait_for_ready=True, timeout=PATIENCE,
+            metadata=(("authorization", "Bearer " + self.token()),))
+        self.assertTrue(answer.version)
 
     @staticmethod
     def is_closed(connection):
