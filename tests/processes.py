@@ -9,25 +9,30 @@ import time
 PATIENCE = 60
 
 
+def processes():
+    """The directories of all processes; any of them may be gone when it is looked into."""
+    return [pathlib.Path("/proc", name) for name in os.listdir("/proc") if name.isdigit()]
+
+
 def marked(mark):
     """Pids of the processes with `mark` among their arguments, zombies and the CLI apart."""
     found = []
-    for entry in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+    for process in processes():
         try:
-            arguments = entry.read_bytes().split(b"\0")
+            arguments = (process / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
         if mark.encode() in arguments and not arguments[0].endswith(b"/nursery"):
-            found.append(int(entry.parent.name))
+            found.append(int(process.name))
     return found
 
 
 def children(pid):
     """How many processes have `pid` as their parent."""
     count = 0
-    for entry in pathlib.Path("/proc").glob("[0-9]*/stat"):
+    for process in processes():
         try:
-            count += int(entry.read_text().rpartition(")")[2].split()[1]) == pid
+            count += int((process / "stat").read_text().rpartition(")")[2].split()[1]) == pid
         except OSError:
             pass
     return count
