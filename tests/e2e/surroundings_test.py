@@ -1,5 +1,5 @@
 """What surrounds a run: streams that are closed or full, signals, directories, limits, the end of
-its helpers."""
+its warden."""
 
 import os
 import resource
