@@ -1,10 +1,12 @@
 #include "client/cli/load.h"
 
 #include <cerrno>
+#include <cstdio>
 #include <fstream>
 #include <iostream>
 #include <iterator>
 
+#include "client/cli/text.h"
 #include "nursery/core/status.h"
 #include "nursery/v1/job.pb.h"
 #include "server/app/embedded.h"
@@ -140,6 +142,13 @@ absl::StatusOr<spec::LoadedJob> LoadCommand(const RunOptions& options) {
     *node->mutable_grace() = engine::ToProto(*grace);
   }
   return Compiled(std::move(job));
+}
+
+void PrintViolations(const std::string& file, const spec::LoadedJob& loaded) {
+  // Names in it are the file's own, and may hold what a terminal would obey.
+  for (const std::string& line : PrintableLines(spec::Describe(file, loaded))) {
+    std::fprintf(stderr, "%s\n", line.c_str());
+  }
 }
 
 spec::LoadedJob WithTimeout(spec::LoadedJob loaded,

@@ -19,6 +19,9 @@ absl::StatusOr<spec::LoadedJob> LoadFile(const std::string& file,
 // `command` as a job of one process, or of a map over the lines of options.each_line.
 absl::StatusOr<spec::LoadedJob> LoadCommand(const RunOptions& options);
 
+// What is wrong with `file`, to stderr, a line for each mistake.
+void PrintViolations(const std::string& file, const spec::LoadedJob& loaded);
+
 // `loaded` with `timeout` as the bound of the whole job.
 spec::LoadedJob WithTimeout(spec::LoadedJob loaded,
                             std::optional<std::chrono::nanoseconds> timeout);

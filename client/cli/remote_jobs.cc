@@ -25,7 +25,7 @@ int Submit(const SubmitOptions& options) {
   absl::StatusOr<spec::LoadedJob> loaded = LoadFile(options.file, options.parameters);
   if (!loaded.ok()) return ComplainOf(loaded.status());
   if (loaded->job == nullptr) {
-    std::fputs(Printable(spec::Describe(options.file, *loaded)).c_str(), stderr);
+    PrintViolations(options.file, *loaded);
     return kUsage;
   }
   auto connection = Connect(options.server);

@@ -100,7 +100,7 @@ int RunRemotely(const RunOptions& options) {
   absl::StatusOr<spec::LoadedJob> loaded = LoadFile(options.file, options.parameters);
   if (!loaded.ok()) return ComplainOf(loaded.status());
   if (loaded->job == nullptr) {
-    std::fputs(spec::Describe(options.file, *loaded).c_str(), stderr);
+    PrintViolations(options.file, *loaded);
     return kUsage;
   }
   // Before gRPC's threads: a signal that one of them does not block would end the process.

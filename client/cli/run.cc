@@ -176,7 +176,7 @@ int Run(const RunOptions& options) {
     std::fprintf(stderr, "warning: %s\n", spec::Format(warning, options.file).c_str());
   }
   if (loaded->job == nullptr) {
-    std::fputs(spec::Describe(options.file, *loaded).c_str(), stderr);
+    PrintViolations(options.file, *loaded);
     return kUsage;
   }
   const int not_run = is_command ? kCommandNotRun : kFailed;

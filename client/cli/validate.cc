@@ -44,7 +44,7 @@ int Validate(const ValidateOptions& options) {
     std::fprintf(stderr, "warning: %s\n", spec::Format(warning, options.file).c_str());
   }
   if (!valid) {
-    std::fputs(spec::Describe(options.file, *loaded).c_str(), stderr);
+    PrintViolations(options.file, *loaded);
     return kUsage;
   }
   std::printf("%s: valid, %zu nodes, a cancel is complete within %s\n", options.file.c_str(),

@@ -164,7 +164,7 @@ Async<void> Server::AcceptCalls(Context, Server* server, Group* group, Context c
     const bool accepted = co_await call->Accept();
     if (!accepted) co_return;
     const std::string name = call->method();
-    // Refused only by the limit on live tasks; the client sees the connection's end.
+    // The group has no limit, and its scope is shielded: it refuses nothing while this task runs.
     absl::Status spawned = group->TrySpawn(name, RunCall, server, std::move(call), calls);
     NURSERY_CHECK(spawned.ok()) << spawned;
   }

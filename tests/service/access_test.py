@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import resource
 import signal
 import socket
 import stat
@@ -138,7 +139,20 @@ class TcpTest(ServiceTest):
         self.addCleanup(lambda: [each.close() for each in silent])
         closed = wait_until(lambda: [each for each in silent if self.is_closed(each)])
         self.assertGreaterEqual(len(closed), 1)
-        for each in silent:
+        self.assert_answers_after(silent)
+
+    def test_a_server_out_of_descriptors_goes_on(self):
+        pid = self.server.process.pid
+        used = len(os.listdir(f"/proc/{pid}/fd"))
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 20, used + 20))
+        host, _, port = self.server.address.rpartition(":")
+        silent = [socket.create_connection((host, int(port))) for _ in range(60)]
+        self.addCleanup(lambda: [each.close() for each in silent])
+        wait_until(lambda: any(self.is_closed(each) for each in silent))
+        self.assert_answers_after(silent)
+
+    def assert_answers_after(self, connections):
+        for each in connections:
             each.close()
         # Again and again, until the server has seen them go.
         answer = self.introspection.GetServerInfo(

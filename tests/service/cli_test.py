@@ -67,6 +67,13 @@ class CliTest(unittest.TestCase):
         shown = json.loads(self.nursery("show", job, "-o", "json"))
         self.assertEqual((shown["id"], shown["state"]), (job, "FAILED"))
 
+    def test_every_mistake_of_a_submitted_file_has_its_line(self):
+        out = self.nursery("submit", self.write("name: x\ntiemout: 1s\nnodes: 5\n"), code=2)
+        self.assertIn("job.yaml:2:1: tiemout: unknown field", out)
+        self.assertIn("\njob.yaml:3:8: nodes", out)
+        out = self.nursery("submit", self.write('name: "a\\x1b[31m"\ncall: noop\n'), code=2)
+        self.assertNotIn("\x1b", out)
+
     def test_ls_shows_the_newest_first(self):
         first, second = self.submit(HELLO), self.submit(HELLO)
         lines = self.nursery("ls").splitlines()

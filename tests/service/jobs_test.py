@@ -139,6 +139,47 @@ class SubmitTest(ServiceTest):
         self.assertIn("b is FAILED: exit code 3", text)
 
 
+class LimitTest(ServiceTest):
+    config = "limits: {live_jobs: 1, total_nodes: 5}\nretention: {ephemeral_jobs: 2}\n"
+
+    def refused(self, spec):
+        error = self.assert_fails(grpc.StatusCode.RESOURCE_EXHAUSTED, self.jobs.SubmitJob,
+                                  job_service.SubmitJobRequest(job_spec=spec))
+        found = details_of(error)
+        self.assertGreater(found["RetryInfo"].retry_delay.seconds, 0)
+        return found["ErrorInfo"].reason
+
+    def test_at_a_limit_nothing_starts_and_the_client_is_told_when_to_try_again(self):
+        first = self.submit(self.sleepers(2))
+        mark = "o" + self.mark
+        other = job.JobSpec(name="other", root=exec_node("sh", "-c", "sleep 60; :", mark))
+        self.assertEqual(self.refused(other), "TOO_MANY_JOBS")
+        self.jobs.CancelJob(job_service.CancelJobRequest(name=first.name, wait=True))
+        self.wait(first.name)
+        self.assertEqual(self.refused(self.sleepers(9)), "TOO_MANY_NODES")
+        self.assertEqual(marked(mark), [])
+
+    def test_the_oldest_ended_job_is_forgotten(self):
+        spec = job.JobSpec(name="n", root=exec_node("true"))
+        names = []
+        for _ in range(3):
+            submit = lambda: self.jobs.SubmitJob(job_service.SubmitJobRequest(job_spec=spec))
+            names.append(wait_until(lambda: self.unless_full(submit)).name)
+            self.wait(names[-1])
+        wait_until(lambda: len(self.jobs.ListJobs(job_service.ListJobsRequest()).jobs) == 2)
+        self.assert_fails(grpc.StatusCode.NOT_FOUND, self.jobs.GetJob,
+                          job_service.GetJobRequest(name=names[0]))
+
+    @staticmethod
+    def unless_full(submit):
+        try:
+            return submit()
+        except grpc.RpcError as error:
+            if error.code() != grpc.StatusCode.RESOURCE_EXHAUSTED:
+                raise
+            return None
+
+
 class RunTest(ServiceTest):
     def run_job(self, spec, **options):
         options.setdefault("timeout", PATIENCE)

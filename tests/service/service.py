@@ -98,11 +98,12 @@ class Server:
 
 class ServiceTest(unittest.TestCase):
     listen = None
+    config = ""
 
     def setUp(self):
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
-        self.server = Server(directory.name, listen=self.listen)
+        self.server = Server(directory.name, listen=self.listen, config=self.config)
         self.addCleanup(self.server.stop)
         self.channel = self.server.channel()
         self.addCleanup(self.channel.close)
