@@ -82,50 +82,56 @@ bool ContextNode::TryRef() {
 // Visits a cancelled subtree with a worklist: depth costs no stack.
 class CancelWalk {
  public:
-  explicit CancelWalk(std::shared_ptr<const Cause> cause) : cause_(std::move(cause)) {}
-
-  // Consumes one reference.
-  bool Run(ContextNode* top) {
-    const bool first = Visit(top);
+  // Consumes one reference to `top`. Whether this walk cancelled it.
+  bool Run(ContextNode* top, std::shared_ptr<const Cause> cause) {
+    const bool first = Visit(top, std::move(cause));
     while (!worklist_.empty()) {
-      ContextNode* node = worklist_.back();
+      Step step = std::move(worklist_.back());
       worklist_.pop_back();
-      Visit(node);
+      Visit(step.node, std::move(step.cause));
     }
     return first;
   }
   WakeList& wake() { return wake_; }
 
  private:
-  bool Visit(ContextNode* node) {
-    const bool first = Mark(node);
+  struct Step {
+    ContextNode* node;
+    std::shared_ptr<const Cause> cause;
+  };
+
+  bool Visit(ContextNode* node, std::shared_ptr<const Cause> cause) {
+    // A deadline that had passed before the cancel was first, however late its timer.
+    if (node->timed_ && node->deadline_ < cause->time && !PLANTED(late_timer_loses)) {
+      cause = node->DeadlineCause();
+    }
+    const bool first = Mark(node, std::move(cause));
     node->Unref();
     return first;
   }
 
-  bool Mark(ContextNode* node) {
+  bool Mark(ContextNode* node, std::shared_ptr<const Cause> cause) {
     MutexLock lock(node->mutex_);
     if (node->cause_ != nullptr && !PLANTED(second_cause_wins)) return false;
-    node->cause_ = cause_;
     node->flag_.store(true, std::memory_order_release);
     while (CancelHook* hook = node->hooks_.PopFront()) hook->OnCancel(wake_);
     while (ContextNode* child = node->children_.PopFront()) {
       if (PLANTED(child_not_cancelled)) continue;
       // A child whose count is zero is about to unlink itself; it has nobody left to tell.
-      if (child->TryRef()) worklist_.push_back(child);
+      if (child->TryRef()) worklist_.push_back({child, cause});
     }
+    node->cause_ = std::move(cause);
     return true;
   }
 
-  const std::shared_ptr<const Cause> cause_;
-  std::vector<ContextNode*> worklist_;
+  std::vector<Step> worklist_;
   WakeList wake_;
 };
 
 bool ContextNode::Cancel(std::shared_ptr<const Cause> cause) {
-  CancelWalk walk(std::move(cause));
+  CancelWalk walk;
   Ref();
-  const bool first = walk.Run(this);
+  const bool first = walk.Run(this, std::move(cause));
   Schedule(walk.wake());
   return first;
 }
@@ -153,14 +159,14 @@ void ContextNode::OnExpire(Expired& expired) {
   if (TryRef()) expired.contexts.push_back(this);
 }
 
-void ContextNode::DeadlineExpired() {
+std::shared_ptr<const Cause> ContextNode::DeadlineCause() {
   Cause cause(CauseKind::kDeadline,
               Error(absl::StatusCode::kDeadlineExceeded,
                     label_.empty() ? "deadline exceeded" : "deadline of " + label_ + " exceeded"));
   cause.actor = label_;
   cause.time = deadline_;
   cause.scope = this;
-  Cancel(std::make_shared<const Cause>(std::move(cause)));
+  return std::make_shared<const Cause>(std::move(cause));
 }
 
 }  // namespace internal

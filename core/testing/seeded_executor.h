@@ -59,6 +59,8 @@ class SeededExecutor final : private internal::OwnClock, public Executor {
   uint64_t slices() const { return slices_; }
   // From now on time also jumps to the next timer while tasks can run, as on a slow machine.
   void BeSlow() { slow_ = true; }
+  // Time passes without anybody looking at the timers, as when the machine stalls.
+  void Stall(Duration duration) { manual_clock.Set(manual_clock.Now() + duration); }
   // A number in [0, bound), from the seed.
   uint64_t Random(uint64_t bound) { return random_() % bound; }
 

@@ -40,6 +40,20 @@ SEEDED_TEST(ContextTest, DeadlineNamesTheScopeThatSetIt) {
   co_return absl::OkStatus();
 }
 
+SEEDED_TEST(ContextTest, ADeadlineThatHadPassedIsTheCauseOfALaterCancel) {
+  CancelScope call(ctx);
+  CancelScope timed(call.context(), ctx.Now() + seconds(1), "timed");
+  CancelScope below(timed.context());
+  CancelScope beside(call.context(), ctx.Now() + seconds(9), "beside");
+  executor.Stall(seconds(2));
+  EXPECT_TRUE(call.Cancel("the client has gone"));
+  EXPECT_EQ(timed.context().cause()->kind, CauseKind::kDeadline);
+  EXPECT_EQ(below.context().cause(), timed.context().cause());
+  EXPECT_EQ(beside.context().cause(), call.context().cause());
+  EXPECT_EQ(call.context().cause()->kind, CauseKind::kExplicit);
+  co_return absl::OkStatus();
+}
+
 SEEDED_TEST(ContextTest, APassedDeadlineCancelsAtBirth) {
   CancelScope late(ctx, ctx.Now() - milliseconds(1), "late");
   EXPECT_TRUE(late.context().cancelled());

@@ -57,7 +57,7 @@ class ContextNode final : public ListNode<ChildTag>, public Timer {
   Executor& executor() const { return executor_; }
 
   // Called by the executor for a node whose deadline has expired.
-  void DeadlineExpired();
+  void DeadlineExpired() { Cancel(DeadlineCause()); }
 
  private:
   friend class CancelWalk;
@@ -65,6 +65,7 @@ class ContextNode final : public ListNode<ChildTag>, public Timer {
   bool TryRef();
   void OnExpire(Expired& expired) override;
   void Adopt(ContextNode& child) NURSERY_EXCLUDES(mutex_);
+  std::shared_ptr<const Cause> DeadlineCause();
 
   // Constant after construction.
   Executor& executor_;
