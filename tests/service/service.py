@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -104,13 +105,19 @@ class ServiceTest(unittest.TestCase):
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         self.server = Server(directory.name, listen=self.listen, config=self.config)
-        self.addCleanup(self.server.stop)
+        self.addCleanup(self.stop_well)
         self.channel = self.server.channel()
         self.addCleanup(self.channel.close)
         self.jobs = job_stub.JobServiceStub(self.channel)
         self.introspection = introspection_stub.IntrospectionServiceStub(self.channel)
         self.admin = admin_stub.AdminServiceStub(self.channel)
         self.mark = "mark-" + uuid.uuid4().hex
+
+    def stop_well(self):
+        """A server that died is a failure of its own, with the last it said."""
+        code = self.server.stop()
+        if code not in (0, -signal.SIGKILL):
+            self.fail(f"the server ended with {code}:\n" + self.server.log_text()[-8000:])
 
     def submit(self, spec, **fields):
         return self.jobs.SubmitJob(job_service.SubmitJobRequest(job_spec=spec, **fields),
