@@ -162,7 +162,7 @@ class RemoteCommands {
         "nightly fetch[3]");
     AddJobName(logs, &logs_.job);
     AddPath(logs, &logs_.path);
-    logs->add_flag("-f,--follow", logs_.follow, "Wait until there is some");
+    logs->add_flag("-f,--follow", logs_.follow, "Go on until the node has ended");
   }
   void AddCancel(CLI::App& app) {
     CLI::App* cancel = Add(

@@ -1,4 +1,5 @@
 // watch, logs, and run --server.
+#include <cinttypes>
 #include <csignal>
 #include <cstdio>
 
@@ -159,7 +160,9 @@ int Logs(const LogsOptions& options) {
   const absl::Status done =
       (*connection)->ReadOutput(request, [](const v1::ReadOutputResponse& message) {
         for (const v1::OutputChunk& chunk : message.chunks()) {
-          std::fwrite(chunk.data().data(), 1, chunk.data().size(), stdout);
+          std::FILE* const to = chunk.stream() == v1::OUTPUT_STREAM_STDERR ? stderr : stdout;
+          if (chunk.gap() > 0) std::fprintf(to, "\n[%" PRId64 " bytes not kept]\n", chunk.gap());
+          std::fwrite(chunk.data().data(), 1, chunk.data().size(), to);
         }
         std::fflush(stdout);
       });

@@ -197,7 +197,8 @@ Async<ActionResult> Exec::Run(Context context, const spec::Exec& exec,
   if (!result.status.ok()) co_return result;
   const int64_t cap = exec.max_output.value_or(engine::kOutputSpool);
   auto output = std::make_shared<Output>(request.keep_whole_output || exec.json_output, cap);
-  auto errors = std::make_shared<Output>(/*keep_whole=*/false, cap);
+  auto errors = exec.merge_output ? output : std::make_shared<Output>(/*keep_whole=*/false, cap);
+  request.observer->OnOutput(output, errors);
   for (auto& [fd, into] :
        {std::pair(&attempt.prepared.output, output), std::pair(&attempt.prepared.errors, errors)}) {
     if (fd->get() >= 0) attempt.streams.emplace_back(std::move(*fd), into);
@@ -217,7 +218,7 @@ Async<ActionResult> Exec::Run(Context context, const spec::Exec& exec,
   }
   if (exec.json_output && result.status.ok()) result.status = CheckJson(*output);
   result.output = output;
-  result.errors = exec.merge_output ? output : errors;
+  result.errors = errors;
   co_return result;
 }
 

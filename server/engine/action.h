@@ -27,6 +27,9 @@ class AttemptObserver {
  public:
   virtual ~AttemptObserver() = default;
   virtual void OnProcess(int64_t pid) = 0;
+  // What the attempt will write; the same for both streams where they are merged.
+  virtual void OnOutput(std::shared_ptr<const Output> output,
+                        std::shared_ptr<const Output> errors) = 0;
   // Still alive after SIGKILL; called again with an empty list when they are gone.
   struct Survivor {
     int64_t pid = 0;

@@ -1,9 +1,21 @@
-// A bell: wakes a task that will then look at what has changed. Ringing never waits, and rings that
+// Bells: wake tasks that will then look at what has changed. Ringing never waits, and rings that
 // nobody has heard yet are one.
+//
+// Thread safety: any thread. Lifetime: a receiver may outlive its bells, and then finds them
+// closed.
+//
+//   const BellReceiver bell = bells.Watch();
+//   bells.Ring();
+//   absl::StatusOr<Tick> rung = co_await bell.Receive(ctx);
 #ifndef NURSERY_SERVER_ENGINE_BELL_H_
 #define NURSERY_SERVER_ENGINE_BELL_H_
 
+#include <utility>
+#include <vector>
+
 #include "nursery/core/channel.h"
+#include "nursery/core/mutex.h"
+#include "nursery/core/status.h"
 
 namespace nursery::engine {
 
@@ -11,6 +23,30 @@ struct Tick {};
 // Both are the halves of a channel of capacity 1.
 using BellSender = Sender<Tick>;
 using BellReceiver = Receiver<Tick>;
+
+class Bells {
+ public:
+  Bells() = default;
+
+  BellReceiver Watch() NURSERY_EXCLUDES(mutex_) {
+    auto [sender, receiver] = MakeChannel<Tick>(1);
+    MutexLock lock(mutex_);
+    bells_.push_back(std::move(sender));
+    return receiver;
+  }
+
+  void Ring() NURSERY_EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    // Full is as good as rung; FAILED_PRECONDITION: the watcher has gone.
+    std::erase_if(bells_, [](const BellSender& bell) {
+      return absl::IsFailedPrecondition(bell.TrySend(Tick()));
+    });
+  }
+
+ private:
+  Mutex mutex_;
+  std::vector<BellSender> bells_ NURSERY_GUARDED_BY(mutex_);
+};
 
 }  // namespace nursery::engine
 

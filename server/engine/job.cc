@@ -188,10 +188,23 @@ absl::StatusOr<EventBatch> Job::Events(int64_t after, size_t limit) const {
   return store_.Read(id(), after, limit);
 }
 
-std::shared_ptr<const Output> Job::OutputOf(const std::string& path) const {
-  return tree_->Locked([&]() -> std::shared_ptr<const Output> {
+std::optional<OutputView> Job::OutputOf(const std::string& path) const {
+  return tree_->Locked([&]() -> std::optional<OutputView> {
     const Node* node = FindNode(tree_->root(), path);
-    return node == nullptr ? nullptr : node->output;
+    if (node == nullptr || node->output == nullptr) return std::nullopt;
+    OutputView view;
+    view.attempt = node->output_attempt;
+    view.output = node->output;
+    view.errors = node->errors;
+    return view;
+  });
+}
+
+std::optional<NodeState> Job::StateOf(const std::string& path) const {
+  return tree_->Locked([&]() -> std::optional<NodeState> {
+    const Node* node = FindNode(tree_->root(), path);
+    if (node == nullptr) return std::nullopt;
+    return node->status.state;
   });
 }
 

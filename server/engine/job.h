@@ -75,6 +75,15 @@ struct NodeView {
   std::string reason;
 };
 
+// What the last attempt of a node has written, so far or in all.
+struct OutputView {
+  OutputView() = default;
+
+  int attempt = 0;
+  std::shared_ptr<const Output> output;
+  std::shared_ptr<const Output> errors;  // the same as output for streams that are merged
+};
+
 class Job {
  public:
   // For Engine::Admit.
@@ -100,8 +109,10 @@ class Job {
   v1::Job Describe() const;
   // At most `limit` lines; failed and running children first where a group has more than `fold`.
   std::vector<NodeView> View(size_t limit) const;
-  // The output of a node that has ended; null: none is kept.
-  std::shared_ptr<const Output> OutputOf(const std::string& path) const;
+  // Nothing: no attempt of that node has written yet, or the node is gone (an item that succeeded).
+  std::optional<OutputView> OutputOf(const std::string& path) const;
+  // Nothing: no such node is open (any more).
+  std::optional<NodeState> StateOf(const std::string& path) const;
 
   // Events with a sequence number above `after`, and a bell that rings for more.
   absl::StatusOr<EventBatch> Events(int64_t after, size_t limit) const;

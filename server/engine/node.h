@@ -120,8 +120,10 @@ class Node {
   std::shared_ptr<const CancelScope> kill;  // while something of it can be killed
   std::shared_ptr<Teardowns> teardowns;     // of the closing that took it down
   EventKind below = EventKind::kCancel;     // what that closing is to the nodes below
+  // Of the last attempt that wrote, also while it runs; the same for streams that are merged.
   std::shared_ptr<const Output> output;
   std::shared_ptr<const Output> errors;
+  int output_attempt = 0;
   std::vector<std::unique_ptr<Node>> children;  // of an open group
   std::unique_ptr<MapState> map;                // of an open map
   std::vector<Node*> ended_children;            // not yet seen by the group's runner

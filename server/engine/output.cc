@@ -36,6 +36,7 @@ bool WriteAll(int fd, std::string_view data) {
 }  // namespace
 
 Output::~Output() {
+  MutexLock lock(mutex_);
   if (spool_ >= 0) close(spool_);
 }
 
@@ -55,15 +56,45 @@ void Output::Spool(std::string_view data) {
 }
 
 void Output::Append(std::string_view data) {
-  if (keep_whole_) Spool(data);
-  total_ += static_cast<int64_t>(data.size());
-  const size_t to_head = std::min(data.size(), kOutputHead - std::min(kOutputHead, head_.size()));
-  head_.append(data.substr(0, to_head));
-  tail_.append(data.substr(to_head));
-  if (tail_.size() > 2 * kOutputTail) tail_.erase(0, tail_.size() - kOutputTail);
+  {
+    MutexLock lock(mutex_);
+    if (keep_whole_) Spool(data);
+    total_ += static_cast<int64_t>(data.size());
+    const size_t to_head = std::min(data.size(), kOutputHead - std::min(kOutputHead, head_.size()));
+    head_.append(data.substr(0, to_head));
+    tail_.append(data.substr(to_head));
+    if (tail_.size() > 2 * kOutputTail) tail_.erase(0, tail_.size() - kOutputTail);
+  }
+  bells_.Ring();
+}
+
+int64_t Output::total() const {
+  MutexLock lock(mutex_);
+  return total_;
+}
+
+bool Output::truncated() const {
+  MutexLock lock(mutex_);
+  return total_ > cap_ || !(whole_in_memory() || spooled());
+}
+
+OutputPiece Output::Read(int64_t offset, size_t limit) const {
+  MutexLock lock(mutex_);
+  OutputPiece piece;
+  piece.offset = std::clamp<int64_t>(offset, 0, total_);
+  const auto head = static_cast<int64_t>(head_.size());
+  if (piece.offset < head) {
+    piece.data = head_.substr(static_cast<size_t>(piece.offset), limit);
+    return piece;
+  }
+  const int64_t tail_start = total_ - static_cast<int64_t>(tail_.size());
+  piece.offset = std::max(piece.offset, tail_start);
+  piece.data = tail_.substr(static_cast<size_t>(piece.offset - tail_start), limit);
+  return piece;
 }
 
 std::string Output::Excerpt() const {
+  MutexLock lock(mutex_);
   if (whole_in_memory()) return head_ + tail_;
   const std::string_view end =
       std::string_view(tail_).substr(tail_.size() - std::min(tail_.size(), kOutputTail));
@@ -72,6 +103,7 @@ std::string Output::Excerpt() const {
 }
 
 std::string Output::LastLines(size_t lines) const {
+  MutexLock lock(mutex_);
   std::string text = tail_.empty() || whole_in_memory() ? head_ + tail_ : tail_;
   while (!text.empty() && text.back() == '\n') text.pop_back();
   size_t start = text.size();
@@ -91,6 +123,7 @@ absl::Status Output::Missing() const {
 }
 
 absl::StatusOr<std::string> Output::Whole() const {
+  MutexLock lock(mutex_);
   if (total_ > cap_) return Missing();
   if (whole_in_memory()) return head_ + tail_;
   if (!spooled()) return Missing();
@@ -107,9 +140,10 @@ absl::StatusOr<std::string> Output::Whole() const {
 
 absl::StatusOr<std::string> Output::Text() const {
   const std::string advice = "; pass it with stdin: {output_of: ...} instead";
-  if (total_ > static_cast<int64_t>(kOutputInText)) {
+  const int64_t size = total();
+  if (size > static_cast<int64_t>(kOutputInText)) {
     return Error(absl::StatusCode::kFailedPrecondition,
-                 "its output of " + std::to_string(total_) + " bytes is over the limit of " +
+                 "its output of " + std::to_string(size) + " bytes is over the limit of " +
                      std::to_string(kOutputInText) + " bytes for ${{ }}" + advice);
   }
   absl::StatusOr<std::string> text = Whole();
@@ -122,6 +156,7 @@ absl::StatusOr<std::string> Output::Text() const {
 }
 
 absl::StatusOr<int> Output::Open() const {
+  MutexLock lock(mutex_);
   if (total_ > cap_) return Missing();
   if (spooled()) {
     const int file =

@@ -16,9 +16,15 @@ namespace {
 // Keeps what the attempt reports while it runs in the node.
 class Observer final : public AttemptObserver {
  public:
-  Observer(Tree& tree, Node& node) : tree_(tree), node_(node) {}
+  // That of a `finally` leaves the node's own output alone.
+  Observer(Tree& tree, Node& node, bool keeps_output)
+      : tree_(tree), node_(node), keeps_output_(keeps_output) {}
   void OnProcess(int64_t pid) override {
     tree_.Locked([&] { node_.pid = pid; });
+  }
+  void OnOutput(std::shared_ptr<const Output> output,
+                std::shared_ptr<const Output> errors) override {
+    if (keeps_output_) tree_.SetOutput(node_, std::move(output), std::move(errors));
   }
   void OnSurvivors(std::vector<Survivor> survivors) override {
     tree_.Locked([&] {
@@ -30,6 +36,7 @@ class Observer final : public AttemptObserver {
  private:
   Tree& tree_;
   Node& node_;
+  const bool keeps_output_;
 };
 
 AttemptRequest MakeRequest(Runtime& run, const Node& node, const spec::Action& action,
@@ -63,7 +70,7 @@ Async<Ended> RunAttempt(Context context, Runtime* run, Node* node, const std::ve
   const auto kill = std::make_shared<const CancelScope>(*run->shield);
   run->tree.BindKill(*node, kill);
   const NodeScope scope(*run, *node, *holds);
-  Observer observer(run->tree, *node);
+  Observer observer(run->tree, *node, /*keeps_output=*/true);
   AttemptRequest request =
       MakeRequest(*run, *node, *node->spec.action, scope, timed.context().deadline());
   request.kill = kill->context();
@@ -182,7 +189,7 @@ Async<absl::Status> CleanUp(Context kill, Runtime* run, Node* node,
   const CancelScope bounded(kill, Later(kill.Now(), finally.timeout),
                             "timeout " + spec::FormatDuration(finally.timeout));
   const NodeScope scope(*run, *node, *holds);
-  Observer observer(run->tree, *node);
+  Observer observer(run->tree, *node, /*keeps_output=*/false);
   AttemptRequest request =
       MakeRequest(*run, *node, finally.action, scope, bounded.context().deadline());
   const auto outcome = OutcomeVariables(run->tree, *node, node->last_exit_code);

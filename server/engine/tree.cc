@@ -221,6 +221,17 @@ int Tree::StartAttempt(Node& node) {
   return attempt;
 }
 
+void Tree::SetOutput(Node& node, std::shared_ptr<const Output> output,
+                     std::shared_ptr<const Output> errors) {
+  {
+    MutexLock lock(mutex_);
+    node.output = std::move(output);
+    node.errors = std::move(errors);
+    node.output_attempt = node.attempt;
+  }
+  Ring();
+}
+
 void Tree::EndAttempt(Node& node, const ActionResult& result, v1::AttemptState state) {
   {
     MutexLock lock(mutex_);
@@ -231,6 +242,7 @@ void Tree::EndAttempt(Node& node, const ActionResult& result, v1::AttemptState s
     if (!node.cut_short) node.pid = 0;
     node.output = result.output;
     node.errors = result.errors;
+    node.output_attempt = node.attempt;
     node.last_exit_code = result.exit_code.value_or(-1);
     if (node.teardowns != nullptr) {
       node.teardowns->terminated += result.terminated;
@@ -321,21 +333,6 @@ v1::Cause Tree::MakeCause(EventKind event, const Node& node, std::string reason)
   cause.set_origin_path(node.Path());
   *cause.mutable_time() = ToProto(ToWall(clock_, clock_.Now()));
   return cause;
-}
-
-BellReceiver Tree::Watch() {
-  auto [sender, receiver] = MakeChannel<Tick>(1);
-  MutexLock lock(bells_mutex_);
-  bells_.push_back(std::move(sender));
-  return receiver;
-}
-
-void Tree::Ring() {
-  MutexLock lock(bells_mutex_);
-  // Full is as good as rung; FAILED_PRECONDITION: the watcher has gone.
-  std::erase_if(bells_, [](const BellSender& bell) {
-    return absl::IsFailedPrecondition(bell.TrySend(Tick()));
-  });
 }
 
 }  // namespace nursery::engine

@@ -49,6 +49,9 @@ class Tree {
   void BindKill(Node& node, std::shared_ptr<const CancelScope> kill) NURSERY_EXCLUDES(mutex_);
   // An attempt starts; its number, from 1.
   int StartAttempt(Node& node) NURSERY_EXCLUDES(mutex_);
+  // What the running attempt writes.
+  void SetOutput(Node& node, std::shared_ptr<const Output> output,
+                 std::shared_ptr<const Output> errors) NURSERY_EXCLUDES(mutex_);
   void EndAttempt(Node& node, const ActionResult& result, v1::AttemptState state)
       NURSERY_EXCLUDES(mutex_);
   void ScheduleRetry(Node& node, bool interrupted, Duration backoff) NURSERY_EXCLUDES(mutex_);
@@ -105,7 +108,7 @@ class Tree {
   std::vector<std::string> WaitedFor() const NURSERY_EXCLUDES(mutex_);
 
   // A bell that rings whenever an event was logged.
-  BellReceiver Watch() NURSERY_EXCLUDES(bells_mutex_);
+  BellReceiver Watch() { return bells_.Watch(); }
   v1::Cause MakeCause(EventKind event, const Node& node, std::string reason) const;
   void Log(v1::Event event) NURSERY_EXCLUDES(mutex_);
 
@@ -133,7 +136,7 @@ class Tree {
   void SetPhase(Node& node, Phase phase) NURSERY_REQUIRES(mutex_);
   void Append(v1::Event event) NURSERY_REQUIRES(mutex_);
   void FlushItems(Node& map, bool all) NURSERY_REQUIRES(mutex_);
-  void Ring() NURSERY_EXCLUDES(bells_mutex_);
+  void Ring() { bells_.Ring(); }
 
   const std::string id_;
   const std::shared_ptr<const spec::Job> job_;
@@ -158,8 +161,7 @@ class Tree {
   std::vector<v1::NodeError> errors_ NURSERY_GUARDED_BY(mutex_);
   int64_t error_count_ NURSERY_GUARDED_BY(mutex_) = 0;
 
-  Mutex bells_mutex_;
-  std::vector<BellSender> bells_ NURSERY_GUARDED_BY(bells_mutex_);
+  Bells bells_;
 };
 
 }  // namespace nursery::engine

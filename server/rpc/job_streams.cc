@@ -9,12 +9,12 @@
 #include "server/rpc/event_feed.h"
 #include "server/rpc/job_service.h"
 #include "server/rpc/names.h"
+#include "server/rpc/output_feed.h"
 
 namespace nursery::rpc {
 namespace {
 
 constexpr std::chrono::seconds kHeartbeat{5};
-constexpr size_t kChunkBytes = 256 << 10;
 
 // What an attached job leaves of its call's deadline, so that its result can be delivered.
 Duration ReserveOf(Duration remaining) {
@@ -24,6 +24,25 @@ Duration ReserveOf(Duration remaining) {
 
 Time AttachedDeadline(Time call, Time now) {
   return call == kNever ? kNever : call - ReserveOf(call - now);
+}
+
+absl::Status CheckReadOutput(const v1::ReadOutputRequest& request) {
+  if (request.recursive()) return NotInThisVersion("recursive");
+  if (request.attempt() != 0) return NotInThisVersion("attempt");
+  if (request.has_tail_lines()) return NotInThisVersion("tail_lines");
+  if (request.offset() < 0) return InvalidField("offset", "must not be negative");
+  if (request.tail_bytes() < 0) return InvalidField("tail_bytes", "must not be negative");
+  if (request.has_offset() && request.streams_size() != 1) {
+    return InvalidField("offset", "is a place in one stream: name it in streams");
+  }
+  return absl::OkStatus();
+}
+
+bool Wants(const v1::ReadOutputRequest& request, v1::OutputStream stream) {
+  const auto& streams = request.streams();
+  return streams.empty() || std::find_if(streams.begin(), streams.end(), [stream](int each) {
+                              return each == stream || each == v1::OUTPUT_STREAM_UNSPECIFIED;
+                            }) != streams.end();
 }
 
 // The binding deadline of `job`, for its first message.
@@ -229,39 +248,32 @@ Async<absl::Status> JobService::ReadOutput(Context context, JobService* service,
                                            v1::ReadOutputRequest request) {
   absl::StatusOr<NodeName> name = ParseNodeName(request.name(), "name");
   if (!name.ok()) co_return name.status();
-  if (request.recursive()) co_return NotInThisVersion("recursive");
-  if (request.attempt() != 0) co_return NotInThisVersion("attempt");
+  absl::Status checked = CheckReadOutput(request);
+  if (!checked.ok()) co_return checked;
   absl::StatusOr<JobPtr> job = service->Find("jobs/" + name->job);
   if (!job.ok()) co_return job.status();
-  EventFeed feed(*job, 0, name->path, v1::EVENT_DETAIL_UNSPECIFIED);
-  std::shared_ptr<const engine::Output> output = (*job)->OutputOf(name->path);
-  while (output == nullptr && request.follow() && !(*job)->done() && !context.cancelled()) {
-    EventFeed::Batch batch = co_await feed.Next(context, kHeartbeat);
-    output = (*job)->OutputOf(name->path);
-    if (batch.ended) break;
-  }
-  if (output == nullptr) {
-    co_return WithReason(Error(absl::StatusCode::kFailedPrecondition,
-                               "no attempt of '" + name->path + "' has ended with an output"),
-                         v1::ERROR_REASON_WRONG_STATE);
-  }
-  const std::string text = output->Excerpt();
-  size_t at = 0;
-  if (request.has_offset()) at = static_cast<size_t>(std::max<int64_t>(request.offset(), 0));
-  if (request.has_tail_bytes()) {
-    at = text.size() - std::min(text.size(), static_cast<size_t>(request.tail_bytes()));
-  }
-  for (; at < text.size(); at += kChunkBytes) {
+  OutputFeed feed(*job, name->path, Wants(request, v1::OUTPUT_STREAM_STDOUT),
+                  Wants(request, v1::OUTPUT_STREAM_STDERR));
+  if (request.has_offset()) feed.StartAt(request.offset());
+  if (request.has_tail_bytes()) feed.StartBeforeEnd(request.tail_bytes());
+  while (!context.cancelled()) {
+    const bool ended = feed.ended();
     v1::ReadOutputResponse response;
-    v1::OutputChunk& chunk = *response.add_chunks();
-    chunk.set_path(name->path);
-    chunk.set_stream(v1::OUTPUT_STREAM_STDOUT);
-    chunk.set_offset(static_cast<int64_t>(at));
-    chunk.set_data(text.substr(at, kChunkBytes));
+    const bool some = feed.Take(&response);
+    if (!some && (ended || !request.follow())) break;
+    if (!some) {
+      const Time until = Later(context.Now(), kHeartbeat);
+      co_await feed.Wait(context, kHeartbeat);
+      // Nothing for so long: an empty message says that the server is alive.
+      if (context.Now() < until) continue;
+    }
     const bool sent = co_await session->Write(response);
-    if (!sent) break;
+    if (!sent) co_return context.status();
   }
-  co_return context.status();
+  if (context.cancelled() || feed.started()) co_return context.status();
+  co_return WithReason(Error(absl::StatusCode::kFailedPrecondition,
+                             "no attempt of '" + name->path + "' has written an output"),
+                       v1::ERROR_REASON_WRONG_STATE);
 }
 
 }  // namespace nursery::rpc
