@@ -10,6 +10,7 @@
 #ifndef NURSERY_SERVER_ENGINE_BELL_H_
 #define NURSERY_SERVER_ENGINE_BELL_H_
 
+#include <atomic>
 #include <utility>
 #include <vector>
 
@@ -32,18 +33,24 @@ class Bells {
     auto [sender, receiver] = MakeChannel<Tick>(1);
     MutexLock lock(mutex_);
     bells_.push_back(std::move(sender));
+    any_.store(true);
     return receiver;
   }
 
+  // What has changed was written under a lock that watchers take to look: a watcher that is missed
+  // here looks after the change.
   void Ring() NURSERY_EXCLUDES(mutex_) {
+    if (!any_.load()) return;
     MutexLock lock(mutex_);
     // Full is as good as rung; FAILED_PRECONDITION: the watcher has gone.
     std::erase_if(bells_, [](const BellSender& bell) {
       return absl::IsFailedPrecondition(bell.TrySend(Tick()));
     });
+    any_.store(!bells_.empty());
   }
 
  private:
+  std::atomic<bool> any_{false};
   Mutex mutex_;
   std::vector<BellSender> bells_ NURSERY_GUARDED_BY(mutex_);
 };

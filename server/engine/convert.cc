@@ -1,5 +1,7 @@
 #include "server/engine/convert.h"
 
+#include <algorithm>
+
 #include "nursery/core/check.h"
 #include "nursery/core/status.h"
 #include "server/engine/limits.h"
@@ -128,7 +130,10 @@ google::protobuf::Duration ToProto(Duration duration) {
 }
 
 Duration FromProto(const google::protobuf::Duration& duration) {
-  return std::chrono::seconds(duration.seconds()) + std::chrono::nanoseconds(duration.nanos());
+  // A century, so that no client's number overflows ours.
+  constexpr int64_t kMaxSeconds = int64_t{100} * 366 * 24 * 3600;
+  const int64_t seconds = std::clamp(duration.seconds(), -kMaxSeconds, kMaxSeconds);
+  return std::chrono::seconds(seconds) + std::chrono::nanoseconds(duration.nanos());
 }
 
 std::chrono::system_clock::time_point FromProto(const google::protobuf::Timestamp& time) {

@@ -45,6 +45,9 @@ class Engine {
   // Drops what is kept of a job that has ended.
   void Forget(const std::string& id) { options_.store->Delete(id).IgnoreError(); }
 
+  // A bell that rings whenever something happened in any job.
+  BellReceiver WatchAll() { return changed_.Watch(); }
+
   const Clock& clock() const { return *options_.clock; }
   v1::Containment containment() const { return options_.containment(); }
   std::vector<std::string> PoolNames() const;
@@ -57,6 +60,7 @@ class Engine {
 
   const EngineOptions options_;
   std::map<std::string, std::unique_ptr<Pool>> pools_;  // constant after construction
+  Bells changed_;
   Mutex mutex_;
   std::mt19937_64 random_ NURSERY_GUARDED_BY(mutex_);
   uint64_t jobs_ NURSERY_GUARDED_BY(mutex_) = 0;

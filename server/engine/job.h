@@ -117,6 +117,8 @@ class Job {
   // Events with a sequence number above `after`, and a bell that rings for more.
   absl::StatusOr<EventBatch> Events(int64_t after, size_t limit) const;
   BellReceiver Watch() { return tree_->Watch(); }
+  // The sequence number of the last event.
+  int64_t last_seq() const { return tree_->last_seq(); }
   bool done() const { return IsTerminal(state()); }
   NodeState state() const;
 

@@ -90,6 +90,18 @@ absl::StatusOr<Admitted> JobTable::Admit(Submission submission) {
   return admitted;
 }
 
+Async<absl::StatusOr<Admitted>> JobTable::AdmitWithin(Context context, JobTable* table,
+                                                      Submission submission, Duration patience) {
+  const CancelScope bounded(context, Later(context.Now(), patience), "admission_wait");
+  const BellReceiver bell = table->room_.Watch();
+  for (;;) {
+    absl::StatusOr<Admitted> admitted = table->Admit(submission);
+    if (!absl::IsResourceExhausted(admitted.status())) co_return admitted;
+    absl::StatusOr<Tick> rung = co_await bell.Receive(bounded.context());
+    if (!rung.ok()) co_return admitted;
+  }
+}
+
 absl::Status JobTable::Detach(std::shared_ptr<Job> job) {
   absl::Status sent = detach_.TrySend(std::move(job));
   if (!absl::IsResourceExhausted(sent)) return sent;
@@ -99,18 +111,21 @@ absl::Status JobTable::Detach(std::shared_ptr<Job> job) {
 void JobTable::OnEnded(const std::shared_ptr<Job>& job) {
   const NodeState state = job->state();
   const Time now = engine_.clock().Now();
-  MutexLock lock(mutex_);
-  const auto found = entries_.find(job->id());
-  if (found == entries_.end() || found->second.ended) return;
-  found->second.ended = true;
-  --stats_.live;
-  stats_.nodes -= static_cast<int64_t>(job->spec().nodes.size());
-  stats_.bytes -= found->second.bytes;
-  ++stats_.finished[static_cast<size_t>(state)];
-  ++stats_.ended;
-  ended_bytes_ += found->second.bytes;
-  ended_.push_back({job->id(), now});
-  ForgetOld(now);
+  {
+    MutexLock lock(mutex_);
+    const auto found = entries_.find(job->id());
+    if (found == entries_.end() || found->second.ended) return;
+    found->second.ended = true;
+    --stats_.live;
+    stats_.nodes -= static_cast<int64_t>(job->spec().nodes.size());
+    stats_.bytes -= found->second.bytes;
+    ++stats_.finished[static_cast<size_t>(state)];
+    ++stats_.ended;
+    ended_bytes_ += found->second.bytes;
+    ended_.push_back({job->id(), now, ++last_ended_});
+    ForgetOld(now);
+  }
+  room_.Ring();
 }
 
 void JobTable::ForgetOld(Time now) {
@@ -151,6 +166,18 @@ std::vector<std::shared_ptr<Job>> JobTable::Live() const {
   for (const auto& [id, entry] : entries_) {
     if (!entry.ended) jobs.push_back(entry.job);
   }
+  return jobs;
+}
+
+std::vector<std::shared_ptr<Job>> JobTable::Changes(uint64_t* mark) const {
+  std::vector<std::shared_ptr<Job>> jobs = Live();
+  MutexLock lock(mutex_);
+  // One that ended since Live is there twice, which does no harm.
+  for (auto each = ended_.rbegin(); *mark != 0 && each != ended_.rend(); ++each) {
+    if (each->number < *mark) break;
+    jobs.push_back(entries_.at(each->id).job);
+  }
+  *mark = last_ended_ + 1;
   return jobs;
 }
 

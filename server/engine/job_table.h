@@ -80,6 +80,10 @@ class JobTable {
   // RESOURCE_EXHAUSTED: a limit, with a delay to wait; ALREADY_EXISTS: the request_id was used for
   // another job. The caller then runs the job, and calls OnEnded, or hands it to RunDetached.
   absl::StatusOr<Admitted> Admit(Submission submission) NURSERY_EXCLUDES(mutex_);
+  // The same, but tries again for so long whenever a job has ended. Suspends; a cancelled context
+  // ends the wait with the last refusal.
+  static Async<absl::StatusOr<Admitted>> AdmitWithin(Context context, JobTable* table,
+                                                     Submission submission, Duration patience);
   // RESOURCE_EXHAUSTED: too many wait for their start.
   absl::Status Detach(std::shared_ptr<Job> job);
   void OnEnded(const std::shared_ptr<Job>& job) NURSERY_EXCLUDES(mutex_);
@@ -92,6 +96,9 @@ class JobTable {
   std::vector<std::shared_ptr<Job>> List(const std::string& before, size_t limit) const
       NURSERY_EXCLUDES(mutex_);
   std::vector<std::shared_ptr<Job>> Live() const NURSERY_EXCLUDES(mutex_);
+  // Live jobs, and those that ended after the call that gave `mark`; gives the next mark. Mark 0:
+  // live ones only.
+  std::vector<std::shared_ptr<Job>> Changes(uint64_t* mark) const NURSERY_EXCLUDES(mutex_);
   TableStats Stats() const NURSERY_EXCLUDES(mutex_);
   Engine& engine() { return engine_; }
 
@@ -106,6 +113,7 @@ class JobTable {
   struct Ended {
     std::string id;
     Time at;
+    uint64_t number;  // from 1, in the order of the ends
   };
 
   JobTable(Engine& engine, TableLimits limits,
@@ -124,8 +132,10 @@ class JobTable {
   std::map<std::string, Entry> entries_ NURSERY_GUARDED_BY(mutex_);  // by id, which is by time
   std::map<std::string, std::string> requests_ NURSERY_GUARDED_BY(mutex_);  // to ids
   std::deque<Ended> ended_ NURSERY_GUARDED_BY(mutex_);                      // the oldest first
+  uint64_t last_ended_ NURSERY_GUARDED_BY(mutex_) = 0;
   int64_t ended_bytes_ NURSERY_GUARDED_BY(mutex_) = 0;
   TableStats stats_ NURSERY_GUARDED_BY(mutex_);
+  Bells room_;  // rings when a job has ended
 };
 
 }  // namespace nursery::engine

@@ -9,11 +9,13 @@
 
 namespace nursery::engine {
 
-Tree::Tree(std::string id, std::shared_ptr<const spec::Job> job, const Clock& clock, Store& store)
+Tree::Tree(std::string id, std::shared_ptr<const spec::Job> job, const Clock& clock, Store& store,
+           Bells& all)
     : id_(std::move(id)),
       job_(std::move(job)),
       clock_(clock),
       store_(store),
+      all_(all),
       root_(job_->node(job_->root()), nullptr),
       spent_until_(clock.Now()) {
   MutexLock lock(mutex_);

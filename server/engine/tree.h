@@ -28,7 +28,9 @@ namespace nursery::engine {
 class Tree {
  public:
   // `clock` gives steady time; `store` outlives the tree.
-  Tree(std::string id, std::shared_ptr<const spec::Job> job, const Clock& clock, Store& store);
+  // `all`: rings for every event of every tree; outlives them.
+  Tree(std::string id, std::shared_ptr<const spec::Job> job, const Clock& clock, Store& store,
+       Bells& all);
 
   const std::string& id() const { return id_; }
   const spec::Job& job() const { return *job_; }
@@ -136,12 +138,16 @@ class Tree {
   void SetPhase(Node& node, Phase phase) NURSERY_REQUIRES(mutex_);
   void Append(v1::Event event) NURSERY_REQUIRES(mutex_);
   void FlushItems(Node& map, bool all) NURSERY_REQUIRES(mutex_);
-  void Ring() { bells_.Ring(); }
+  void Ring() {
+    bells_.Ring();
+    all_.Ring();
+  }
 
   const std::string id_;
   const std::shared_ptr<const spec::Job> job_;
   const Clock& clock_;
   Store& store_;
+  Bells& all_;
 
   mutable Mutex mutex_;
   Node root_;

@@ -12,6 +12,7 @@
 #include "server/rpc/describe_node.h"
 #include "server/rpc/errors.h"
 #include "server/rpc/filter.h"
+#include "server/rpc/job_view.h"
 #include "server/rpc/names.h"
 
 namespace nursery::rpc {
@@ -62,15 +63,6 @@ void AddViolations(const std::vector<spec::Violation>& from,
   }
 }
 
-// BASIC leaves out what grows with the job.
-v1::Job Viewed(v1::Job job, v1::JobView view) {
-  if (view == v1::JOB_VIEW_FULL) return job;
-  job.clear_errors();
-  job.clear_output();
-  job.clear_last_cancel();
-  return job;
-}
-
 absl::Status NoFilter(const std::string& filter, const std::string& order) {
   if (!filter.empty()) return NotInThisVersion("filter");
   return order.empty() ? absl::OkStatus() : NotInThisVersion("order_by");
@@ -96,8 +88,8 @@ void JobService::AddTo(Methods& methods) {
   methods
       .AddUnary<v1::SubmitJobRequest, v1::Job>(
           service, "SubmitJob", kSubmit,
-          [this](Context, Session* session, v1::SubmitJobRequest request) {
-            return Ready(SubmitJob(*session, request));
+          [this](Context context, Session* session, v1::SubmitJobRequest request) {
+            return SubmitJob(std::move(context), this, session, std::move(request));
           })
       .while_draining = false;
   methods.AddUnary<v1::CancelJobsRequest, v1::CancelJobsResponse>(
@@ -125,6 +117,11 @@ void JobService::AddTo(Methods& methods) {
       service, "WatchJob", kRead,
       [this](Context context, Session* session, v1::WatchJobRequest request) {
         return WatchJob(std::move(context), this, session, std::move(request));
+      });
+  methods.AddStreaming<v1::WatchJobsRequest>(
+      service, "WatchJobs", kRead,
+      [this](Context context, Session* session, v1::WatchJobsRequest request) {
+        return WatchJobs(std::move(context), this, session, std::move(request));
       });
   methods.AddStreaming<v1::ReadOutputRequest>(
       service, "ReadOutput", kRead,
@@ -163,29 +160,33 @@ absl::StatusOr<engine::Submission> JobService::Prepare(const Session& session,
   return submission;
 }
 
-absl::StatusOr<v1::Job> JobService::SubmitJob(const Session& session,
-                                              const v1::SubmitJobRequest& request) {
+Async<absl::StatusOr<v1::Job>> JobService::SubmitJob(Context context, JobService* service,
+                                                     Session* session,
+                                                     v1::SubmitJobRequest request) {
   if (request.durability() == v1::DURABILITY_DURABLE) {
-    return WithReason(Error(absl::StatusCode::kFailedPrecondition,
-                            "durability DURABLE: this version keeps jobs in memory only; ask for "
-                            "EPHEMERAL"),
-                      v1::ERROR_REASON_NOT_IN_THIS_VERSION);
+    co_return WithReason(
+        Error(absl::StatusCode::kFailedPrecondition,
+              "durability DURABLE: this version keeps jobs in memory only; ask for "
+              "EPHEMERAL"),
+        v1::ERROR_REASON_NOT_IN_THIS_VERSION);
   }
-  if (!request.job_id().empty()) return NotInThisVersion("job_id");
-  if (request.has_admission_wait()) return NotInThisVersion("admission_wait");
+  if (!request.job_id().empty()) co_return NotInThisVersion("job_id");
   absl::StatusOr<engine::Submission> submission =
-      Prepare(session, request.job_spec(), request.request_id());
-  if (!submission.ok()) return submission.status();
-  if (request.validate_only()) return Preview(*submission->spec, submission->spec_digest);
-  if (request.attach() == v1::ATTACH_DEADLINE) submission->options.deadline = session.deadline();
-  absl::StatusOr<engine::Admitted> admitted = table_.Admit(*std::move(submission));
-  if (!admitted.ok()) return admitted.status();
-  if (!admitted->is_new) return admitted->job->Describe();
-  absl::Status detached = table_.Detach(admitted->job);
-  if (!detached.ok()) return detached;
-  Audit(table_.engine().clock().WallNow(), session.identity(), "SubmitJob", admitted->job->id(),
+      service->Prepare(*session, request.job_spec(), request.request_id());
+  if (!submission.ok()) co_return submission.status();
+  if (request.validate_only()) co_return Preview(*submission->spec, submission->spec_digest);
+  if (request.attach() == v1::ATTACH_DEADLINE) submission->options.deadline = session->deadline();
+  engine::JobTable& table = service->table_;
+  absl::StatusOr<engine::Admitted> admitted =
+      co_await engine::JobTable::AdmitWithin(std::move(context), &table, *std::move(submission),
+                                             engine::FromProto(request.admission_wait()));
+  if (!admitted.ok()) co_return admitted.status();
+  if (!admitted->is_new) co_return admitted->job->Describe();
+  absl::Status detached = table.Detach(admitted->job);
+  if (!detached.ok()) co_return detached;
+  Audit(table.engine().clock().WallNow(), session->identity(), "SubmitJob", admitted->job->id(),
         admitted->job->spec().name);
-  return admitted->job->Describe();
+  co_return admitted->job->Describe();
 }
 
 absl::StatusOr<v1::ValidateJobResponse> JobService::ValidateJob(

@@ -25,7 +25,6 @@ class JobService {
  private:
   using JobPtr = std::shared_ptr<engine::Job>;
 
-  absl::StatusOr<v1::Job> SubmitJob(const Session& session, const v1::SubmitJobRequest& request);
   absl::StatusOr<v1::ValidateJobResponse> ValidateJob(const v1::ValidateJobRequest& request);
   absl::StatusOr<v1::Job> GetJob(const v1::GetJobRequest& request);
   absl::StatusOr<v1::ListJobsResponse> ListJobs(const v1::ListJobsRequest& request);
@@ -33,6 +32,8 @@ class JobService {
                                                     const v1::CancelJobsRequest& request);
   absl::StatusOr<v1::Node> GetNode(const v1::GetNodeRequest& request);
   absl::StatusOr<v1::ListNodesResponse> ListNodes(const v1::ListNodesRequest& request);
+  static Async<absl::StatusOr<v1::Job>> SubmitJob(Context context, JobService* service,
+                                                  Session* session, v1::SubmitJobRequest request);
   static Async<absl::StatusOr<v1::Job>> WaitJob(Context context, JobService* service,
                                                 v1::WaitJobRequest request);
   static Async<absl::StatusOr<v1::CancelReceipt>> CancelJob(Context context, JobService* service,
@@ -42,6 +43,8 @@ class JobService {
                                     v1::RunJobRequest request);
   static Async<absl::Status> WatchJob(Context context, JobService* service, Session* session,
                                       v1::WatchJobRequest request);
+  static Async<absl::Status> WatchJobs(Context context, JobService* service, Session* session,
+                                       v1::WatchJobsRequest request);
   static Async<absl::Status> ReadOutput(Context context, JobService* service, Session* session,
                                         v1::ReadOutputRequest request);
 

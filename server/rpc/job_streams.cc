@@ -8,6 +8,7 @@
 #include "server/rpc/errors.h"
 #include "server/rpc/event_feed.h"
 #include "server/rpc/job_service.h"
+#include "server/rpc/jobs_feed.h"
 #include "server/rpc/names.h"
 #include "server/rpc/output_feed.h"
 
@@ -121,12 +122,13 @@ Async<absl::Status> JobService::RunJob(Context context, JobService* service, Ses
   if (request.durability() == v1::DURABILITY_DURABLE) {
     co_return InvalidField("durability", "a run lives in its call; submit and watch instead");
   }
-  if (request.has_admission_wait()) co_return NotInThisVersion("admission_wait");
   if (request.output() == v1::OUTPUT_MODE_ALL) co_return NotInThisVersion("output ALL");
   absl::StatusOr<engine::Submission> submission =
       service->Prepare(*session, request.job_spec(), request.request_id());
   if (!submission.ok()) co_return submission.status();
-  absl::StatusOr<engine::Admitted> admitted = service->table_.Admit(*std::move(submission));
+  absl::StatusOr<engine::Admitted> admitted =
+      co_await engine::JobTable::AdmitWithin(context, &service->table_, *std::move(submission),
+                                             engine::FromProto(request.admission_wait()));
   if (!admitted.ok()) co_return admitted.status();
   const JobPtr job = admitted->job;
   if (!admitted->is_new) {
@@ -189,6 +191,26 @@ Async<absl::Status> JobService::WatchJob(Context context, JobService* service, S
     }
     co_return context.status();
   }
+}
+
+Async<absl::Status> JobService::WatchJobs(Context context, JobService* service, Session* session,
+                                          v1::WatchJobsRequest request) {
+  absl::StatusOr<Filter> filter = Filter::Parse(request.filter());
+  if (!filter.ok()) co_return filter.status();
+  JobsFeed feed(service->table_, *std::move(filter));
+  // The first message may be empty: from here on nothing is missed.
+  for (bool is_first = true; !context.cancelled(); is_first = false) {
+    v1::WatchJobsResponse response;
+    const bool some = feed.Take(&response);
+    if (!some && !is_first) {
+      const Time until = Later(context.Now(), kHeartbeat);
+      co_await feed.Wait(context, kHeartbeat);
+      if (context.Now() < until) continue;
+    }
+    const bool sent = co_await session->Write(response);
+    if (!sent) break;
+  }
+  co_return context.status();
 }
 
 Async<absl::StatusOr<v1::Job>> JobService::WaitJob(Context context, JobService* service,

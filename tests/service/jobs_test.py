@@ -159,6 +159,23 @@ class LimitTest(ServiceTest):
         self.assertEqual(self.refused(self.sleepers(9)), "TOO_MANY_NODES")
         self.assertEqual(marked(mark), [])
 
+    def test_a_submit_may_wait_for_room(self):
+        first = self.submit(self.sleepers(2))
+        request = job_service.SubmitJobRequest(
+            job_spec=job.JobSpec(name="next", root=exec_node("true")))
+        request.admission_wait.FromMilliseconds(20)
+        with self.assertRaises(grpc.RpcError) as raised:
+            self.jobs.SubmitJob(request, timeout=PATIENCE)
+        self.assertEqual(details_of(raised.exception)["ErrorInfo"].reason, "TOO_MANY_JOBS")
+        # Longer than any clock can count.
+        request.admission_wait.seconds = 315_576_000_000
+        waiting = self.jobs.SubmitJob.future(request, timeout=PATIENCE)
+        run = self.jobs.RunJob(job_service.RunJobRequest(
+            job_spec=request.job_spec, admission_wait=request.admission_wait), timeout=PATIENCE)
+        self.jobs.CancelJob(job_service.CancelJobRequest(name=first.name, wait=True))
+        self.assertEqual(self.wait(waiting.result().name).state, resources.NODE_STATE_SUCCEEDED)
+        self.assertEqual(list(run)[-1].result.state, resources.NODE_STATE_SUCCEEDED)
+
     def test_the_oldest_ended_job_is_forgotten(self):
         spec = job.JobSpec(name="n", root=exec_node("true"))
         names = []
@@ -359,6 +376,51 @@ class StopTest(ServiceTest):
         os.kill(self.server.process.pid, signal.SIGKILL)
         self.server.process.wait()
         wait_until(lambda: not marked(self.mark), patience=10)
+
+
+class WatchJobsTest(ServiceTest):
+    def watch(self, filter_=""):
+        stream = self.jobs.WatchJobs(job_service.WatchJobsRequest(filter=filter_),
+                                     timeout=PATIENCE)
+        self.addCleanup(stream.cancel)
+        return stream
+
+    @staticmethod
+    def until_done(stream, names):
+        """Every state that is told of each of the jobs, until all have ended."""
+        told = {name: [] for name in names}
+        for message in stream:
+            for each in message.jobs:
+                told.setdefault(each.name, []).append(each)
+            if all(told[name] and told[name][-1].done for name in names):
+                return told
+        raise AssertionError("the stream ended")
+
+    def test_live_jobs_are_told_first_and_then_what_changes(self):
+        old = self.submit(self.sleepers(1)).name
+        stream = self.watch()
+        first = next(stream)
+        self.assertEqual([each.name for each in first.jobs], [old])
+        new = self.submit(job.JobSpec(name="short", root=exec_node("true"))).name
+        told = self.until_done(stream, [new])
+        self.assertEqual(told[new][-1].state, resources.NODE_STATE_SUCCEEDED)
+        self.assertEqual([each.done for each in told[new]].count(True), 1)
+        self.jobs.CancelJob(job_service.CancelJobRequest(name=old))
+        told = self.until_done(stream, [old])
+        self.assertEqual(told[old][-1].state, resources.NODE_STATE_CANCELLED)
+
+    def test_many_short_jobs_are_all_told_of(self):
+        stream = self.watch('display_name = "wanted"')
+        self.assertEqual(len(next(stream).jobs), 0)
+        root = job.NodeSpec(call=job.CallAction(function="noop"))
+        names = [self.submit(job.JobSpec(name=name, root=root)).name
+                 for name in ["wanted", "other"] * 50]
+        told = self.until_done(stream, names[::2])
+        self.assertEqual(sorted(told), sorted(names[::2]))
+
+    def test_a_wrong_filter_is_refused(self):
+        self.assert_fails(grpc.StatusCode.INVALID_ARGUMENT, self.jobs.WatchJobs,
+                          job_service.WatchJobsRequest(filter="nonsense"))
 
 
 if __name__ == "__main__":
