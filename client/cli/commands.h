@@ -70,6 +70,7 @@ struct CancelOptions : JobOptions {
   std::string reason;
   bool wait = false;
   bool kill = false;
+  std::string grace;
 };
 
 struct DrainOptions {

@@ -172,6 +172,9 @@ class RemoteCommands {
     AddPath(cancel, &cancel_.path);
     cancel->add_option("--reason", cancel_.reason, "Why, for the receipt and the logs");
     cancel->add_flag("--wait", cancel_.wait, "Until all of it is verified gone");
+    cancel
+        ->add_option("--grace", cancel_.grace, "From SIGTERM to SIGKILL, instead of the nodes' own")
+        ->type_name("DURATION");
     cancel->add_flag("--kill", cancel_.kill, "SIGKILL at once, and no clean-up");
     AddOutput(cancel, &cancel_.output);
   }

@@ -90,6 +90,11 @@ int Cancel(const CancelOptions& options) {
   request.set_reason(options.reason);
   request.set_wait(options.wait);
   if (options.kill) request.set_mode(v1::CANCEL_MODE_KILL);
+  if (!options.grace.empty()) {
+    absl::StatusOr<std::chrono::nanoseconds> grace = spec::ParseDuration(options.grace);
+    if (!grace.ok()) return ComplainOf(Annotate(grace.status(), "--grace"));
+    *request.mutable_grace() = engine::ToProto(*grace);
+  }
   absl::StatusOr<v1::CancelReceipt> receipt = (*connection)->CancelJob(request);
   if (!receipt.ok()) return ComplainOf(receipt.status());
   if (options.output.json) {

@@ -47,7 +47,8 @@ struct AttemptRequest {
   // The environment that the engine adds: NURSERY_JOB_ID, NURSERY_PATH, ...
   std::vector<std::pair<std::string, std::string>> environment;
   std::string workdir;
-  Duration grace{};
+  // From SIGTERM to SIGKILL; asked when SIGTERM is sent.
+  std::function<Duration()> grace;
   Duration idle_timeout = spec::TimeLimit::kUnlimited;
   // Its cancellation ends the grace at once.
   std::optional<Context> kill;

@@ -122,7 +122,7 @@ absl::StatusOr<v1::CancelReceipt> Job::Cancel(const CancelRequest& request) {
   *record.request.mutable_cause() = cause;
   absl::StatusOr<Tree::Closing> closing =
       tree_->Close(request.path, event, cause, request.kill ? Teardown::kKill : Teardown::kGraceful,
-                   request.counts_as);
+                   request.counts_as, request.grace);
   *record.request.mutable_admission_close_time() = ToProto(tree_->clock().WallNow());
   if (absl::IsAlreadyExists(closing.status())) {
     record.request.set_already_ended(true);

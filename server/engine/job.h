@@ -43,8 +43,9 @@ struct CancelRequest {
   std::string path;  // empty: the whole job
   std::string reason;
   std::string actor;
-  bool kill = false;   // SIGKILL at once, no `finally`
-  bool drain = false;  // because the server stops
+  bool kill = false;              // SIGKILL at once, no `finally`
+  std::optional<Duration> grace;  // instead of the nodes' own
+  bool drain = false;             // because the server stops
   CountsAs counts_as = CountsAs::kFailure;
 };
 

@@ -26,6 +26,10 @@ namespace nursery::engine {
 
 // What became of the work that one closing took down; filled while it ends.
 struct Teardowns {
+  // Instead of the nodes' own grace; nothing: theirs.
+  explicit Teardowns(std::optional<Duration> the_grace = std::nullopt) : grace(the_grace) {}
+
+  const std::optional<Duration> grace;
   std::atomic<int64_t> skipped{0};
   std::atomic<int64_t> interrupted{0};
   std::atomic<int64_t> terminated{0};

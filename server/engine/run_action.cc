@@ -45,7 +45,7 @@ AttemptRequest MakeRequest(Runtime& run, const Node& node, const spec::Action& a
   request.scope = &scope;
   request.environment = scope.Environment(deadline);
   request.workdir = run.workdir;
-  request.grace = node.spec.grace;
+  request.grace = [&run, &node] { return run.tree.GraceOf(node); };
   request.idle_timeout = node.spec.idle_timeout;
   request.open_output = [&scope](spec::NodeIndex sibling) { return scope.OpenOutput(sibling); };
   request.keep_whole_output = run.consumed[static_cast<size_t>(node.spec.index)];
@@ -194,7 +194,7 @@ Async<absl::Status> CleanUp(Context kill, Runtime* run, Node* node,
       MakeRequest(*run, *node, finally.action, scope, bounded.context().deadline());
   const auto outcome = OutcomeVariables(run->tree, *node, node->last_exit_code);
   request.environment.insert(request.environment.end(), outcome.begin(), outcome.end());
-  request.grace = std::min<Duration>(node->spec.grace, spec::kMaxFinallyGrace);
+  request.grace = [node] { return std::min<Duration>(node->spec.grace, spec::kMaxFinallyGrace); };
   request.idle_timeout = spec::TimeLimit::kUnlimited;  // the node's; its own bound is enough
   request.kill = kill;
   request.keep_whole_output = false;

@@ -223,6 +223,12 @@ int Tree::StartAttempt(Node& node) {
   return attempt;
 }
 
+Duration Tree::GraceOf(const Node& node) const {
+  MutexLock lock(mutex_);
+  const std::shared_ptr<Teardowns>& closing = node.teardowns;
+  return closing == nullptr ? node.spec.grace : closing->grace.value_or(node.spec.grace);
+}
+
 void Tree::SetOutput(Node& node, std::shared_ptr<const Output> output,
                      std::shared_ptr<const Output> errors) {
   {

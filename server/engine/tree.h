@@ -51,6 +51,8 @@ class Tree {
   void BindKill(Node& node, std::shared_ptr<const CancelScope> kill) NURSERY_EXCLUDES(mutex_);
   // An attempt starts; its number, from 1.
   int StartAttempt(Node& node) NURSERY_EXCLUDES(mutex_);
+  // From SIGTERM to SIGKILL: the node's own, or that of the cancel that takes it down.
+  Duration GraceOf(const Node& node) const NURSERY_EXCLUDES(mutex_);
   // What the running attempt writes.
   void SetOutput(Node& node, std::shared_ptr<const Output> output,
                  std::shared_ptr<const Output> errors) NURSERY_EXCLUDES(mutex_);
@@ -79,7 +81,9 @@ class Tree {
     std::vector<std::shared_ptr<const CancelScope>> kill;  // for Teardown::kKill
   };
   absl::StatusOr<Closing> Close(const std::string& path, EventKind event, v1::Cause cause,
-                                Teardown teardown, CountsAs counts_as) NURSERY_EXCLUDES(mutex_);
+                                Teardown teardown, CountsAs counts_as,
+                                std::optional<Duration> grace = std::nullopt)
+      NURSERY_EXCLUDES(mutex_);
 
   // Groups and maps.
   void OpenGroup(Node& group, BellSender bell) NURSERY_EXCLUDES(mutex_);

@@ -152,7 +152,8 @@ void Tree::CollectKill(Node& node, Closing& closing) {
 }
 
 absl::StatusOr<Tree::Closing> Tree::Close(const std::string& path, EventKind event, v1::Cause cause,
-                                          Teardown teardown, CountsAs counts_as) {
+                                          Teardown teardown, CountsAs counts_as,
+                                          std::optional<Duration> grace) {
   Closing closing;
   {
     MutexLock lock(mutex_);
@@ -166,7 +167,7 @@ absl::StatusOr<Tree::Closing> Tree::Close(const std::string& path, EventKind eve
                    "it has ended: " + std::string(Name(node->status.state)));
     }
     const Told told{std::make_shared<const v1::Cause>(std::move(cause)),
-                    std::make_shared<Teardowns>()};
+                    std::make_shared<Teardowns>(grace)};
     const bool decided = DecideLocked(*node, event, told);
     if (decided) node->counts_as = counts_as;
     if (decided) Adopt(*node, told);

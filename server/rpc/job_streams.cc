@@ -241,13 +241,16 @@ Async<absl::StatusOr<v1::CancelReceipt>> JobService::CancelJob(Context context, 
                                                                v1::CancelJobRequest request) {
   absl::StatusOr<JobPtr> job = service->Find(request.name());
   if (!job.ok()) co_return job.status();
-  if (request.has_grace()) co_return NotInThisVersion("grace");
+  if (request.has_grace() && engine::FromProto(request.grace()) < Duration::zero()) {
+    co_return InvalidField("grace", "must not be negative");
+  }
   const engine::BellReceiver bell = (*job)->Watch();
   engine::CancelRequest cancel;
   cancel.path = request.path();
   cancel.reason = request.reason();
   cancel.actor = session->identity().name;
   cancel.kill = request.mode() == v1::CANCEL_MODE_KILL;
+  if (request.has_grace()) cancel.grace = engine::FromProto(request.grace());
   if (request.counts_as() == v1::COUNTS_AS_SKIPPED) cancel.counts_as = engine::CountsAs::kSkipped;
   const std::string what = cancel.path.empty() ? cancel.reason : cancel.path + ": " + cancel.reason;
   Audit(service->table_.engine().clock().WallNow(), session->identity(), "CancelJob", (*job)->id(),

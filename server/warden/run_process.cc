@@ -79,7 +79,7 @@ Async<absl::StatusOr<ProcessResult>> RunProcess(Context ctx, ProcessHost* host, 
     host->Terminate(*id);
     const CancelScope shield = CancelScope::Shielded(ctx, Duration::max(), "");
     const Context outer = take_down.kill.value_or(shield.context());
-    const CancelScope grace(outer, Later(ctx.Now(), take_down.grace), "grace");
+    const CancelScope grace(outer, Later(ctx.Now(), take_down.grace()), "grace");
     const Context context = grace.context();
     const absl::StatusOr<Ended> in_time = co_await receiver.Receive(context);
     over = in_time.ok();

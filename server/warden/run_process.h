@@ -17,6 +17,7 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -52,10 +53,11 @@ class ProcessObserver {
 };
 
 struct TakeDown {
-  explicit TakeDown(Duration the_grace) : grace(the_grace) {}
+  explicit TakeDown(std::function<Duration()> the_grace) : grace(std::move(the_grace)) {}
+  explicit TakeDown(Duration the_grace) : grace([the_grace] { return the_grace; }) {}
 
-  Duration grace;               // SIGTERM to SIGKILL
-  std::optional<Context> kill;  // its cancellation ends the grace at once
+  std::function<Duration()> grace;  // SIGTERM to SIGKILL; asked when SIGTERM is sent
+  std::optional<Context> kill;      // its cancellation ends the grace at once
 };
 
 // An error when the program never ran (its status says which step failed), or ABORTED when warden

@@ -1,10 +1,12 @@
 """Jobs over gRPC: submit, run, watch, wait, cancel, list."""
 
 import os
+import pathlib
 import random
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import unittest
@@ -314,6 +316,23 @@ class CancelTest(ServiceTest):
         again = self.jobs.CancelJob(job_service.CancelJobRequest(name=submitted.name),
                                     timeout=PATIENCE)
         self.assertTrue(again.already_ended)
+
+    def test_a_cancel_may_bring_its_own_grace(self):
+        with tempfile.TemporaryDirectory() as directory:
+            ready = pathlib.Path(directory, "ready")
+            script = f"trap : TERM; touch {ready}; while :; do sleep 1; done"
+            node = exec_node("sh", "-c", script, self.mark)
+            node.grace.seconds = 3600
+            name = self.submit(job.JobSpec(name="deaf", root=node)).name
+            wait_until(ready.exists)
+        request = job_service.CancelJobRequest(name=name, wait=True)
+        request.grace.seconds = -1
+        self.assert_fails(grpc.StatusCode.INVALID_ARGUMENT, self.jobs.CancelJob, request)
+        request.grace.FromMilliseconds(10)
+        receipt = self.jobs.CancelJob(request, timeout=PATIENCE)
+        self.assertTrue(receipt.complete)
+        self.assertGreaterEqual(receipt.killed, 1)
+        self.assertEqual(marked(self.mark), [])
 
     def test_a_subtree_is_cancelled_alone(self):
         spec = job.JobSpec(name="two", root=group(
