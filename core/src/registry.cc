@@ -1,5 +1,6 @@
 #include "nursery/core/internal/registry.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <unordered_map>
 
@@ -89,10 +90,14 @@ void TaskRegistry::ForEachTask(Visit visit) const {
 
 TaskStats TaskRegistry::Stats() const {
   TaskStats stats;
+  const Time now = clock_.CoarseNow();
   MutexLock lock(mutex_);
-  ForEachTask([&stats](const TaskRecord& task) {
-    ++stats.by_state[static_cast<int>(task.state.load(std::memory_order_relaxed))];
-    ++stats.by_reason[static_cast<int>(task.reason.load(std::memory_order_relaxed))];
+  ForEachTask([&stats, now](const TaskRecord& task) {
+    const auto reason = static_cast<size_t>(task.reason.load(std::memory_order_relaxed));
+    ++stats.by_state[static_cast<size_t>(task.state.load(std::memory_order_relaxed))];
+    ++stats.by_reason[reason];
+    Duration& oldest = stats.oldest[reason];
+    oldest = std::max(oldest, now - task.since.load(std::memory_order_relaxed));
   });
   stats.live = live_;
   stats.created = static_cast<int64_t>(last_id_);

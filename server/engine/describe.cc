@@ -12,9 +12,7 @@ namespace {
 
 std::string_view ActionName(const spec::Node& node) {
   if (node.action == nullptr) return "";
-  static constexpr std::string_view kNames[] = {"exec", "sleep", "call"};
-  static_assert(std::variant_size_v<spec::Action> == std::size(kNames));
-  return kNames[node.action->index()];
+  return kActionNames[node.action->index()];
 }
 
 // The siblings that `node` still waits for, as in "fetch, clean".

@@ -49,6 +49,7 @@ class Engine {
   BellReceiver WatchAll() { return changed_.Watch(); }
 
   const Clock& clock() const { return *options_.clock; }
+  const EngineStats& stats() const { return stats_; }
   v1::Containment containment() const { return options_.containment(); }
   std::vector<std::string> PoolNames() const;
   // By name.
@@ -59,6 +60,7 @@ class Engine {
   double Random() NURSERY_EXCLUDES(mutex_);
 
   const EngineOptions options_;
+  EngineStats stats_;
   std::map<std::string, std::unique_ptr<Pool>> pools_;  // constant after construction
   Bells changed_;
   Mutex mutex_;

@@ -107,6 +107,8 @@ Async<void> Job::Run(Context context) {
     *completed.mutable_cancel_completed()->mutable_receipt() = LastCancel();
     tree_->Log(std::move(completed));
   }
+  tree_->stats().job_seconds[static_cast<size_t>(state())].Observe(tree_->clock().Now() -
+                                                                   admitted_);
   tree_->Log(std::move(ended));
 }
 

@@ -122,6 +122,8 @@ class Job {
   int64_t last_seq() const { return tree_->last_seq(); }
   bool done() const { return IsTerminal(state()); }
   NodeState state() const;
+  // How many nodes (items apart) are in each state.
+  std::array<int64_t, 8> NodeCounts() const { return tree_->Counts(); }
 
  private:
   static Time OwnDeadline(const Tree& tree, std::string* source);

@@ -26,7 +26,9 @@ void Pool::Enter(Waiter& waiter) {
   WakeList none;  // a wait that is still arming is never scheduled
   MutexLock lock(mutex_);
   if (free_ > 0 && waiting_ == 0) {
-    if (waiter.Fire(0, none)) --free_;
+    if (!waiter.Fire(0, none)) return;
+    --free_;
+    waits_.Observe(Duration());
     return;
   }
   clock_ = &waiter.task()->executor->clock();
@@ -78,10 +80,12 @@ void Pool::Grant(Time now, WakeList& wake) {
     Waiter* best = Best(now);
     if (best == nullptr) return;
     const PoolRequest request = best->request;
+    const Time since = best->since;
     Remove(*best);
     if (!best->Fire(0, wake)) continue;  // cancelled at this moment
     classes_[static_cast<size_t>(std::clamp(request.priority, 0, 9))].turn = request.key;
     --free_;
+    waits_.Observe(now - since);
   }
 }
 
@@ -105,7 +109,8 @@ absl::StatusOr<PoolSlot> Pool::AcquireAwaiter::await_resume() {
 
 PoolStats Pool::Stats() const {
   MutexLock lock(mutex_);
-  return PoolStats{.slots = slots_, .in_use = slots_ - free_, .waiting = waiting_};
+  return PoolStats{
+      .slots = slots_, .in_use = slots_ - free_, .waiting = waiting_, .waits = waits_.Read()};
 }
 
 }  // namespace nursery::engine

@@ -21,6 +21,7 @@
 #include "nursery/core/context.h"
 #include "nursery/core/internal/wait.h"
 #include "nursery/core/mutex.h"
+#include "server/engine/engine_stats.h"
 
 namespace nursery::engine {
 
@@ -60,6 +61,7 @@ struct PoolStats {
   int64_t slots = 0;
   int64_t in_use = 0;
   int64_t waiting = 0;
+  DurationCounts waits;  // of those that got a slot
 };
 
 class Pool {
@@ -106,6 +108,7 @@ class Pool {
   int64_t free_ NURSERY_GUARDED_BY(mutex_);
   int64_t waiting_ NURSERY_GUARDED_BY(mutex_) = 0;
   const Clock* clock_ NURSERY_GUARDED_BY(mutex_) = nullptr;
+  DurationHistogram waits_;
   std::array<Class, kPriorityClasses> classes_ NURSERY_GUARDED_BY(mutex_);
 };
 

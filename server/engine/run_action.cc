@@ -27,7 +27,9 @@ class Observer final : public AttemptObserver {
     if (keeps_output_) tree_.SetOutput(node_, std::move(output), std::move(errors));
   }
   void OnSurvivors(std::vector<Survivor> survivors) override {
+    const auto count = static_cast<int64_t>(survivors.size());
     tree_.Locked([&] {
+      tree_.stats().unkillable.Add(count - static_cast<int64_t>(node_.survivors.size()));
       node_.wait = survivors.empty() ? v1::WAIT_REASON_KILL_GRACE : v1::WAIT_REASON_UNKILLABLE;
       node_.survivors = std::move(survivors);
     });
@@ -61,9 +63,29 @@ struct Ended {
   AttemptResult how = AttemptResult::kFailed;
 };
 
+// What took a running attempt down: who closed its node, else what its context says.
+CauseKind TakenDownBy(const Tree& tree, const Node& node, const Cause& cause) {
+  const CauseKind closed = tree.Locked([&] { return node.cause_kind; });
+  if (closed != CauseKind::kNone) return closed;
+  const bool late = cause.kind == nursery::CauseKind::kDeadline;
+  return late ? CauseKind::kDeadline : CauseKind::kCancelled;
+}
+
+void CountAttempt(const Tree& tree, const Node& node, Duration took, v1::AttemptState state,
+                  const Cause* cut_short) {
+  EngineStats& stats = tree.stats();
+  const size_t action = node.spec.action->index();
+  stats.attempts[action][static_cast<size_t>(state)].Add();
+  stats.attempt_seconds[action].Observe(took);
+  if (cut_short == nullptr) return;
+  stats.cancels[static_cast<size_t>(TakenDownBy(tree, node, *cut_short))].Add();
+  stats.cancel_seconds.Observe(tree.clock().Now() - cut_short->time);
+}
+
 // One attempt under its own timeout, killable through the node's kill scope.
 Async<Ended> RunAttempt(Context context, Runtime* run, Node* node, const std::vector<Hold>* holds) {
   run->tree.StartAttempt(*node);
+  const Time start = context.Now();
   const spec::TimeLimit& limit = node->spec.attempt_timeout;
   const CancelScope timed(context, limit.limited() ? Later(context.Now(), limit.limit) : kNever,
                           "attempt_timeout " + spec::FormatDuration(limit.limit));
@@ -92,6 +114,7 @@ Async<Ended> RunAttempt(Context context, Runtime* run, Node* node, const std::ve
     state = v1::ATTEMPT_STATE_TIMED_OUT;
   if (context.cancelled()) state = v1::ATTEMPT_STATE_CANCELLED;
   if (ended.result.status.ok() && !context.cancelled()) state = v1::ATTEMPT_STATE_SUCCEEDED;
+  CountAttempt(run->tree, *node, context.Now() - start, state, cause.get());
   run->tree.EndAttempt(*node, ended.result, state);
   co_return ended;
 }

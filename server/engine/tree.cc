@@ -10,12 +10,13 @@
 namespace nursery::engine {
 
 Tree::Tree(std::string id, std::shared_ptr<const spec::Job> job, const Clock& clock, Store& store,
-           Bells& all)
+           Bells& all, EngineStats& stats)
     : id_(std::move(id)),
       job_(std::move(job)),
       clock_(clock),
       store_(store),
       all_(all),
+      stats_(stats),
       root_(job_->node(job_->root()), nullptr),
       spent_until_(clock.Now()) {
   MutexLock lock(mutex_);
@@ -119,6 +120,8 @@ void Tree::OnEnded(Node& node) {
   node.wait = v1::WAIT_REASON_UNSPECIFIED;
   node.ended_at = clock_.Now();
   node.pid = 0;
+  stats_.nodes_finished[static_cast<size_t>(node.spec.kind)][static_cast<size_t>(node.status.state)]
+      .Add();
   const bool failed =
       node.status.state == NodeState::kFailed || node.status.state == NodeState::kDeadlineExceeded;
   const bool tolerated = node.spec.allow_failure && failed;
@@ -274,6 +277,7 @@ void Tree::ScheduleRetry(Node& node, bool interrupted, Duration backoff) {
     if (interrupted) ++node.interruptions;
     if (node.status.outcome != Outcome::kUndecided) return;
     if (!Step(node, interrupted ? EventKind::kInterrupt : EventKind::kRetry, {})) return;
+    stats_.retries.Add();
     v1::Event event;
     event.mutable_retry_scheduled()->set_path(node.Path());
     event.mutable_retry_scheduled()->set_attempt(node.attempt + 1);

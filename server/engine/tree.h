@@ -20,6 +20,7 @@
 #include "nursery/core/clock.h"
 #include "nursery/core/mutex.h"
 #include "nursery/v1/event.pb.h"
+#include "server/engine/engine_stats.h"
 #include "server/engine/node.h"
 #include "server/engine/store.h"
 
@@ -27,14 +28,15 @@ namespace nursery::engine {
 
 class Tree {
  public:
-  // `clock` gives steady time; `store` outlives the tree.
+  // `clock` gives steady time; `store` and `stats` outlive the tree.
   // `all`: rings for every event of every tree; outlives them.
   Tree(std::string id, std::shared_ptr<const spec::Job> job, const Clock& clock, Store& store,
-       Bells& all);
+       Bells& all, EngineStats& stats);
 
   const std::string& id() const { return id_; }
   const spec::Job& job() const { return *job_; }
   const Clock& clock() const { return clock_; }
+  EngineStats& stats() const { return stats_; }
   Node& root() { return root_; }
 
   // Opens the root: from now on a job can only end, never be skipped. `deadline` is for the log.
@@ -128,6 +130,7 @@ class Tree {
   bool StepAndCount(Node& node, EventKind event, const Told& told) NURSERY_REQUIRES(mutex_);
   bool DecideLocked(Node& node, EventKind event, const Told& told) NURSERY_REQUIRES(mutex_);
   void CloseBelow(Node& node, EventKind event, const Told& told) NURSERY_REQUIRES(mutex_);
+  void CountDeadline(const Node& node, EventKind event) NURSERY_REQUIRES(mutex_);
   void LogDecision(const Node& node, const Told& told) NURSERY_REQUIRES(mutex_);
   void LogEnd(const Node& node) NURSERY_REQUIRES(mutex_);
   void SkipItems(Node& map, const Told& told) NURSERY_REQUIRES(mutex_);
@@ -152,6 +155,7 @@ class Tree {
   const Clock& clock_;
   Store& store_;
   Bells& all_;
+  EngineStats& stats_;
 
   mutable Mutex mutex_;
   Node root_;

@@ -90,6 +90,12 @@ void Tree::SkipItems(Node& map, const Told& told) {
   told.teardowns->skipped += untaken;
 }
 
+void Tree::CountDeadline(const Node& node, EventKind event) {
+  if (CauseOf(event) != CauseKind::kDeadline) return;
+  const DeadlineAt at = node.started ? DeadlineAt::kRun : DeadlineAt::kQueue;
+  stats_.deadlines[static_cast<size_t>(at)].Add();
+}
+
 bool Tree::Fail(Node& node, EventKind event, const absl::Status& status, int attempt,
                 std::string stderr_tail) {
   v1::Cause cause = MakeCause(event, node, std::string(Message(status)));
@@ -101,6 +107,7 @@ bool Tree::Fail(Node& node, EventKind event, const absl::Status& status, int att
     if (event == EventKind::kOwnTimeout) CollectRunning(node, &error);
     const Told told{std::make_shared<const v1::Cause>(cause), std::make_shared<Teardowns>()};
     decided = DecideLocked(node, event, told);
+    if (decided) CountDeadline(node, event);
     // A failed clean-up of a node that has failed already is a second error.
     const bool counts = decided || event == EventKind::kFinallyFailed;
     if (counts && ++error_count_ <= static_cast<int64_t>(kMaxJobErrors)) {

@@ -230,6 +230,7 @@ absl::StatusOr<Identity> Server::Admit(const Call& call, const Method& method, T
                       v1::ERROR_REASON_PERMISSION_DENIED);
   }
   if (deadline <= now) {
+    late_.fetch_add(1, std::memory_order_relaxed);
     return WithReason(
         Error(absl::StatusCode::kDeadlineExceeded, "the call's deadline had passed when it came"),
         v1::ERROR_REASON_DEADLINE_PASSED);

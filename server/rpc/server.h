@@ -74,6 +74,8 @@ class Server {
   int64_t connections() { return connections_.open(); }
   int64_t refused_connections() const { return connections_.refused(); }
   int64_t rejected_calls() const { return rejected_.load(std::memory_order_relaxed); }
+  // Whose deadline had passed when they came.
+  int64_t late_calls() const { return late_.load(std::memory_order_relaxed); }
   const Methods& methods() const { return methods_; }
 
  private:
@@ -102,6 +104,7 @@ class Server {
   std::atomic<bool> draining_{false};
   std::atomic<int64_t> calls_{0};
   std::atomic<int64_t> rejected_{0};
+  std::atomic<int64_t> late_{0};
 };
 
 }  // namespace nursery::rpc

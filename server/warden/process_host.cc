@@ -275,6 +275,7 @@ void ProcessHost::HandleReportLocked(const Packet& packet, std::vector<Call>* ca
   ProcessHandler* const handler = sent_.at(packet.attempt).handler;
   switch (packet.type) {
     case PacketType::kSpawned:
+      ++stats_.spawned;
       calls->push_back({[handler, pid = packet.pid] { handler->OnSpawned(pid); }});
       return;
     case PacketType::kExited: {
@@ -297,6 +298,7 @@ void ProcessHost::HandleReportLocked(const Packet& packet, std::vector<Call>* ca
         LoseLocked(handler, "interrupted: the attempt's reaper process was killed", calls);
         break;
       }
+      CountLocked(packet);
       const AttemptEnd end = {static_cast<Level>(packet.detail), packet.count, TollOf(packet),
                               UsageOf(packet)};
       calls->push_back({[handler, end] { handler->OnGone(end); }, true});
@@ -306,6 +308,22 @@ void ProcessHost::HandleReportLocked(const Packet& packet, std::vector<Call>* ca
       return;
   }
   sent_.erase(packet.attempt);
+}
+
+void ProcessHost::CountLocked(const Packet& gone) {
+  const Toll toll = TollOf(gone);
+  stats_.terminated += toll.terminated;
+  stats_.killed += toll.killed;
+  stats_.leftovers += gone.count;
+}
+
+size_t ProcessHost::CountStrays() const {
+  pid_t warden;
+  {
+    MutexLock lock(mutex_);
+    warden = warden_.pid;
+  }
+  return LiveDescendants(getpid(), [warden](pid_t pid) { return pid == warden; }).size();
 }
 
 void ProcessHost::LoseLocked(ProcessHandler* handler, const char* why, std::vector<Call>* calls) {

@@ -101,6 +101,11 @@ class ProcessHost {
     size_t live = 0;             // attempts without their last call
     uint64_t wardens_started = 0;
     uint64_t attempts_lost = 0;
+    uint64_t spawned = 0;  // attempts whose program ran
+    // Processes that a cancelled attempt's SIGTERM ended, and those that its SIGKILL did.
+    uint64_t terminated = 0;
+    uint64_t killed = 0;
+    uint64_t leftovers = 0;  // alive below a leader that had exited by itself, and killed
   };
 
   explicit ProcessHost(Options options);
@@ -128,6 +133,9 @@ class ProcessHost {
   void Stop();
   bool stopped() const;
   Stats stats() const;
+  // Live processes that descend from this one and not from the warden: nobody answers for them.
+  // None, but for the moment in which what a dead warden left is killed. Reads /proc.
+  size_t CountStrays() const;
 
  private:
   // A call to a handler, made when the lock is free.
@@ -157,6 +165,7 @@ class ProcessHost {
   void HandleLocked(const Packet& packet, std::vector<Call>* calls) NURSERY_REQUIRES(mutex_);
   void HandleHelloLocked(const Packet& hello, std::vector<Call>* calls) NURSERY_REQUIRES(mutex_);
   void HandleReportLocked(const Packet& packet, std::vector<Call>* calls) NURSERY_REQUIRES(mutex_);
+  void CountLocked(const Packet& gone) NURSERY_REQUIRES(mutex_);
   void CheckWardenLocked(std::vector<Call>* calls) NURSERY_REQUIRES(mutex_);
   void LoseLocked(ProcessHandler* handler, const char* why, std::vector<Call>* calls)
       NURSERY_REQUIRES(mutex_);

@@ -20,6 +20,8 @@ namespace nursery {
 struct TaskStats {
   std::array<int64_t, kTaskStateCount> by_state{};
   std::array<int64_t, kWaitReasonCount> by_reason{};
+  // How long the longest of them has waited.
+  std::array<Duration, kWaitReasonCount> oldest{};
   int64_t live = 0;
   int64_t created = 0;
 };
