@@ -7,7 +7,7 @@ set -euo pipefail
 build_packages=(
   clang-19 lld-19 cmake ninja-build ccache pkg-config
   libabsl-dev libprotobuf-dev protobuf-compiler libgrpc++-dev protobuf-compiler-grpc grpc-proto
-  libyaml-dev libcli11-dev libssl-dev
+  libyaml-dev libcli11-dev libssl-dev libcivetweb-dev prometheus-cpp-dev
 )
 test_packages=(
   g++-12 libclang-rt-19-dev clang-tidy-19 clang-format-19

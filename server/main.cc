@@ -29,6 +29,9 @@ int Serve(DaemonOptions options) {
   for (const std::string& address : (*daemon)->addresses()) {
     std::fprintf(stderr, "nurseryd: listening on %s\n", address.c_str());
   }
+  if (const std::string http = (*daemon)->http_address(); !http.empty()) {
+    std::fprintf(stderr, "nurseryd: metrics and health on http://%s\n", http.c_str());
+  }
   const absl::Status done = (*daemon)->Run();
   return done.ok() ? 0 : Complain(done, 1);
 }
@@ -44,6 +47,11 @@ int Main(int argc, char** argv) {
                  "unix:PATH, or HOST:PORT (port 0: a free one); may be given more than once")
       ->type_name("ADDRESS")
       ->allow_extra_args(false);
+  app.add_option("--http", options.http,
+                 "HOST:PORT on loopback for metrics and health (port 0: a free one), or none")
+      ->capture_default_str()
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
+      ->type_name("ADDRESS");
   app.add_option("--data", options.data_dir, "Directory of the server's own files")
       ->type_name("DIR");
   app.add_option("--config", options.config_file, "Configuration file (YAML or JSON)")

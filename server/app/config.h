@@ -17,10 +17,11 @@ namespace nursery::app {
 struct DaemonOptions {
   DaemonOptions() = default;
 
-  std::vector<std::string> listen;  // empty: the default socket
-  std::string data_dir;             // empty: DefaultDataDir()
-  std::string config_file;          // empty: defaults
-  std::string address_file;         // empty: none is written
+  std::vector<std::string> listen;      // empty: the default socket
+  std::string data_dir;                 // empty: DefaultDataDir()
+  std::string config_file;              // empty: defaults
+  std::string http = "127.0.0.1:7071";  // HOST:PORT of metrics and health; "none": there are none
+  std::string address_file;             // empty: none is written
   Duration drain_timeout = std::chrono::seconds(30);
 };
 

@@ -8,9 +8,12 @@
 #include <sstream>
 
 #include "nursery/core/clock.h"
+#include "nursery/core/dump.h"
 #include "nursery/core/sleep.h"
 #include "nursery/core/status.h"
 #include "server/engine/convert.h"
+#include "server/ops/metrics.h"
+#include "server/ops/pages.h"
 #include "server/rpc/health.h"
 #include "server/rpc/introspection_service.h"
 #include "server/rpc/job_service.h"
@@ -135,7 +138,7 @@ absl::Status Daemon::Build(const v1::ServerConfig& config) {
                                            ? rpc::Tokens::ReadOrMake(data_dir_.token_file())
                                            : rpc::Tokens::Read(token_file);
   if (!tokens.ok()) return tokens.status();
-  options.tokens = *std::move(tokens);
+  options.tokens = *tokens;
   if (config.limits().calls() != 0) options.max_calls = config.limits().calls();
   if (config.limits().connections() != 0) options.connections.total = config.limits().connections();
   if (config.limits().connections_per_peer() != 0) {
@@ -187,6 +190,32 @@ absl::Status Daemon::Build(const v1::ServerConfig& config) {
       rpc::Server::Create(std::move(options), methods_);
   if (!server.ok()) return server.status();
   server_ = *std::move(server);
+  return StartHttp(*std::move(tokens));
+}
+
+absl::Status Daemon::StartHttp(rpc::Tokens tokens) {
+  if (options_.http == "none") return absl::OkStatus();
+  absl::StatusOr<ops::LoopbackAddress> address = ops::ParseLoopback(options_.http);
+  if (!address.ok()) return address.status();
+  ops::MetricSources sources;
+  sources.executor = parts_->executor.get();
+  sources.table = table_.get();
+  sources.server = server_.get();
+  sources.host = parts_->host.get();
+  sources.version = NURSERY_VERSION;
+  ops::PagesOptions options;
+  options.host = address->host;
+  options.tokens = std::move(tokens);
+  options.metrics = [metrics = ops::Metrics(std::move(sources))] { return metrics.Text(); };
+  options.tasks = DumpAllTasks;
+  options.not_ready = [this] {
+    return server_->draining() ? std::string("the server is stopping") : std::string();
+  };
+  const auto pages = std::make_shared<const ops::Pages>(std::move(options));
+  absl::StatusOr<std::unique_ptr<ops::HttpServer>> http = ops::HttpServer::Start(
+      options_.http, [pages](const ops::HttpRequest& request) { return pages->Answer(request); });
+  if (!http.ok()) return http.status();
+  http_ = *std::move(http);
   return absl::OkStatus();
 }
 
@@ -195,7 +224,8 @@ absl::Status Daemon::WriteAddressFile() const {
   // A reader sees all of it or nothing.
   const std::string draft = options_.address_file + ".new";
   std::ofstream stream(draft);
-  stream << "{\"grpc\":" << spec::JsonQuote(addresses().front()) << ",\"http\":\"\"}\n";
+  stream << "{\"grpc\":" << spec::JsonQuote(addresses().front())
+         << ",\"http\":" << spec::JsonQuote(http_address()) << "}\n";
   stream.close();
   if (!stream || rename(draft.c_str(), options_.address_file.c_str()) != 0) {
     return ErrnoError(errno, "cannot write " + options_.address_file);

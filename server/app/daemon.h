@@ -19,6 +19,7 @@
 #include "server/app/parts.h"
 #include "server/app/signals.h"
 #include "server/engine/job_table.h"
+#include "server/ops/http_server.h"
 #include "server/rpc/server.h"
 
 namespace nursery::rpc {
@@ -40,6 +41,8 @@ class Daemon {
   absl::Status Run();
 
   std::vector<std::string> addresses() const { return server_->addresses(); }
+  // Empty: no HTTP is served.
+  std::string http_address() const { return http_ == nullptr ? "" : http_->address(); }
 
  private:
   struct Scopes;
@@ -51,6 +54,7 @@ class Daemon {
   Daemon(DaemonOptions options, DataDir data_dir,
          std::pair<Sender<StopRequest>, Receiver<StopRequest>> stops);
   absl::Status Build(const v1::ServerConfig& config);
+  absl::Status StartHttp(rpc::Tokens tokens);
   absl::Status WriteAddressFile() const;
 
   static Async<absl::Status> RunAll(Context context, Daemon* daemon);
@@ -72,6 +76,7 @@ class Daemon {
   std::unique_ptr<rpc::Server> server_;
   Sender<StopRequest> stop_;
   Receiver<StopRequest> stops_;
+  std::unique_ptr<ops::HttpServer> http_;  // reads all of the above
 };
 
 }  // namespace nursery::app

@@ -43,7 +43,8 @@ class SocketTest(ServiceTest):
             for arguments in (["--listen", f"unix:{self.server.socket}", "--data", other],
                               ["--listen", f"unix:{other}/s", "--data",
                                str(self.server.directory / "data")]):
-                done = subprocess.run([str(BIN / "nurseryd"), *arguments], stderr=subprocess.PIPE,
+                done = subprocess.run([str(BIN / "nurseryd"), "--http", "127.0.0.1:0",
+                                       *arguments], stderr=subprocess.PIPE,
                                       text=True, timeout=PATIENCE, check=False)
                 self.assertEqual(done.returncode, 1)
                 self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
@@ -128,7 +129,8 @@ class TcpTest(ServiceTest):
     def test_a_port_is_never_shared(self):
         with tempfile.TemporaryDirectory() as other:
             done = subprocess.run(
-                [str(BIN / "nurseryd"), "--listen", self.server.address, "--data", other],
+                [str(BIN / "nurseryd"), "--listen", self.server.address, "--data", other,
+                 "--http", "127.0.0.1:0"],
                 stderr=subprocess.PIPE, text=True, timeout=PATIENCE, check=False)
         self.assertEqual(done.returncode, 1)
         self.assertIn("another server listens on " + self.server.address, done.stderr)
@@ -195,7 +197,8 @@ class ScopesTest(unittest.TestCase):
 class StartTest(unittest.TestCase):
     def refused(self, *arguments):
         with tempfile.TemporaryDirectory() as directory:
-            done = subprocess.run([str(BIN / "nurseryd"), "--data", directory, *arguments],
+            done = subprocess.run([str(BIN / "nurseryd"), "--data", directory, "--http",
+                                   "127.0.0.1:0", *arguments],
                                   stderr=subprocess.PIPE, text=True, timeout=PATIENCE, check=False)
         self.assertNotEqual(done.returncode, 0)
         return done.stderr

@@ -71,7 +71,8 @@ class Server:
         config_file = self.directory / "config.yaml"
         config_file.write_text("pools: [{name: default, slots: 500}]\n" + config)
         command = [str(BIN / "nurseryd"), "--data", str(self.directory / "data"),
-                   "--address-file", str(self.address_file), "--config", str(config_file)]
+                   "--address-file", str(self.address_file), "--config", str(config_file),
+                   "--http", "127.0.0.1:0"]
         for address in listen:
             command += ["--listen", address]
         self.log = open(self.directory / "log", "a+", encoding="utf-8")
@@ -80,7 +81,8 @@ class Server:
         wait_until(lambda: self.address_file.exists() or self.process.poll() is not None)
         if self.process.poll() is not None:
             raise AssertionError("the server ended: " + self.log_text())
-        self.address = json.loads(self.address_file.read_text())["grpc"]
+        addresses = json.loads(self.address_file.read_text())
+        self.address, self.http = addresses["grpc"], addresses["http"]
 
     def log_text(self):
         return (self.directory / "log").read_text()

@@ -4,8 +4,8 @@ import fnmatch
 import re
 
 # A file belongs to the first layer whose prefix it has; it may include its own layer and those
-# listed. "grpc", "protobuf" and "prometheus" stand for the libraries; "stubs" for generated
-# service code.
+# listed. "grpc", "protobuf", "prometheus" and "civetweb" stand for the libraries; "stubs" for
+# generated service code.
 LAYERS = [
     ("core/", {"core"}),
     ("server/spec/", {"core", "server/spec", "protobuf"}),
@@ -19,9 +19,11 @@ LAYERS = [
     ("server/store/", {"core", "server/spec", "server/engine", "server/store", "protobuf"}),
     ("server/rpc/", {"core", "server/spec", "server/engine", "server/rpc", "protobuf", "grpc",
                      "stubs"}),
-    ("server/ops/", {"core", "server/spec", "server/engine", "server/rpc", "server/ops",
-                     "protobuf", "grpc", "stubs", "prometheus"}),
-    # app, options and main put everything together; gRPC and Prometheus stay behind rpc and ops.
+    ("server/ops/", {"core", "server/spec", "server/engine", "server/warden", "server/rpc",
+                     "server/ops", "protobuf", "grpc", "stubs", "prometheus",
+                     "civetweb"}),
+    # app, options and main put everything together; gRPC, Prometheus and civetweb stay behind rpc
+    # and ops.
     ("server/", {"core", "server", "server/spec", "server/engine", "server/warden",
                  "server/actions", "server/store", "server/rpc", "server/ops", "protobuf"}),
     ("client/include/", {"core", "client"}),
@@ -48,6 +50,7 @@ OWNERS = [
     ("*.pb.h", "protobuf"),
     ("google/protobuf/*", "protobuf"),
     ("prometheus/*", "prometheus"),
+    ("civetweb.h", "civetweb"),
     ("tests/*", "tests"),
 ]
 
