@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs the Debian 12 packages that building and running nursery needs; with --test also those
 # that only its tests need. Needs nothing but apt; asks for root through sudo; leaves apt alone when
-# every package is there. Debian's prometheus package is never among them: it starts a service.
+# every package is there. Debian's prometheus package is never among them: it starts a service. The
+# tests run its programs from $NURSERY_TOOLS, into which it is unpacked.
 set -euo pipefail
 
 build_packages=(
@@ -13,6 +14,10 @@ test_packages=(
   g++-12 libclang-rt-19-dev clang-tidy-19 clang-format-19
   libgtest-dev libgmock-dev python3 python3-grpcio git
 )
+
+tools=${NURSERY_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/nursery-tools}
+export DEBIAN_FRONTEND=noninteractive
+apt_options=(-qq -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300)
 
 usage() {
   echo "usage: deploy/setup.sh [--test]"
@@ -34,10 +39,23 @@ as_root() {
   fi
 }
 
+unpack_prometheus() {
+  [[ -x $tools/usr/bin/prometheus && -x $tools/usr/bin/promtool ]] && return
+  echo "setup: unpacking prometheus into $tools"
+  local download
+  download=$(mktemp -d)
+  as_root apt-get "${apt_options[@]}" update
+  (cd "$download" && apt-get "${apt_options[@]}" download prometheus)
+  mkdir -p "$tools"
+  dpkg -x "$download"/prometheus_*.deb "$tools"
+  rm -rf "$download"
+}
+
 packages=("${build_packages[@]}")
+with_tests=''
 case "${1:-}" in
   '') ;;
-  --test) packages+=("${test_packages[@]}") ;;
+  --test) packages+=("${test_packages[@]}") with_tests=yes ;;
   -h | --help) usage; exit 0 ;;
   *) usage >&2; exit 2 ;;
 esac
@@ -46,6 +64,8 @@ if ! command -v apt-get >/dev/null; then
   echo "setup: no apt-get here; on another system install these by hand: ${packages[*]}" >&2
   exit 1
 fi
+
+[[ -z $with_tests ]] || unpack_prometheus
 
 missing=()
 for package in "${packages[@]}"; do
@@ -57,7 +77,5 @@ if [[ ${#missing[@]} -eq 0 ]]; then
 fi
 
 echo "setup: installing ${missing[*]}"
-export DEBIAN_FRONTEND=noninteractive
-apt_options=(-qq -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300)
 as_root apt-get "${apt_options[@]}" update
 as_root apt-get "${apt_options[@]}" install -y --no-install-recommends "${missing[@]}"

@@ -1,27 +1,13 @@
 """The HTTP port of a server: what it answers, to whom, and where it listens."""
 
-import http.client
 import pathlib
 import socket
 import subprocess
-import sys
 import tempfile
 import unittest
 
-sys.path.append(str(pathlib.Path(__file__).parents[1] / "service"))
-from service import (BIN, PATIENCE, Server, ServiceTest, admin, exec_node, job,
-                     wait_until)  # noqa: E402
-
-
-def fetch(address, path, method="GET", **headers):
-    """(status, headers, body) of one request."""
-    connection = http.client.HTTPConnection(address, timeout=PATIENCE)
-    try:
-        connection.request(method, path, headers=headers)
-        response = connection.getresponse()
-        return response.status, response.headers, response.read().decode()
-    finally:
-        connection.close()
+from observed import fetch
+from service import BIN, PATIENCE, Server, ServiceTest, admin, exec_node, job, wait_until
 
 
 class PagesTest(ServiceTest):
