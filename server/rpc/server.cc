@@ -23,6 +23,9 @@ constexpr int kHandshakeMillis = 10'000;
 constexpr int kIdleMillis = 15 * 60 * 1000;
 // Accepted calls wait for nobody: a task takes one and hands it on.
 constexpr int kAccepters = 4;
+// gRPC counts in milliseconds, and rounds up what a client sends: a deadline that is no further
+// away than this may have passed when the call came.
+constexpr std::chrono::milliseconds kDeadlineRounding{2};
 // What to wait before another try, when a limit is reached.
 constexpr std::chrono::seconds kRetryAfter{1};
 
@@ -229,7 +232,7 @@ absl::StatusOr<Identity> Server::Admit(const Call& call, const Method& method, T
                             "'" + identity->name + "' may not call " + method.name),
                       v1::ERROR_REASON_PERMISSION_DENIED);
   }
-  if (deadline <= now) {
+  if (deadline <= Later(now, kDeadlineRounding)) {
     late_.fetch_add(1, std::memory_order_relaxed);
     return WithReason(
         Error(absl::StatusCode::kDeadlineExceeded, "the call's deadline had passed when it came"),
