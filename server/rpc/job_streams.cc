@@ -103,7 +103,11 @@ Async<absl::Status> RunAndSend(Group& group, engine::JobTable* table,
         return RunAttached(std::move(within), of, std::move(each));
       },
       table, job, bounded.context());
-  if (!running.ok()) co_return running;
+  if (!running.ok()) {
+    // The client has gone. The job was admitted, so it ends all the same: cancelled.
+    absl::Status ended = co_await RunAttached(bounded.context(), table, job);
+    co_return ended;
+  }
   absl::Status sent = co_await SendEvents(group.context(), session, feed, next);
   // The scope above is the job's context: it stays until the job has ended.
   const CancelScope shield = CancelScope::Shielded(group.context(), Duration::max(), "");
