@@ -6,8 +6,6 @@
 namespace nursery::engine {
 namespace {
 
-// Detached jobs between their admission and their start: a moment.
-constexpr size_t kMaxDetaching = 1024;
 constexpr std::chrono::seconds kRetryAfter{1};
 
 absl::Status Refused(std::string_view what, int64_t limit, v1::ErrorReason reason) {
@@ -17,14 +15,16 @@ absl::Status Refused(std::string_view what, int64_t limit, v1::ErrorReason reaso
                    kRetryAfter);
 }
 
-std::pair<Sender<std::shared_ptr<Job>>, Receiver<std::shared_ptr<Job>>> MakeDetaching() {
-  return MakeChannel<std::shared_ptr<Job>>(kMaxDetaching);
+// Has a place for every live job, so that one that was admitted is never left behind.
+std::pair<Sender<std::shared_ptr<Job>>, Receiver<std::shared_ptr<Job>>> MakeDetaching(
+    const TableLimits& limits) {
+  return MakeChannel<std::shared_ptr<Job>>(static_cast<size_t>(limits.live_jobs));
 }
 
 }  // namespace
 
 JobTable::JobTable(Engine& engine, TableLimits limits)
-    : JobTable(engine, limits, MakeDetaching()) {}
+    : JobTable(engine, limits, MakeDetaching(limits)) {}
 
 JobTable::JobTable(
     Engine& engine, TableLimits limits,
@@ -102,11 +102,7 @@ Async<absl::StatusOr<Admitted>> JobTable::AdmitWithin(Context context, JobTable*
   }
 }
 
-absl::Status JobTable::Detach(std::shared_ptr<Job> job) {
-  absl::Status sent = detach_.TrySend(std::move(job));
-  if (!absl::IsResourceExhausted(sent)) return sent;
-  return Refused("jobs that wait for their start", kMaxDetaching, v1::ERROR_REASON_TOO_MANY_JOBS);
-}
+absl::Status JobTable::Detach(std::shared_ptr<Job> job) { return detach_.TrySend(std::move(job)); }
 
 void JobTable::OnEnded(const std::shared_ptr<Job>& job) {
   const NodeState state = job->state();
