@@ -63,14 +63,15 @@ def details_of(error):
 
 
 class Server:
-    def __init__(self, directory, *arguments, listen=None, config=""):
+    # `prefix` is a command that runs the server in its place, as `prlimit` does.
+    def __init__(self, directory, *arguments, listen=None, config="", prefix=()):
         self.directory = pathlib.Path(directory)
         self.address_file = self.directory / ("address-" + uuid.uuid4().hex)
         self.socket = self.directory / "nursery.sock"
         listen = listen or [f"unix:{self.socket}"]
         config_file = self.directory / "config.yaml"
         config_file.write_text("pools: [{name: default, slots: 500}]\n" + config)
-        command = [str(BIN / "nurseryd"), "--data", str(self.directory / "data"),
+        command = [*prefix, str(BIN / "nurseryd"), "--data", str(self.directory / "data"),
                    "--address-file", str(self.address_file), "--config", str(config_file),
                    "--http", "127.0.0.1:0"]
         for address in listen:
@@ -86,6 +87,11 @@ class Server:
 
     def log_text(self):
         return (self.directory / "log").read_text()
+
+    def memory(self):
+        """Resident bytes."""
+        text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(text.partition("VmRSS:")[2].split()[0]) * 1024
 
     def channel(self, address=None):
         # Not the connection of an earlier server at the same address.
