@@ -338,6 +338,8 @@ Async<void> Daemon::Drain(Context context, Daemon* daemon, Duration bound) {
   const auto seconds = std::chrono::ceil<std::chrono::seconds>(bound + kAfterKill).count();
   alarm(static_cast<unsigned>(seconds) + kWatchdogSeconds);
   daemon->server_->BeginDrain();
+  // Calls that are past the server's admission admit no job any more, so all are cancelled below.
+  daemon->table_->Close();
   daemon->CancelAll(/*kill=*/false);
   bool ended = co_await WaitForJobs(context, daemon, Later(context.Now(), bound));
   if (ended) co_return;

@@ -35,6 +35,10 @@ JobTable::JobTable(
       detached_(std::move(detaching.second)) {}
 
 absl::Status JobTable::CheckLimits(const Submission& submission) {
+  if (closed_) {
+    return WithReason(Error(absl::StatusCode::kUnavailable, "the server is stopping"),
+                      v1::ERROR_REASON_DRAINING);
+  }
   const auto nodes = static_cast<int64_t>(submission.spec->nodes.size());
   if (stats_.live >= limits_.live_jobs) {
     ++stats_.refused_jobs;
@@ -103,6 +107,11 @@ Async<absl::StatusOr<Admitted>> JobTable::AdmitWithin(Context context, JobTable*
 }
 
 absl::Status JobTable::Detach(std::shared_ptr<Job> job) { return detach_.TrySend(std::move(job)); }
+
+void JobTable::Close() {
+  MutexLock lock(mutex_);
+  closed_ = true;
+}
 
 void JobTable::OnEnded(const std::shared_ptr<Job>& job) {
   const NodeState state = job->state();

@@ -78,15 +78,18 @@ class JobTable {
   JobTable& operator=(const JobTable&) = delete;
 
   // RESOURCE_EXHAUSTED: a limit, with a delay to wait; ALREADY_EXISTS: the request_id was used for
-  // another job. The caller then runs the job, and calls OnEnded, or hands it to RunDetached.
+  // another job; UNAVAILABLE: closed. The caller then runs the job, and calls OnEnded, or hands it
+  // to RunDetached.
   absl::StatusOr<Admitted> Admit(Submission submission) NURSERY_EXCLUDES(mutex_);
   // The same, but tries again for so long whenever a job has ended. Suspends; a cancelled context
   // ends the wait with the last refusal.
   static Async<absl::StatusOr<Admitted>> AdmitWithin(Context context, JobTable* table,
                                                      Submission submission, Duration patience);
-  // RESOURCE_EXHAUSTED: too many wait for their start.
+  // Never full: it has a place for every live job.
   absl::Status Detach(std::shared_ptr<Job> job);
   void OnEnded(const std::shared_ptr<Job>& job) NURSERY_EXCLUDES(mutex_);
+  // Admits nothing from now on: Live() then has all that there will be.
+  void Close() NURSERY_EXCLUDES(mutex_);
 
   Async<absl::Status> RunDetached(Context context);
 
@@ -129,6 +132,7 @@ class JobTable {
   Sender<std::shared_ptr<Job>> detach_;
   Receiver<std::shared_ptr<Job>> detached_;
   mutable Mutex mutex_;
+  bool closed_ NURSERY_GUARDED_BY(mutex_) = false;
   std::map<std::string, Entry> entries_ NURSERY_GUARDED_BY(mutex_);  // by id, which is by time
   std::map<std::string, std::string> requests_ NURSERY_GUARDED_BY(mutex_);  // to ids
   std::deque<Ended> ended_ NURSERY_GUARDED_BY(mutex_);                      // the oldest first
