@@ -39,8 +39,8 @@ std::string Engine::NewId() {
 
 absl::StatusOr<std::shared_ptr<Job>> Engine::Admit(std::shared_ptr<const spec::Job> spec,
                                                    JobOptions options) {
-  auto tree = std::make_unique<Tree>(NewId(), spec, *options_.clock, *options_.store, changed_,
-                                     stats_);
+  auto tree =
+      std::make_unique<Tree>(NewId(), spec, *options_.clock, *options_.store, changed_, stats_);
   Runtime runtime(*tree);
   runtime.actions = options_.actions;
   runtime.containment = options_.containment;

@@ -85,8 +85,9 @@ struct EngineStats {
   std::array<Count, 10> cancels;
   DurationHistogram cancel_seconds;
   std::array<Count, 2> deadlines;  // by DeadlineAt
-  // Processes alive after SIGKILL: now.
+  // Processes alive after SIGKILL, now; and those of them whose attempt was cancelled.
   Count unkillable;
+  Count cancel_survivors;
 };
 
 }  // namespace nursery::engine

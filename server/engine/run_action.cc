@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <utility>
 
 #include "nursery/core/internal/planted.h"
 #include "nursery/core/sleep.h"
@@ -17,8 +18,8 @@ namespace {
 class Observer final : public AttemptObserver {
  public:
   // That of a `finally` leaves the node's own output alone.
-  Observer(Tree& tree, Node& node, bool keeps_output)
-      : tree_(tree), node_(node), keeps_output_(keeps_output) {}
+  Observer(Context context, Tree& tree, Node& node, bool keeps_output)
+      : context_(std::move(context)), tree_(tree), node_(node), keeps_output_(keeps_output) {}
   void OnProcess(int64_t pid) override {
     tree_.Locked([&] { node_.pid = pid; });
   }
@@ -27,18 +28,29 @@ class Observer final : public AttemptObserver {
     if (keeps_output_) tree_.SetOutput(node_, std::move(output), std::move(errors));
   }
   void OnSurvivors(std::vector<Survivor> survivors) override {
-    const auto count = static_cast<int64_t>(survivors.size());
     tree_.Locked([&] {
-      tree_.stats().unkillable.Add(count - static_cast<int64_t>(node_.survivors.size()));
+      Count(static_cast<int64_t>(survivors.size()));
       node_.wait = survivors.empty() ? v1::WAIT_REASON_KILL_GRACE : v1::WAIT_REASON_UNKILLABLE;
       node_.survivors = std::move(survivors);
     });
   }
 
  private:
+  void Count(int64_t survivors) {
+    EngineStats& stats = tree_.stats();
+    stats.unkillable.Add(survivors - std::exchange(unkillable_, survivors));
+    // Others are what a program left behind that ended by itself.
+    const int64_t cancelled = context_.cancelled() ? survivors : 0;
+    stats.cancel_survivors.Add(cancelled - std::exchange(cancel_survivors_, cancelled));
+  }
+
+  const Context context_;
   Tree& tree_;
   Node& node_;
   const bool keeps_output_;
+  // As counted; under the tree's lock.
+  int64_t unkillable_ = 0;
+  int64_t cancel_survivors_ = 0;
 };
 
 AttemptRequest MakeRequest(Runtime& run, const Node& node, const spec::Action& action,
@@ -92,7 +104,7 @@ Async<Ended> RunAttempt(Context context, Runtime* run, Node* node, const std::ve
   const auto kill = std::make_shared<const CancelScope>(*run->shield);
   run->tree.BindKill(*node, kill);
   const NodeScope scope(*run, *node, *holds);
-  Observer observer(run->tree, *node, /*keeps_output=*/true);
+  Observer observer(timed.context(), run->tree, *node, /*keeps_output=*/true);
   AttemptRequest request =
       MakeRequest(*run, *node, *node->spec.action, scope, timed.context().deadline());
   request.kill = kill->context();
@@ -212,7 +224,7 @@ Async<absl::Status> CleanUp(Context kill, Runtime* run, Node* node,
   const CancelScope bounded(kill, Later(kill.Now(), finally.timeout),
                             "timeout " + spec::FormatDuration(finally.timeout));
   const NodeScope scope(*run, *node, *holds);
-  Observer observer(run->tree, *node, /*keeps_output=*/false);
+  Observer observer(bounded.context(), run->tree, *node, /*keeps_output=*/false);
   AttemptRequest request =
       MakeRequest(*run, *node, finally.action, scope, bounded.context().deadline());
   const auto outcome = OutcomeVariables(run->tree, *node, node->last_exit_code);

@@ -123,6 +123,10 @@ void CollectNodes(const engine::EngineStats& stats, Families& families) {
       .Add({}, stats.cancel_seconds.Read());
   families.Gauge("nursery_unkillable", "Processes that are alive after SIGKILL.")
       .Add({}, stats.unkillable.Read());
+  families
+      .Gauge("nursery_cancel_survivors",
+             "Those of them that belong to an attempt that was cancelled.")
+      .Add({}, stats.cancel_survivors.Read());
 }
 
 void CollectPools(const engine::Engine& engine, Families& families) {

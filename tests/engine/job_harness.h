@@ -24,6 +24,7 @@ class JobHarness {
   // The test fails when `yaml` is not valid.
   std::shared_ptr<Job> Admit(const std::string& yaml);
 
+  const Engine& engine() const { return *engine_; }
   // Every scripted call that was made: "start TAG", "end TAG", "cancelled TAG", in order.
   const std::vector<std::string>& trace() const { return trace_; }
   // The arguments of `echo`, in order.

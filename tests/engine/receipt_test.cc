@@ -26,6 +26,7 @@ class SlowToDie final : public actions::ExecRunner {
     survivor.command = "tar xf a.tar";
     survivor.state = "D (disk sleep)";
     request.observer->OnSurvivors({survivor, survivor});
+    if (stats != nullptr) seen = {stats->unkillable.Read(), stats->cancel_survivors.Read()};
     const CancelScope shield = CancelScope::Shielded(context, Duration::max(), "");
     const Context shielded = shield.context();
     absl::Status slept = co_await Sleep(shielded, seconds(3));
@@ -35,6 +36,9 @@ class SlowToDie final : public actions::ExecRunner {
     result.killed = 2;
     co_return result;
   }
+
+  const EngineStats* stats = nullptr;
+  std::pair<int64_t, int64_t> seen;  // unkillable and cancel_survivors while both lived
 };
 
 Async<absl::Status> RunJob(Context ctx, std::shared_ptr<Job> job) {
@@ -92,6 +96,30 @@ nodes:
   EXPECT_EQ(last.terminated(), 1);
   EXPECT_EQ(last.killed(), 2);
   EXPECT_EQ(FromProto(last.duration()), seconds(3));
+  co_return absl::OkStatus();
+}
+
+SEEDED_TEST(EngineStatsTest, CountsWhatACancelTookDownAndHowLong) {
+  SlowToDie slow;
+  JobHarness harness(executor, 100, &slow);
+  const EngineStats& stats = harness.engine().stats();
+  slow.stats = &stats;
+  std::shared_ptr<Job> job = harness.Admit(R"(name: stuck
+exec: {argv: [tar]}
+)");
+  std::vector<v1::CancelReceipt> receipts;
+  absl::Status ran = co_await RunAndCancel(ctx, job, "", &receipts);
+  if (!ran.ok()) co_return ran;
+  EXPECT_EQ(slow.seen, std::pair(int64_t{2}, int64_t{2}));
+  EXPECT_EQ(stats.unkillable.Read(), 0);
+  EXPECT_EQ(stats.cancel_survivors.Read(), 0);
+  EXPECT_EQ(stats.cancels[static_cast<size_t>(CauseKind::kCancelled)].Read(), 1);
+  // From the cancel, not from the start a second earlier; 3 s is in the bucket up to 5 s.
+  EXPECT_EQ(stats.cancel_seconds.Read().sum_seconds, 3);
+  EXPECT_EQ(stats.cancel_seconds.Read().by_bucket[7], 1);
+  EXPECT_EQ(stats.attempts[0][v1::ATTEMPT_STATE_CANCELLED].Read(), 1);
+  EXPECT_EQ(stats.attempt_seconds[0].Read().sum_seconds, 4);
+  EXPECT_EQ(stats.job_seconds[static_cast<size_t>(NodeState::kCancelled)].Read().sum_seconds, 4);
   co_return absl::OkStatus();
 }
 
