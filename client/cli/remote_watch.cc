@@ -38,7 +38,7 @@ struct RemoteRun {
 
 absl::Status ReadRun(RemoteRun* run) {
   EventLines lines;
-  return run->connection.RunJob(run->request, std::nullopt, [&](const v1::RunJobResponse& message) {
+  return run->connection.RunJob(run->request, [&](const v1::RunJobResponse& message) {
     if (!message.job().empty()) {
       MutexLock lock(run->mutex);
       run->name = message.job();

@@ -10,6 +10,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "client/src/canceller.h"
+#include "google/rpc/status.pb.h"
 #include "nursery/core/status.h"
 #include "nursery/v1/admin_service.grpc.pb.h"
 #include "nursery/v1/introspection_service.grpc.pb.h"
@@ -18,12 +20,18 @@
 namespace nursery::client {
 namespace {
 
-// A server that is there answers at once.
-constexpr std::chrono::seconds kConnectPatience{3};
+// gRPC's codes are the canonical ones.
+absl::StatusCode CodeOf(const grpc::Status& status) {
+  return static_cast<absl::StatusCode>(status.error_code());
+}
 
-absl::Status FromGrpc(const grpc::Status& status) {
-  if (status.ok()) return absl::OkStatus();
-  return Error(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+// An error of the server itself.
+absl::Status WithDetails(const grpc::Status& status, const google::rpc::Status& details) {
+  absl::Status result = Error(CodeOf(status), status.error_message());
+  for (const google::protobuf::Any& detail : details.details()) {
+    result.SetPayload(detail.type_url(), absl::Cord(detail.value()));
+  }
+  return result;
 }
 
 absl::StatusOr<std::string> ReadText(const std::string& file) {
@@ -62,38 +70,108 @@ struct Connection::Impl {
         introspection(v1::IntrospectionService::NewStub(channel)),
         admin(v1::AdminService::NewStub(channel)) {}
 
-  void Prepare(grpc::ClientContext* context) const {
-    if (!token.empty()) context->AddMetadata("authorization", "Bearer " + token);
-  }
   template <class Stub, class Request, class Response>
   absl::StatusOr<Response> Call(Stub& stub,
                                 grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
                                                              Response*),
-                                const Request& request) const {
-    grpc::ClientContext context;
-    Prepare(&context);
-    Response response;
-    const grpc::Status status = (stub.*method)(&context, request, &response);
-    if (!status.ok()) return FromGrpc(status);
-    return response;
-  }
-  template <class Response>
-  absl::Status ReadAll(std::unique_ptr<grpc::ClientReader<Response>> reader,
-                       const OnMessage<Response>& on_message) const {
-    for (Response message; reader->Read(&message); message.Clear()) on_message(message);
-    return FromGrpc(reader->Finish());
-  }
+                                const Request& request, const CallOptions& options) const;
+  template <class Stub, class Request, class Response>
+  absl::Status Read(Stub& stub,
+                    std::unique_ptr<grpc::ClientReader<Response>> (Stub::*method)(
+                        grpc::ClientContext*, const Request&),
+                    const Request& request, const OnMessage<Response>& on_message,
+                    const CallOptions& options) const;
 
+  std::string address;
   std::string token;
   const std::unique_ptr<v1::JobService::Stub> jobs;
   const std::unique_ptr<v1::IntrospectionService::Stub> introspection;
   const std::unique_ptr<v1::AdminService::Stub> admin;
 };
 
+namespace {
+
+// A call that has what its options say.
+class OpenCall {
+ public:
+  OpenCall(const std::string& address, const std::string& token, const CallOptions& options)
+      : address_(address), options_(options) {
+    if (!token.empty()) context_.AddMetadata("authorization", "Bearer " + token);
+    if (options.timeout) {
+      const Clock& clock = Clock::Steady();
+      context_.set_deadline(ToWall(clock, Later(clock.Now(), *options.timeout)));
+    }
+    if (options.canceller) options.canceller->state().Add(&context_);
+  }
+  ~OpenCall() {
+    if (options_.canceller) options_.canceller->state().Remove(&context_);
+  }
+  OpenCall(const OpenCall&) = delete;
+  OpenCall& operator=(const OpenCall&) = delete;
+
+  grpc::ClientContext* context() { return &context_; }
+
+  absl::Status StatusOf(const grpc::Status& status) const {
+    if (status.ok()) return absl::OkStatus();
+    google::rpc::Status details;
+    if (!status.error_details().empty() && details.ParseFromString(status.error_details())) {
+      return WithDetails(status, details);
+    }
+    switch (status.error_code()) {
+      case grpc::StatusCode::UNAVAILABLE:
+        return NoServer(address_, status.error_message());
+      case grpc::StatusCode::CANCELLED:
+        if (!options_.canceller || !options_.canceller->cancelled()) break;
+        return Error(absl::StatusCode::kCancelled, "the caller has cancelled the call");
+      case grpc::StatusCode::DEADLINE_EXCEEDED:
+        if (!options_.timeout) break;
+        return Error(absl::StatusCode::kDeadlineExceeded,
+                     "the call has not ended within " + FormatDuration(*options_.timeout));
+      default:
+        break;
+    }
+    return Error(CodeOf(status), status.error_message());
+  }
+
+ private:
+  const std::string& address_;
+  const CallOptions& options_;
+  grpc::ClientContext context_;
+};
+
+}  // namespace
+
+template <class Stub, class Request, class Response>
+absl::StatusOr<Response> Connection::Impl::Call(
+    Stub& stub, grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+    const Request& request, const CallOptions& options) const {
+  OpenCall call(address, token, options);
+  Response response;
+  const absl::Status status = call.StatusOf((stub.*method)(call.context(), request, &response));
+  if (!status.ok()) return status;
+  return response;
+}
+
+template <class Stub, class Request, class Response>
+absl::Status Connection::Impl::Read(Stub& stub,
+                                    std::unique_ptr<grpc::ClientReader<Response>> (Stub::*method)(
+                                        grpc::ClientContext*, const Request&),
+                                    const Request& request, const OnMessage<Response>& on_message,
+                                    const CallOptions& options) const {
+  OpenCall call(address, token, options);
+  const auto reader = (stub.*method)(call.context(), request);
+  for (Response message; reader->Read(&message); message.Clear()) on_message(message);
+  return call.StatusOf(reader->Finish());
+}
+
 Connection::Connection(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Connection::~Connection() = default;
 
 absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const ConnectOptions& options) {
+  if (options.address.empty()) {
+    return Error(absl::StatusCode::kInvalidArgument,
+                 "address is empty; say unix:PATH or HOST:PORT");
+  }
   constexpr std::string_view kUnix = "unix:";
   const bool is_unix = options.address.starts_with(kUnix);
   if (is_unix && access(options.address.c_str() + kUnix.size(), F_OK) != 0) {
@@ -111,67 +189,78 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const ConnectOption
   arguments.SetMaxReceiveMessageSize(-1);
   auto channel = grpc::CreateCustomChannel(options.address, credentials, arguments);
   auto impl = std::make_unique<Impl>(channel);
+  impl->address = options.address;
   if (!is_unix && !options.token_file.empty()) {
     absl::StatusOr<std::string> token = ReadToken(options.token_file);
     if (!token.ok()) return token.status();
     impl->token = *std::move(token);
   }
-  if (!channel->WaitForConnected(Clock::Steady().WallNow() + kConnectPatience)) {
+  if (!channel->WaitForConnected(
+          ToWall(Clock::Steady(), Later(Clock::Steady().Now(), options.timeout)))) {
     return NoServer(options.address, "nobody answers");
   }
   return std::unique_ptr<Connection>(new Connection(std::move(impl)));
 }
 
-absl::StatusOr<v1::Job> Connection::SubmitJob(const v1::SubmitJobRequest& request) {
-  return impl_->Call(*impl_->jobs, &v1::JobService::Stub::SubmitJob, request);
+absl::StatusOr<v1::Job> Connection::SubmitJob(const v1::SubmitJobRequest& request,
+                                              const CallOptions& call) {
+  return impl_->Call(*impl_->jobs, &v1::JobService::Stub::SubmitJob, request, call);
 }
-absl::StatusOr<v1::Job> Connection::GetJob(const v1::GetJobRequest& request) {
-  return impl_->Call(*impl_->jobs, &v1::JobService::Stub::GetJob, request);
+absl::StatusOr<v1::Job> Connection::GetJob(const v1::GetJobRequest& request,
+                                           const CallOptions& call) {
+  return impl_->Call(*impl_->jobs, &v1::JobService::Stub::GetJob, request, call);
 }
-absl::StatusOr<v1::ListJobsResponse> Connection::ListJobs(const v1::ListJobsRequest& request) {
-  return impl_->Call(*impl_->jobs, &v1::JobService::Stub::ListJobs, request);
+absl::StatusOr<v1::Job> Connection::WaitJob(const v1::WaitJobRequest& request,
+                                            const CallOptions& call) {
+  return impl_->Call(*impl_->jobs, &v1::JobService::Stub::WaitJob, request, call);
 }
-absl::StatusOr<v1::ListNodesResponse> Connection::ListNodes(const v1::ListNodesRequest& request) {
-  return impl_->Call(*impl_->jobs, &v1::JobService::Stub::ListNodes, request);
+absl::StatusOr<v1::ListJobsResponse> Connection::ListJobs(const v1::ListJobsRequest& request,
+                                                          const CallOptions& call) {
+  return impl_->Call(*impl_->jobs, &v1::JobService::Stub::ListJobs, request, call);
 }
-absl::StatusOr<v1::CancelReceipt> Connection::CancelJob(const v1::CancelJobRequest& request) {
-  return impl_->Call(*impl_->jobs, &v1::JobService::Stub::CancelJob, request);
+absl::StatusOr<v1::ListNodesResponse> Connection::ListNodes(const v1::ListNodesRequest& request,
+                                                            const CallOptions& call) {
+  return impl_->Call(*impl_->jobs, &v1::JobService::Stub::ListNodes, request, call);
 }
-absl::StatusOr<v1::Explanation> Connection::ExplainNode(const v1::ExplainNodeRequest& request) {
-  return impl_->Call(*impl_->introspection, &v1::IntrospectionService::Stub::ExplainNode, request);
+absl::StatusOr<v1::CancelReceipt> Connection::CancelJob(const v1::CancelJobRequest& request,
+                                                        const CallOptions& call) {
+  return impl_->Call(*impl_->jobs, &v1::JobService::Stub::CancelJob, request, call);
+}
+absl::StatusOr<v1::Explanation> Connection::ExplainNode(const v1::ExplainNodeRequest& request,
+                                                        const CallOptions& call) {
+  return impl_->Call(*impl_->introspection, &v1::IntrospectionService::Stub::ExplainNode, request,
+                     call);
+}
+absl::StatusOr<v1::ServerInfo> Connection::GetServerInfo(const v1::GetServerInfoRequest& request,
+                                                         const CallOptions& call) {
+  return impl_->Call(*impl_->introspection, &v1::IntrospectionService::Stub::GetServerInfo, request,
+                     call);
 }
 absl::StatusOr<v1::DrainServerResponse> Connection::DrainServer(
-    const v1::DrainServerRequest& request) {
-  return impl_->Call(*impl_->admin, &v1::AdminService::Stub::DrainServer, request);
+    const v1::DrainServerRequest& request, const CallOptions& call) {
+  return impl_->Call(*impl_->admin, &v1::AdminService::Stub::DrainServer, request, call);
 }
 
-absl::Status Connection::RunJob(const v1::RunJobRequest& request, std::optional<Duration> timeout,
-                                const OnMessage<v1::RunJobResponse>& on_message) {
-  grpc::ClientContext context;
-  impl_->Prepare(&context);
-  if (timeout) {
-    context.set_deadline(Clock::Steady().WallNow() +
-                         std::chrono::duration_cast<WallTime::duration>(*timeout));
-  }
-  return impl_->ReadAll(impl_->jobs->RunJob(&context, request), on_message);
+absl::Status Connection::RunJob(const v1::RunJobRequest& request,
+                                const OnMessage<v1::RunJobResponse>& on_message,
+                                const CallOptions& call) {
+  return impl_->Read(*impl_->jobs, &v1::JobService::Stub::RunJob, request, on_message, call);
 }
 absl::Status Connection::WatchJob(const v1::WatchJobRequest& request,
-                                  const OnMessage<v1::WatchJobResponse>& on_message) {
-  grpc::ClientContext context;
-  impl_->Prepare(&context);
-  return impl_->ReadAll(impl_->jobs->WatchJob(&context, request), on_message);
+                                  const OnMessage<v1::WatchJobResponse>& on_message,
+                                  const CallOptions& call) {
+  return impl_->Read(*impl_->jobs, &v1::JobService::Stub::WatchJob, request, on_message, call);
 }
 absl::Status Connection::ReadOutput(const v1::ReadOutputRequest& request,
-                                    const OnMessage<v1::ReadOutputResponse>& on_message) {
-  grpc::ClientContext context;
-  impl_->Prepare(&context);
-  return impl_->ReadAll(impl_->jobs->ReadOutput(&context, request), on_message);
+                                    const OnMessage<v1::ReadOutputResponse>& on_message,
+                                    const CallOptions& call) {
+  return impl_->Read(*impl_->jobs, &v1::JobService::Stub::ReadOutput, request, on_message, call);
 }
 absl::Status Connection::DumpTasks(const v1::DumpTasksRequest& request,
-                                   const OnMessage<v1::DumpTasksResponse>& on_message) {
-  grpc::ClientContext context;
-  impl_->Prepare(&context);
-  return impl_->ReadAll(impl_->introspection->DumpTasks(&context, request), on_message);
+                                   const OnMessage<v1::DumpTasksResponse>& on_message,
+                                   const CallOptions& call) {
+  return impl_->Read(*impl_->introspection, &v1::IntrospectionService::Stub::DumpTasks, request,
+                     on_message, call);
 }
 
 }  // namespace nursery::client

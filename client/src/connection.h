@@ -1,4 +1,5 @@
-// Connection: blocking calls to a server, with our statuses instead of gRPC's.
+// Connection: blocking calls to a server in the contract's messages, with our statuses instead of
+// gRPC's; a server's details become payloads of the status.
 //
 // Thread safety: any thread. Calls block: from tasks, only on a blocking thread.
 //
@@ -9,24 +10,14 @@
 
 #include <functional>
 #include <memory>
-#include <optional>
-#include <string>
 
 #include "absl/status/statusor.h"
-#include "nursery/core/clock.h"
+#include "nursery/client/call.h"
 #include "nursery/v1/admin_service.pb.h"
 #include "nursery/v1/introspection_service.pb.h"
 #include "nursery/v1/job_service.pb.h"
 
 namespace nursery::client {
-
-struct ConnectOptions {
-  ConnectOptions() = default;
-
-  std::string address;      // "unix:PATH" or "HOST:PORT"
-  std::string token_file;   // for TCP; empty: no token is sent
-  std::string tls_ca_file;  // for TCP with TLS; empty: no TLS
-};
 
 class Connection {
  public:
@@ -36,26 +27,38 @@ class Connection {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  absl::StatusOr<v1::Job> SubmitJob(const v1::SubmitJobRequest& request);
-  absl::StatusOr<v1::Job> GetJob(const v1::GetJobRequest& request);
-  absl::StatusOr<v1::ListJobsResponse> ListJobs(const v1::ListJobsRequest& request);
-  absl::StatusOr<v1::ListNodesResponse> ListNodes(const v1::ListNodesRequest& request);
-  absl::StatusOr<v1::CancelReceipt> CancelJob(const v1::CancelJobRequest& request);
-  absl::StatusOr<v1::Explanation> ExplainNode(const v1::ExplainNodeRequest& request);
-  absl::StatusOr<v1::DrainServerResponse> DrainServer(const v1::DrainServerRequest& request);
+  absl::StatusOr<v1::Job> SubmitJob(const v1::SubmitJobRequest& request,
+                                    const CallOptions& call = {});
+  absl::StatusOr<v1::Job> GetJob(const v1::GetJobRequest& request, const CallOptions& call = {});
+  absl::StatusOr<v1::Job> WaitJob(const v1::WaitJobRequest& request, const CallOptions& call = {});
+  absl::StatusOr<v1::ListJobsResponse> ListJobs(const v1::ListJobsRequest& request,
+                                                const CallOptions& call = {});
+  absl::StatusOr<v1::ListNodesResponse> ListNodes(const v1::ListNodesRequest& request,
+                                                  const CallOptions& call = {});
+  absl::StatusOr<v1::CancelReceipt> CancelJob(const v1::CancelJobRequest& request,
+                                              const CallOptions& call = {});
+  absl::StatusOr<v1::Explanation> ExplainNode(const v1::ExplainNodeRequest& request,
+                                              const CallOptions& call = {});
+  absl::StatusOr<v1::ServerInfo> GetServerInfo(const v1::GetServerInfoRequest& request,
+                                               const CallOptions& call = {});
+  absl::StatusOr<v1::DrainServerResponse> DrainServer(const v1::DrainServerRequest& request,
+                                                      const CallOptions& call = {});
 
   // Calls `on_message` with each message; the stream's end is the status.
   template <class Response>
   using OnMessage = std::function<void(const Response& message)>;
-  // `timeout`: of the call; unset: none.
-  absl::Status RunJob(const v1::RunJobRequest& request, std::optional<Duration> timeout,
-                      const OnMessage<v1::RunJobResponse>& on_message);
+  absl::Status RunJob(const v1::RunJobRequest& request,
+                      const OnMessage<v1::RunJobResponse>& on_message,
+                      const CallOptions& call = {});
   absl::Status WatchJob(const v1::WatchJobRequest& request,
-                        const OnMessage<v1::WatchJobResponse>& on_message);
+                        const OnMessage<v1::WatchJobResponse>& on_message,
+                        const CallOptions& call = {});
   absl::Status ReadOutput(const v1::ReadOutputRequest& request,
-                          const OnMessage<v1::ReadOutputResponse>& on_message);
+                          const OnMessage<v1::ReadOutputResponse>& on_message,
+                          const CallOptions& call = {});
   absl::Status DumpTasks(const v1::DumpTasksRequest& request,
-                         const OnMessage<v1::DumpTasksResponse>& on_message);
+                         const OnMessage<v1::DumpTasksResponse>& on_message,
+                         const CallOptions& call = {});
 
  private:
   struct Impl;

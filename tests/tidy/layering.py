@@ -35,6 +35,10 @@ LAYERS = [
     ("tests/install/", {"core", "client", "server", "tests"}),
 ]
 
+# Whoever includes the client's headers needs neither library, also not for a declaration.
+HIDDEN = re.compile(r"\b(?:grpc\w*|protobuf|v1)\s*::|"
+                    r"\bnamespace\s+(?:grpc|google|v1|nursery::v1)\b")
+
 INCLUDE = re.compile(r"^\s*#\s*include\s*<([^>\n]+)>", re.M)
 # The layer that an include belongs to, by its path; the first match counts.
 OWNERS = [
@@ -81,3 +85,6 @@ def check(source):
         owner = owner_of(match[1])
         if owner and owner not in allowed:
             yield source.violation("layering", match.start(1), f"may not include {match[1]}")
+    if source.below("client/include/"):
+        for match in HIDDEN.finditer(source.code):
+            yield source.violation("layering", match.start(), f"may not name {match[0]}")
