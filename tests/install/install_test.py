@@ -1,13 +1,20 @@
-"""Installs the build into an empty directory and builds a stranger's project against it."""
+"""Installs the build into an empty directory and builds strangers' projects against it."""
 
 import os
 import pathlib
 import subprocess
+import sys
 import tempfile
 import unittest
 
 BUILD = pathlib.Path(os.environ["NURSERY_BUILD"])
-CONSUMER = pathlib.Path(__file__).parent / "consumer"
+SOURCE = pathlib.Path(__file__).parents[2]
+CONSUMER = SOURCE / "tests" / "install" / "consumer"
+CLIENT = SOURCE / "deploy" / "examples" / "client"
+WITHOUT = "-DCMAKE_DISABLE_FIND_PACKAGE_{}=ON"
+
+sys.path.append(str(SOURCE / "tests"))
+from processes import PATIENCE, default_signals, wait_until  # noqa: E402
 
 
 def run(*command):
@@ -26,12 +33,40 @@ class InstallTest(unittest.TestCase):
         cls.prefix = cls.root / "prefix"
         run("cmake", "--install", BUILD, "--prefix", cls.prefix)
 
-    def build_consumer(self, compiler):
-        build = self.root / compiler
-        run("cmake", "-G", "Ninja", "-S", CONSUMER, "-B", build, "-DCMAKE_BUILD_TYPE=Release",
-            f"-DCMAKE_CXX_COMPILER={compiler}", f"-DCMAKE_PREFIX_PATH={self.prefix}")
+    def build(self, source, compiler, *options):
+        build = pathlib.Path(tempfile.mkdtemp(dir=self.root))
+        run("cmake", "-G", "Ninja", "-S", source, "-B", build, "-DCMAKE_BUILD_TYPE=Release",
+            f"-DCMAKE_CXX_COMPILER={compiler}", f"-DCMAKE_PREFIX_PATH={self.prefix}", *options)
         run("cmake", "--build", build)
+        return build
+
+    def build_consumer(self, compiler):
+        # Who uses core alone needs no gRPC.
+        build = self.build(CONSUMER, compiler, *map(WITHOUT.format, ("gRPC", "Protobuf")))
         run("ctest", "--test-dir", build, "--output-on-failure", "--no-tests=error")
+
+    def start_server(self):
+        """An installed nurseryd; gives its address."""
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        ready = pathlib.Path(directory.name, "address")
+        address = f"unix:{directory.name}/socket"
+        server = subprocess.Popen(
+            [self.prefix / "bin" / "nurseryd", "--data", f"{directory.name}/data",
+             "--listen", address, "--address-file", ready],
+            stderr=subprocess.DEVNULL, preexec_fn=default_signals)
+        self.addCleanup(server.wait, PATIENCE)
+        self.addCleanup(server.terminate)
+        wait_until(lambda: ready.exists() or server.poll() is not None)
+        self.assertIsNone(server.poll())
+        return address
+
+    def build_and_run_client(self, compiler):
+        build = self.build(CLIENT, compiler)
+        lines = run(build / "nightly", self.start_server()).splitlines()
+        for line in ("squares SUCCEEDED", "count SUCCEEDED", "lines: 5", "one has started",
+                     "two has started", "interrupted: 2, nothing is left"):
+            self.assertIn(line, lines)
 
     def test_consumer_builds_with_clang(self):
         self.build_consumer("clang++-19")
@@ -39,12 +74,21 @@ class InstallTest(unittest.TestCase):
     def test_consumer_builds_with_gcc(self):
         self.build_consumer("g++-12")
 
+    def test_client_builds_with_clang_and_runs(self):
+        self.build_and_run_client("clang++-19")
+
+    def test_client_builds_with_gcc_and_runs(self):
+        self.build_and_run_client("g++-12")
+
+    def test_a_client_without_grpc_is_told_so(self):
+        with self.assertRaisesRegex(AssertionError, "gRPC"):
+            self.build(CLIENT, "g++-12", WITHOUT.format("gRPC"))
+
     def test_nothing_installed_names_the_source_or_build_directory(self):
-        source = CONSUMER.parents[2]
         for path in self.prefix.rglob("*"):
             if path.suffix in (".h", ".cmake", ".proto"):
                 text = path.read_text(encoding="utf-8")
-                self.assertNotIn(str(source), text, path)
+                self.assertNotIn(str(SOURCE), text, path)
                 self.assertNotIn(str(BUILD), text, path)
 
     def test_the_contract_is_installed(self):
@@ -54,11 +98,11 @@ class InstallTest(unittest.TestCase):
         with tempfile.NamedTemporaryFile() as descriptors:
             run("protoc", f"-I{protos}", f"--descriptor_set_out={descriptors.name}", *files)
 
-    def test_every_public_header_of_core_is_installed(self):
-        public = CONSUMER.parents[2] / "core" / "include"
-        for header in public.rglob("*.h"):
-            installed = self.prefix / "include" / header.relative_to(public)
-            self.assertTrue(installed.is_file(), f"{installed.relative_to(self.prefix)} is missing")
+    def test_every_public_header_is_installed(self):
+        for public in (SOURCE / "core" / "include", SOURCE / "client" / "include"):
+            for header in public.rglob("*.h"):
+                installed = self.prefix / "include" / header.relative_to(public)
+                self.assertTrue(installed.is_file(), f"{header.relative_to(public)} is missing")
 
 
 if __name__ == "__main__":
