@@ -29,6 +29,8 @@ ServerProcess::ServerProcess() {
                                     directory_ / "config.yaml",
                                     "--listen",
                                     address(),
+                                    "--http",
+                                    "127.0.0.1:0",
                                     "--address-file",
                                     address_file};
   std::vector<char*> argv;

@@ -53,7 +53,7 @@ class InstallTest(unittest.TestCase):
         address = f"unix:{directory.name}/socket"
         server = subprocess.Popen(
             [self.prefix / "bin" / "nurseryd", "--data", f"{directory.name}/data",
-             "--listen", address, "--address-file", ready],
+             "--listen", address, "--http", "127.0.0.1:0", "--address-file", ready],
             stderr=subprocess.DEVNULL, preexec_fn=default_signals)
         self.addCleanup(server.wait, PATIENCE)
         self.addCleanup(server.terminate)
