@@ -3,9 +3,9 @@
 #include <sched.h>
 
 #include <algorithm>
-#include <system_error>
 
 #include "nursery/core/internal/context_node.h"
+#include "nursery/core/internal/scheduler.h"
 #include "nursery/core/internal/task_frame.h"
 #include "nursery/core/status.h"
 
@@ -59,31 +59,16 @@ int ThreadExecutor::AvailableCores() {
 }
 
 ThreadExecutor::ThreadExecutor(int workers, int blocking_threads)
-    : Executor(Clock::Steady()), blocking_(blocking_threads) {
-  const int count = workers > 0 ? workers : AvailableCores();
-  try {
-    threads_.emplace_back([this] { React(); });
-    for (int i = 0; i < count; ++i) threads_.emplace_back([this] { Work(); });
-  } catch (const std::system_error&) {
-    // Fewer workers do, but none does not.
-    if (threads_.size() > 1) return;
-    Stop();
-    throw;
-  }
-}
+    : Executor(Clock::Steady()),
+      scheduler_(std::make_unique<internal::Scheduler>(workers > 0 ? workers : AvailableCores())),
+      blocking_(blocking_threads),
+      reactor_([this] { React(); }) {}
 
-ThreadExecutor::~ThreadExecutor() { Stop(); }
-
-void ThreadExecutor::Stop() {
-  internal::IdleThreads::Thread* wake;
-  {
-    MutexLock lock(mutex_);
-    stopping_ = true;
-    wake = idle_.Take(static_cast<int>(threads_.size()));
-  }
-  internal::IdleThreads::Wake(wake);
+ThreadExecutor::~ThreadExecutor() {
+  stopping_.store(true);
   Kick();
-  for (std::thread& thread : threads_) thread.join();
+  reactor_.join();
+  scheduler_->Stop();
 }
 
 absl::Status ThreadExecutor::Run(std::string name, Root root, std::source_location site) {
@@ -103,48 +88,19 @@ absl::Status ThreadExecutor::Run(std::string name, Root root, std::source_locati
   return result;
 }
 
-void ThreadExecutor::Schedule(WakeList& tasks) {
-  int count = 0;
-  internal::IdleThreads::Thread* wake;
-  {
-    MutexLock lock(mutex_);
-    while (TaskRecord* task = tasks.Pop()) {
-      task->Enter(TaskState::kRunnable, WaitReason::kNone, nullptr);
-      queue_.Push(task);
-      ++count;
-    }
-    wake = idle_.Take(count);
-  }
-  internal::IdleThreads::Wake(wake);
-}
+void ThreadExecutor::Schedule(WakeList& tasks) { scheduler_->PushWoken(tasks); }
 
-void ThreadExecutor::Schedule(TaskRecord* task) {
-  WakeList one;
-  one.Push(task);
-  Schedule(one);
-}
+void ThreadExecutor::Schedule(TaskRecord* task) { scheduler_->PushBack(task); }
+
+void ThreadExecutor::ScheduleOnWorker(TaskRecord* task) { scheduler_->PushToWorkers(task); }
 
 void ThreadExecutor::RunOnBlockingThread(absl::AnyInvocable<void() &&> work) {
   blocking_.Run(std::move(work));
 }
 
-TaskRecord* ThreadExecutor::Next() {
-  MutexLock lock(mutex_);
-  while (queue_.empty() && !stopping_) idle_.Wait(mutex_);
-  return queue_.Pop();
-}
-
-void ThreadExecutor::Work() {
-  while (TaskRecord* task = Next()) TaskRecord::RunSlice(task);
-}
-
 void ThreadExecutor::React() {
-  for (;;) {
-    {
-      MutexLock lock(mutex_);
-      if (stopping_) return;
-    }
-    const Time next = timers().Next();
+  while (!stopping_.load()) {
+    const Time next = timers().PlanSleep();
     const Duration timeout =
         next == kNever ? Duration(-1) : std::max(next - clock().Now(), Duration::zero());
     WakeList wake;
@@ -153,6 +109,13 @@ void ThreadExecutor::React() {
     ExpireTimers(clock().Now());
   }
 }
+
+GuestWorker::GuestWorker(ThreadExecutor& executor)
+    : scheduler_(*executor.scheduler_), worker_(*scheduler_.AddGuest()) {}
+
+GuestWorker::~GuestWorker() { scheduler_.RemoveGuest(worker_); }
+
+void GuestWorker::RunReady() { scheduler_.RunGuest(worker_); }
 
 namespace internal {
 

@@ -16,7 +16,9 @@ bool TimerQueue::Add(Timer& timer, Time when) {
   timer.place.sequence = sequence_++;
   heap_.push_back(nullptr);
   SiftUp(heap_.size() - 1, &timer);
-  return timer.place.index == 0;
+  if (when >= planned_) return false;
+  planned_ = when;
+  return true;
 }
 
 void TimerQueue::Cancel(Timer& timer) {
@@ -28,6 +30,12 @@ void TimerQueue::Cancel(Timer& timer) {
 Time TimerQueue::Next() const {
   MutexLock lock(mutex_);
   return heap_.empty() ? kNever : heap_.front()->place.when;
+}
+
+Time TimerQueue::PlanSleep() {
+  MutexLock lock(mutex_);
+  planned_ = heap_.empty() ? kNever : heap_.front()->place.when;
+  return planned_;
 }
 
 void TimerQueue::Expire(Time now, Expired& expired) {

@@ -187,7 +187,7 @@ absl::Status Daemon::Build(const v1::ServerConfig& config) {
   rpc::AddHealth(methods_, [this] { return !server_->draining(); });
   rpc::AddReflection(methods_);
   absl::StatusOr<std::unique_ptr<rpc::Server>> server =
-      rpc::Server::Create(std::move(options), methods_);
+      rpc::Server::Create(std::move(options), methods_, *parts_->executor);
   if (!server.ok()) return server.status();
   server_ = *std::move(server);
   return StartHttp(*std::move(tokens));

@@ -53,7 +53,8 @@ void IntrospectionService::AddTo(Methods& methods) {
   add(introspection, "ListPools", kRead, &IntrospectionService::ListPools);
   add(introspection, "ExplainNode", kRead, &IntrospectionService::ExplainNode);
   add("nursery.v1.AdminService", "DrainServer", kAdmin, &IntrospectionService::DrainServer);
-  methods.AddStreaming<v1::DumpTasksRequest>(introspection, "DumpTasks", kRead, DumpTasks);
+  methods.AddStreaming<v1::DumpTasksRequest>(introspection, "DumpTasks", kRead, DumpTasks).is_long =
+      true;
 }
 
 absl::StatusOr<v1::ServerInfo> IntrospectionService::GetServerInfo(

@@ -82,9 +82,9 @@ void JobService::AddTo(Methods& methods) {
   };
   add("ValidateJob", kRead, &JobService::ValidateJob);
   add("GetJob", kRead, &JobService::GetJob);
-  add("ListJobs", kRead, &JobService::ListJobs);
+  add("ListJobs", kRead, &JobService::ListJobs).is_long = true;
   add("GetNode", kRead, &JobService::GetNode);
-  add("ListNodes", kRead, &JobService::ListNodes);
+  add("ListNodes", kRead, &JobService::ListNodes).is_long = true;
   methods
       .AddUnary<v1::SubmitJobRequest, v1::Job>(
           service, "SubmitJob", kSubmit,
@@ -92,20 +92,24 @@ void JobService::AddTo(Methods& methods) {
             return SubmitJob(std::move(context), this, session, std::move(request));
           })
       .while_draining = false;
-  methods.AddUnary<v1::CancelJobsRequest, v1::CancelJobsResponse>(
-      service, "CancelJobs", kCancel,
-      [this](Context, Session* session, v1::CancelJobsRequest request) {
-        return Ready(CancelJobs(*session, request));
-      });
+  methods
+      .AddUnary<v1::CancelJobsRequest, v1::CancelJobsResponse>(
+          service, "CancelJobs", kCancel,
+          [this](Context, Session* session, v1::CancelJobsRequest request) {
+            return Ready(CancelJobs(*session, request));
+          })
+      .is_long = true;
   methods.AddUnary<v1::WaitJobRequest, v1::Job>(
       service, "WaitJob", kRead, [this](Context context, Session*, v1::WaitJobRequest request) {
         return WaitJob(std::move(context), this, std::move(request));
       });
-  methods.AddUnary<v1::CancelJobRequest, v1::CancelReceipt>(
-      service, "CancelJob", kCancel,
-      [this](Context context, Session* session, v1::CancelJobRequest request) {
-        return CancelJob(std::move(context), this, session, std::move(request));
-      });
+  methods
+      .AddUnary<v1::CancelJobRequest, v1::CancelReceipt>(
+          service, "CancelJob", kCancel,
+          [this](Context context, Session* session, v1::CancelJobRequest request) {
+            return CancelJob(std::move(context), this, session, std::move(request));
+          })
+      .is_long = true;
   methods
       .AddStreaming<v1::RunJobRequest>(
           service, "RunJob", kSubmit,

@@ -9,20 +9,27 @@ Queue::Queue(std::unique_ptr<grpc::ServerCompletionQueue> queue) : queue_(std::m
 
 Queue::~Queue() {
   queue_->Shutdown();
-  if (!thread_.joinable()) Serve();
-  if (thread_.joinable()) thread_.join();
+  if (thread_.joinable()) {
+    thread_.join();
+    return;
+  }
+  void* tag = nullptr;
+  bool ok = false;
+  while (queue_->Next(&tag, &ok)) static_cast<Tag*>(tag)->OnDone(ok);
 }
 
-void Queue::Start() {
-  thread_ = std::thread([this] { Serve(); });
+void Queue::Start(ThreadExecutor& executor) {
+  thread_ = std::thread([this, &executor] { Serve(executor); });
 }
 
-void Queue::Serve() {
+void Queue::Serve(ThreadExecutor& executor) {
+  GuestWorker guest(executor);
   void* tag = nullptr;
   bool ok = false;
   while (queue_->Next(&tag, &ok)) {
     TagReceived(tag);
     static_cast<Tag*>(tag)->OnDone(ok);
+    guest.RunReady();
   }
 }
 

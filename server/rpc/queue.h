@@ -1,4 +1,5 @@
-// Queue: a completion queue of gRPC with the thread that empties it.
+// Queue: a completion queue of gRPC with the thread that empties it and runs the tasks that it
+// wakes: a call that need not wait changes its thread not once.
 //
 // Thread safety: any thread. Lifetime: outlives the calls on it; ShutDown after the server's.
 #ifndef NURSERY_SERVER_RPC_QUEUE_H_
@@ -8,6 +9,8 @@
 
 #include <memory>
 #include <thread>
+
+#include "nursery/core/executor.h"
 
 namespace nursery::rpc {
 
@@ -19,11 +22,11 @@ class Queue {
   Queue& operator=(const Queue&) = delete;
 
   grpc::ServerCompletionQueue* get() { return queue_.get(); }
-  // From now on the queue's thread makes the calls of tags.
-  void Start();
+  // From now on the queue's thread makes the calls of tags. `executor` outlives the queue.
+  void Start(ThreadExecutor& executor);
 
  private:
-  void Serve();
+  void Serve(ThreadExecutor& executor);
 
   const std::unique_ptr<grpc::ServerCompletionQueue> queue_;
   std::thread thread_;

@@ -63,15 +63,19 @@ void HandOver(grpc::experimental::ExternalConnectionAcceptor& acceptor, int list
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Create(ServerOptions options,
-                                                       const Methods& methods) {
-  std::unique_ptr<Server> server(new Server(std::move(options), methods));
+                                                       const Methods& methods,
+                                                       ThreadExecutor& executor) {
+  std::unique_ptr<Server> server(new Server(std::move(options), methods, executor));
   absl::Status started = server->Start();
   if (!started.ok()) return started;
   return server;
 }
 
-Server::Server(ServerOptions options, const Methods& methods)
-    : options_(std::move(options)), methods_(methods), connections_(options_.connections) {}
+Server::Server(ServerOptions options, const Methods& methods, ThreadExecutor& executor)
+    : options_(std::move(options)),
+      methods_(methods),
+      executor_(executor),
+      connections_(options_.connections) {}
 
 Server::~Server() {
   if (server_ != nullptr) server_->Shutdown(Clock::Steady().WallNow());
@@ -120,7 +124,7 @@ std::shared_ptr<grpc::Channel> Server::InProcessChannel() {
 }
 
 Async<absl::Status> Server::Serve(Context context) {
-  queue_->Start();
+  queue_->Start(executor_);
   // The tasks end when gRPC has shut down, which is after the calls have been told.
   const CancelScope shield = CancelScope::Shielded(context, Duration::max(), "");
   GroupOptions collect;
@@ -166,6 +170,8 @@ Async<void> Server::AcceptCalls(Context, Server* server, Group* group, Context c
     auto call = std::make_unique<Call>(server->service_, *server->queue_);
     const bool accepted = co_await call->Accept();
     if (!accepted) co_return;
+    // Before the next one is accepted, so that a flood is counted, and refused, as it comes.
+    server->calls_.fetch_add(1, std::memory_order_relaxed);
     const std::string name = call->method();
     // The group has no limit, and its scope is shielded: it refuses nothing while this task runs.
     absl::Status spawned = group->TrySpawn(name, RunCall, server, std::move(call), calls);
@@ -174,7 +180,6 @@ Async<void> Server::AcceptCalls(Context, Server* server, Group* group, Context c
 }
 
 Async<void> Server::RunCall(Context, Server* server, std::unique_ptr<Call> call, Context calls) {
-  server->calls_.fetch_add(1, std::memory_order_relaxed);
   co_await AnswerCall(std::move(calls), server, call.get());
   const bool gone = co_await call->Gone();
   static_cast<void>(gone);
@@ -191,6 +196,7 @@ Async<void> Server::AnswerCall(Context calls, Server* server, Call* call) {
   absl::StatusOr<Identity> identity = server->Admit(*call, method, deadline, start);
   Session session(*call, identity.ok() ? *identity : Identity(), deadline);
   absl::Status status = identity.status();
+  if (status.ok() && method.is_long) co_await OnWorker();
   if (status.ok()) status = co_await method.run(scope.context(), &session);
   call->SetScope(nullptr);
   call->SetStatus(ToGrpc(status));

@@ -2,7 +2,7 @@
 // as its context.
 //
 // Thread safety: Serve once; InProcessChannel, BeginDrain and stats from any thread.
-// Lifetime: outlives Serve; the methods outlive the server.
+// Lifetime: outlives Serve; the methods and the executor outlive the server.
 // Suspends: Serve until its context is cancelled and every call has ended.
 //
 //   absl::StatusOr<std::unique_ptr<Server>> server = Server::Create(options, methods);
@@ -55,7 +55,8 @@ class Server {
   // Listens from now on, but takes no call before Serve. FAILED_PRECONDITION: an address that is
   // not loopback without TLS.
   static absl::StatusOr<std::unique_ptr<Server>> Create(ServerOptions options,
-                                                        const Methods& methods);
+                                                        const Methods& methods,
+                                                        ThreadExecutor& executor);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
@@ -79,7 +80,7 @@ class Server {
   const Methods& methods() const { return methods_; }
 
  private:
-  Server(ServerOptions options, const Methods& methods);
+  Server(ServerOptions options, const Methods& methods, ThreadExecutor& executor);
   absl::Status Start();
 
   // One admission for all methods: identity, scope, deadline, limits, drain.
@@ -94,6 +95,7 @@ class Server {
 
   const ServerOptions options_;
   const Methods& methods_;
+  ThreadExecutor& executor_;
   std::vector<Listener> listeners_;
   Connections connections_;
   grpc::AsyncGenericService service_;

@@ -14,10 +14,14 @@
 
 #include "absl/status/status.h"
 #include "nursery/core/async.h"
+#include "nursery/core/sleep.h"
 #include "server/rpc/call.h"
 #include "server/rpc/identity.h"
 
 namespace nursery::rpc {
+
+// To parse and to check more bytes than these takes long enough to keep others waiting.
+inline constexpr size_t kLongMessage = 16 << 10;
 
 class Session {
  public:
@@ -36,6 +40,7 @@ class Session {
   Async<absl::Status> Read(Message* message) {
     const bool read = co_await call_.Read();
     if (!read) co_return NoMessage();
+    if (call_.message().Length() > kLongMessage) co_await OnWorker();
     co_return Parse(message);
   }
 

@@ -4,6 +4,8 @@ import re
 
 # The executor, the pool for blocking calls, and the dump, which must work when both are stuck.
 THREAD_OWNERS = ("core/src/executor.cc", "core/include/nursery/core/executor.h",
+                 "core/src/scheduler.cc", "core/include/nursery/core/internal/scheduler.h",
+                 "tests/core/scheduler_test.cc",
                  "core/src/blocking_pool.cc", "core/include/nursery/core/internal/blocking_pool.h",
                  "core/src/dump.cc", "core/include/nursery/core/dump.h")
 

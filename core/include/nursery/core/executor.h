@@ -11,17 +11,17 @@
 #ifndef NURSERY_CORE_EXECUTOR_H_
 #define NURSERY_CORE_EXECUTOR_H_
 
+#include <atomic>
 #include <cstdint>
+#include <memory>
 #include <source_location>
 #include <string>
 #include <thread>
-#include <vector>
 
 #include "absl/functional/any_invocable.h"
 #include "nursery/core/async.h"
 #include "nursery/core/context.h"
 #include "nursery/core/internal/blocking_pool.h"
-#include "nursery/core/internal/idle_threads.h"
 #include "nursery/core/internal/poller.h"
 #include "nursery/core/internal/registry.h"
 #include "nursery/core/internal/timers.h"
@@ -29,6 +29,11 @@
 #include "nursery/core/task.h"
 
 namespace nursery {
+
+namespace internal {
+class Scheduler;
+struct Worker;
+}  // namespace internal
 
 class Executor {
  public:
@@ -51,8 +56,12 @@ class Executor {
   std::string Dump() const { return registry_.Dump(); }
 
   // The rest is for core's own primitives.
+  // What has been woken, in order.
   virtual void Schedule(internal::WakeList& tasks) = 0;
+  // What starts or yields: behind what is runnable.
   virtual void Schedule(internal::TaskRecord* task) = 0;
+  // The same, but never on the thread of a GuestWorker.
+  virtual void ScheduleOnWorker(internal::TaskRecord* task) { Schedule(task); }
   // Something changed that whoever sleeps for timers and descriptors must look at.
   virtual void Kick() = 0;
   // Runs `work` on a thread where blocking is allowed. Never refuses: callers hold a place.
@@ -74,7 +83,8 @@ class Executor {
   internal::TaskRegistry registry_;
 };
 
-// `workers` threads that run tasks, one that waits for timers and descriptors.
+// `workers` threads that run tasks, each from a queue of its own and from what it steals from the
+// others; one more waits for timers and descriptors.
 class ThreadExecutor final : public Executor {
  public:
   // 0 workers: as many as there are cores to run on. `blocking_threads` bounds the threads for
@@ -88,23 +98,49 @@ class ThreadExecutor final : public Executor {
   absl::Status Run(std::string name, Root root,
                    std::source_location site = std::source_location::current()) override;
 
-  void Schedule(internal::WakeList& tasks) override NURSERY_EXCLUDES(mutex_);
-  void Schedule(internal::TaskRecord* task) override NURSERY_EXCLUDES(mutex_);
+  void Schedule(internal::WakeList& tasks) override;
+  void Schedule(internal::TaskRecord* task) override;
+  void ScheduleOnWorker(internal::TaskRecord* task) override;
   void Kick() override { poller().Interrupt(); }
   void RunOnBlockingThread(absl::AnyInvocable<void() &&> work) override;
 
  private:
-  void Stop();
-  void Work() NURSERY_EXCLUDES(mutex_);
-  void React() NURSERY_EXCLUDES(mutex_);
-  internal::TaskRecord* Next() NURSERY_EXCLUDES(mutex_);
+  friend class GuestWorker;
 
-  Mutex mutex_;
-  internal::WakeList queue_ NURSERY_GUARDED_BY(mutex_);
-  internal::IdleThreads idle_ NURSERY_GUARDED_BY(mutex_);
-  bool stopping_ NURSERY_GUARDED_BY(mutex_) = false;
-  internal::BlockingPool blocking_;
-  std::vector<std::thread> threads_;
+  void React();
+
+  std::atomic<bool> stopping_{false};
+  const std::unique_ptr<internal::Scheduler> scheduler_;
+  internal::BlockingPool blocking_;  // its threads make tasks runnable
+  std::thread reactor_;
+};
+
+// A thread that has something else to wait for, such as a completion queue, and runs the tasks that
+// it wakes itself, without a change of thread. Nobody wakes it for others' tasks; what takes long
+// goes to the workers (OnWorker).
+//
+// Thread safety: made, used and destroyed by one thread, which is no worker. At most four at once.
+// Lifetime: within that of the executor.
+//
+//   GuestWorker guest(executor);
+//   while (queue.Next(&tag)) {
+//     Wake(tag);
+//     guest.RunReady();
+//   }
+class GuestWorker {
+ public:
+  explicit GuestWorker(ThreadExecutor& executor);
+  ~GuestWorker();
+  GuestWorker(const GuestWorker&) = delete;
+  GuestWorker& operator=(const GuestWorker&) = delete;
+
+  // Runs what this thread has made runnable; what it has not started after 200 us it leaves to the
+  // workers.
+  void RunReady();
+
+ private:
+  internal::Scheduler& scheduler_;
+  internal::Worker& worker_;
 };
 
 }  // namespace nursery

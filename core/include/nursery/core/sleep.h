@@ -68,6 +68,22 @@ class [[nodiscard]] YieldAwaiter {
 
 inline YieldAwaiter Yield() { return YieldAwaiter(); }
 
+// Goes on on a worker thread: before long work in a task that may run on a GuestWorker.
+class [[nodiscard]] OnWorkerAwaiter {
+ public:
+  OnWorkerAwaiter() = default;
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> handle) {
+    internal::TaskRecord* task = handle.promise().task;
+    task->resume_point = handle;
+    task->executor->ScheduleOnWorker(task);
+  }
+  void await_resume() const noexcept {}
+};
+
+inline OnWorkerAwaiter OnWorker() { return OnWorkerAwaiter(); }
+
 }  // namespace nursery
 
 #endif  // NURSERY_CORE_SLEEP_H_

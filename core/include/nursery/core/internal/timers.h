@@ -43,12 +43,15 @@ class Timer {
 
 class TimerQueue {
  public:
-  // Arms `timer`. True when it is now the earliest: whoever sleeps until Next() must be told.
+  // Arms `timer`. True when it is earlier than the plan of whoever sleeps, who must be told.
   bool Add(Timer& timer, Time when) NURSERY_EXCLUDES(mutex_);
   // Disarms `timer` if it is armed. Afterwards OnExpire does not run and is not running.
   void Cancel(Timer& timer) NURSERY_EXCLUDES(mutex_);
   // When the earliest expires; kNever when there is none.
   Time Next() const NURSERY_EXCLUDES(mutex_);
+  // The same, for whoever goes to sleep until then. It sleeps on when that timer is cancelled, so
+  // that a row of timeouts, each armed and cancelled, interrupts it once and not each time.
+  Time PlanSleep() NURSERY_EXCLUDES(mutex_);
   // Expires everything due at `now`, in the order of time, then of arming.
   void Expire(Time now, Expired& expired) NURSERY_EXCLUDES(mutex_);
   size_t size() const NURSERY_EXCLUDES(mutex_);
@@ -63,6 +66,7 @@ class TimerQueue {
   mutable Mutex mutex_;
   std::vector<Timer*> heap_ NURSERY_GUARDED_BY(mutex_);
   uint64_t sequence_ NURSERY_GUARDED_BY(mutex_) = 0;
+  Time planned_ NURSERY_GUARDED_BY(mutex_) = kNever;
 };
 
 }  // namespace nursery::internal

@@ -1,0 +1,90 @@
+// RunQueue: the runnable tasks of one worker: a ring, and in front of it a place for the task that
+// was woken last, whose data are warm. The owner pushes and pops; other workers steal from the ring
+// half of what it holds. The ring is that of Go's scheduler (runtime/proc.go, runqput, runqgrab).
+//
+// Thread safety: what is marked "owner" only from the owner's thread; the rest from any.
+#ifndef NURSERY_CORE_INTERNAL_RUN_QUEUE_H_
+#define NURSERY_CORE_INTERNAL_RUN_QUEUE_H_
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+
+#include "nursery/core/task.h"
+
+namespace nursery::internal {
+
+class RunQueue {
+ public:
+  RunQueue() = default;
+  RunQueue(const RunQueue&) = delete;
+  RunQueue& operator=(const RunQueue&) = delete;
+
+  // Owner. The task that runs next; gives back the one that it displaces.
+  TaskRecord* PushNext(TaskRecord* task) { return next_.exchange(task, std::memory_order_acq_rel); }
+  TaskRecord* PopNext() {
+    if (next_.load(std::memory_order_relaxed) == nullptr) return nullptr;
+    return next_.exchange(nullptr, std::memory_order_acq_rel);
+  }
+
+  // Owner. False: full.
+  bool PushBack(TaskRecord* task) {
+    const uint32_t tail = tail_.load(std::memory_order_relaxed);
+    if (tail - head_.load(std::memory_order_acquire) >= kCapacity) return false;
+    At(tail).store(task, std::memory_order_relaxed);
+    tail_.store(tail + 1, std::memory_order_release);
+    return true;
+  }
+  TaskRecord* PopFront() {
+    uint32_t head = head_.load(std::memory_order_acquire);
+    for (;;) {
+      if (head == tail_.load(std::memory_order_acquire)) return nullptr;
+      TaskRecord* const task = At(head).load(std::memory_order_relaxed);
+      if (head_.compare_exchange_weak(head, head + 1, std::memory_order_acq_rel)) return task;
+    }
+  }
+
+  // Owner of this queue, whose ring is empty. Takes half of the victim's ring and gives the last of
+  // it to run; null: there was nothing.
+  TaskRecord* StealFrom(RunQueue& victim) {
+    const uint32_t tail = tail_.load(std::memory_order_relaxed);
+    uint32_t head = victim.head_.load(std::memory_order_acquire);
+    for (;;) {
+      const uint32_t size = victim.tail_.load(std::memory_order_acquire) - head;
+      const uint32_t half = size - size / 2;
+      if (half == 0) return nullptr;
+      if (half > kCapacity / 2) {  // the two were not read at one instant
+        head = victim.head_.load(std::memory_order_acquire);
+        continue;
+      }
+      for (uint32_t i = 0; i < half; ++i) {
+        At(tail + i).store(victim.At(head + i).load(std::memory_order_relaxed),
+                           std::memory_order_relaxed);
+      }
+      if (!victim.head_.compare_exchange_weak(head, head + half, std::memory_order_acq_rel)) {
+        continue;
+      }
+      tail_.store(tail + half - 1, std::memory_order_release);
+      return At(tail + half - 1).load(std::memory_order_relaxed);
+    }
+  }
+
+  // Of the ring.
+  uint32_t size() const {
+    return tail_.load(std::memory_order_acquire) - head_.load(std::memory_order_acquire);
+  }
+
+ private:
+  static constexpr uint32_t kCapacity = 256;
+
+  std::atomic<TaskRecord*>& At(uint32_t index) { return ring_[index % kCapacity]; }
+
+  std::atomic<TaskRecord*> next_{nullptr};
+  std::atomic<uint32_t> head_{0};
+  std::atomic<uint32_t> tail_{0};
+  std::array<std::atomic<TaskRecord*>, kCapacity> ring_{};
+};
+
+}  // namespace nursery::internal
+
+#endif  // NURSERY_CORE_INTERNAL_RUN_QUEUE_H_

@@ -1,0 +1,92 @@
+// Scheduler: worker threads that run tasks, each from a queue of its own, from a shared one, and
+// from what it steals from the others.
+//
+// Invariants:
+//  1. A worker that found nothing enters itself among the idle ones, then looks once more; whoever
+//     makes a task runnable puts it into a queue, then looks for an idle worker. With a full fence
+//     between, one of the two sees the other: no task lies in a queue while all sleep.
+//  2. At most one worker is woken at a time: one that searches wakes the next when it finds work.
+//     So a burst costs few wake-ups, and still gets every worker.
+//  3. A task that its waker will run next (RunQueue::PushNext) wakes nobody.
+//
+// The design follows those of Go and tokio: a queue per worker with half of it stolen at once, a
+// bounded number of searchers, a look at the shared queue every 61st time.
+//
+// Thread safety: any thread. Lifetime: outlives every task; Stop before it dies.
+#ifndef NURSERY_CORE_INTERNAL_SCHEDULER_H_
+#define NURSERY_CORE_INTERNAL_SCHEDULER_H_
+
+#include <atomic>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "nursery/core/internal/run_queue.h"
+#include "nursery/core/mutex.h"
+#include "nursery/core/task.h"
+
+namespace nursery::internal {
+
+struct Worker;
+
+class Scheduler {
+ public:
+  explicit Scheduler(int workers);
+  ~Scheduler();
+  Scheduler(const Scheduler&) = delete;
+  Scheduler& operator=(const Scheduler&) = delete;
+
+  // Started by a spawn or a yield: behind what is runnable.
+  void PushBack(TaskRecord* task);
+  // Woken: the first runs next on this thread, if it is a worker.
+  void PushWoken(WakeList& tasks);
+  // For a worker thread, whichever thread this is.
+  void PushToWorkers(TaskRecord* task);
+
+  // The calling thread becomes a worker that nobody wakes: what it makes runnable it runs itself in
+  // RunGuest, but for a long queue.
+  Worker* AddGuest();
+  void RunGuest(Worker& guest);
+  void RemoveGuest(Worker& guest);
+
+  // Ends the threads. No task is left.
+  void Stop() NURSERY_EXCLUDES(idle_mutex_);
+
+ private:
+  void Work(Worker& self);
+  TaskRecord* Next(Worker& self);
+  TaskRecord* Find(Worker& self);
+  TaskRecord* Search(Worker& self);
+  TaskRecord* Steal(Worker& self, uint32_t start);
+  TaskRecord* TakeShared(Worker& self) NURSERY_EXCLUDES(shared_mutex_);
+  // False: the scheduler has been stopped.
+  bool Park(Worker& self) NURSERY_EXCLUDES(idle_mutex_);
+  bool LeaveIdle(Worker& self) NURSERY_EXCLUDES(idle_mutex_);
+  void EndSearch(Worker& self);
+  void WakeOne() NURSERY_EXCLUDES(idle_mutex_);
+  void PushLocal(Worker& self, TaskRecord* task);
+  void Announce(const Worker& self);
+  void ShareAll(Worker& guest);
+  void Share(WakeList& tasks) NURSERY_EXCLUDES(shared_mutex_);
+  bool HasWork() const;
+  [[gnu::noinline]] Worker* Current() const;
+
+  std::vector<std::unique_ptr<Worker>> workers_;  // then places for guests
+  const int thread_count_;
+
+  std::atomic<int64_t> shared_size_{0};
+  Mutex shared_mutex_;
+  WakeList shared_ NURSERY_GUARDED_BY(shared_mutex_);
+
+  std::atomic<int> searching_{0};
+  std::atomic<int> idle_count_{0};
+  Mutex idle_mutex_;
+  std::vector<Worker*> idle_ NURSERY_GUARDED_BY(idle_mutex_);
+  bool stopping_ NURSERY_GUARDED_BY(idle_mutex_) = false;
+
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace nursery::internal
+
+#endif  // NURSERY_CORE_INTERNAL_SCHEDULER_H_

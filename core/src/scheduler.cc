@@ -1,0 +1,357 @@
+#include "nursery/core/internal/scheduler.h"
+
+#include <semaphore.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <system_error>
+#include <utility>
+
+#include "nursery/core/check.h"
+#include "nursery/core/clock.h"
+
+namespace nursery::internal {
+namespace {
+
+// Threads of others that may run tasks.
+constexpr int kMaxGuests = 4;
+// So many tasks wait for a guest before the workers are told of them, and so long does it start
+// slices before it goes back to what else it serves.
+constexpr uint32_t kGuestBacklog = 4;
+constexpr std::chrono::microseconds kGuestTime{200};
+// A task that was woken last runs next, but not for ever: so many in a row while others wait.
+constexpr uint32_t kMaxNextInARow = 3;
+// Every how many slices the shared queue comes before a worker's own.
+constexpr uint32_t kSharedInterval = 61;
+// At most so many tasks are taken from the shared queue at once.
+constexpr int64_t kSharedBatch = 64;
+// How long a worker searches before it sleeps: 5 to 10 us, about what waking it costs.
+constexpr int kSearchRounds = 20;
+constexpr int kPausesPerRound = 10;
+
+void Pause() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#else
+  std::this_thread::yield();
+#endif
+}
+
+}  // namespace
+
+struct alignas(128) Worker {
+  Worker() { sem_init(&wake, 0, 0); }
+  ~Worker() { sem_destroy(&wake); }
+
+  TaskRecord* TakeOwn() {
+    const bool fair = in_a_row < kMaxNextInARow || queue.size() == 0;
+    if (TaskRecord* task = fair ? queue.PopNext() : nullptr) {
+      ++in_a_row;
+      return task;
+    }
+    in_a_row = 0;
+    if (TaskRecord* task = queue.PopFront()) return task;
+    return queue.PopNext();
+  }
+
+  RunQueue queue;
+  Scheduler* scheduler = nullptr;
+  std::atomic<bool> guest{false};
+  // Of the owner.
+  bool searching = false;
+  uint32_t tick = 0;
+  uint32_t in_a_row = 0;
+  uint32_t random = 1;
+  // A semaphore and no condition variable: that of glibc before 2.41 loses a signal now and then
+  // when several wait (https://sourceware.org/bugzilla/show_bug.cgi?id=25847).
+  sem_t wake;
+};
+
+namespace {
+
+// Read in no function that could be inlined into a coroutine, which may change its thread.
+thread_local Worker* current_worker = nullptr;
+
+}  // namespace
+
+Scheduler::Scheduler(int workers) : thread_count_(workers) {
+  for (int i = 0; i < workers + kMaxGuests; ++i) {
+    workers_.push_back(std::make_unique<Worker>());
+    workers_.back()->random = static_cast<uint32_t>(i) + 1;
+  }
+  try {
+    for (int i = 0; i < workers; ++i) {
+      workers_[i]->scheduler = this;
+      threads_.emplace_back([this, i] { Work(*workers_[i]); });
+    }
+  } catch (const std::system_error&) {
+    // Fewer workers do, but none does not.
+    if (threads_.empty()) throw;
+  }
+}
+
+Scheduler::~Scheduler() { Stop(); }
+
+void Scheduler::Stop() {
+  std::vector<Worker*> idle;
+  {
+    MutexLock lock(idle_mutex_);
+    stopping_ = true;
+    idle.swap(idle_);
+  }
+  for (Worker* worker : idle) sem_post(&worker->wake);
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+}
+
+Worker* Scheduler::Current() const {
+  Worker* const worker = current_worker;
+  return worker != nullptr && worker->scheduler == this ? worker : nullptr;
+}
+
+void Scheduler::PushBack(TaskRecord* task) {
+  Worker* const self = Current();
+  if (self == nullptr) {
+    PushToWorkers(task);
+    return;
+  }
+  task->Enter(TaskState::kRunnable, WaitReason::kNone, nullptr);
+  PushLocal(*self, task);
+  Announce(*self);
+}
+
+void Scheduler::PushToWorkers(TaskRecord* task) {
+  WakeList one;
+  one.Push(task);
+  Share(one);
+}
+
+void Scheduler::PushWoken(WakeList& tasks) {
+  Worker* const self = Current();
+  if (self == nullptr) {
+    Share(tasks);
+    return;
+  }
+  bool announce = false;
+  if (TaskRecord* first = tasks.Pop()) {
+    first->Enter(TaskState::kRunnable, WaitReason::kNone, nullptr);
+    if (TaskRecord* displaced = self->queue.PushNext(first)) {
+      PushLocal(*self, displaced);
+      announce = true;
+    }
+  }
+  for (uint32_t i = 0; i < kSharedBatch; ++i) {
+    TaskRecord* const task = tasks.Pop();
+    if (task == nullptr) break;
+    task->Enter(TaskState::kRunnable, WaitReason::kNone, nullptr);
+    PushLocal(*self, task);
+    announce = true;
+  }
+  // A crowd goes to all workers at once.
+  if (!tasks.empty()) {
+    Share(tasks);
+  } else if (announce) {
+    Announce(*self);
+  }
+}
+
+void Scheduler::PushLocal(Worker& self, TaskRecord* task) {
+  if (self.queue.PushBack(task)) return;
+  MutexLock lock(shared_mutex_);
+  shared_.Push(task);
+  shared_size_.fetch_add(1, std::memory_order_relaxed);
+}
+
+void Scheduler::Announce(const Worker& self) {
+  if (self.guest.load(std::memory_order_relaxed) && self.queue.size() <= kGuestBacklog) return;
+  WakeOne();
+}
+
+void Scheduler::Share(WakeList& tasks) {
+  {
+    MutexLock lock(shared_mutex_);
+    int64_t count = 0;
+    while (TaskRecord* task = tasks.Pop()) {
+      task->Enter(TaskState::kRunnable, WaitReason::kNone, nullptr);
+      shared_.Push(task);
+      ++count;
+    }
+    shared_size_.fetch_add(count, std::memory_order_relaxed);
+  }
+  WakeOne();
+}
+
+TaskRecord* Scheduler::TakeShared(Worker& self) {
+  if (shared_size_.load(std::memory_order_relaxed) == 0) return nullptr;
+  MutexLock lock(shared_mutex_);
+  const int64_t size = shared_size_.load(std::memory_order_relaxed);
+  const int64_t share = std::min(size / thread_count_ + 1, kSharedBatch);
+  TaskRecord* const first = shared_.Pop();
+  if (first == nullptr) return nullptr;
+  int64_t taken = 1;
+  // Room is left for all of them when its own queue is empty, which is when it comes for many.
+  while (taken < share && self.queue.size() < kSharedBatch) {
+    TaskRecord* const task = shared_.Pop();
+    if (task == nullptr) break;
+    NURSERY_CHECK(self.queue.PushBack(task));
+    ++taken;
+  }
+  shared_size_.fetch_sub(taken, std::memory_order_relaxed);
+  return first;
+}
+
+void Scheduler::WakeOne() {
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (idle_count_.load(std::memory_order_relaxed) == 0) return;
+  int none = 0;
+  if (!searching_.compare_exchange_strong(none, 1, std::memory_order_seq_cst)) return;
+  Worker* worker = nullptr;
+  {
+    MutexLock lock(idle_mutex_);
+    if (idle_.empty()) {
+      // Under the lock: who goes to sleep next must not be passed over for this searcher.
+      searching_.fetch_sub(1, std::memory_order_seq_cst);
+      return;
+    }
+    worker = idle_.back();  // its caches are the warmest
+    idle_.pop_back();
+    idle_count_.store(static_cast<int>(idle_.size()), std::memory_order_relaxed);
+  }
+  sem_post(&worker->wake);
+}
+
+bool Scheduler::HasWork() const {
+  if (shared_size_.load(std::memory_order_relaxed) != 0) return true;
+  return std::any_of(workers_.begin(), workers_.end(), [](const auto& worker) {
+    const uint32_t kept = worker->guest.load(std::memory_order_relaxed) ? kGuestBacklog : 0;
+    return worker->queue.size() > kept;
+  });
+}
+
+bool Scheduler::LeaveIdle(Worker& self) {
+  MutexLock lock(idle_mutex_);
+  const auto found = std::find(idle_.begin(), idle_.end(), &self);
+  if (found == idle_.end()) return false;
+  idle_.erase(found);
+  idle_count_.store(static_cast<int>(idle_.size()), std::memory_order_relaxed);
+  return true;
+}
+
+bool Scheduler::Park(Worker& self) {
+  {
+    MutexLock lock(idle_mutex_);
+    if (stopping_) return false;
+    idle_.push_back(&self);
+    idle_count_.store(static_cast<int>(idle_.size()), std::memory_order_relaxed);
+  }
+  if (std::exchange(self.searching, false)) searching_.fetch_sub(1, std::memory_order_seq_cst);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (HasWork() && LeaveIdle(self)) return true;
+  while (sem_wait(&self.wake) != 0 && errno == EINTR) {
+  }
+  {
+    MutexLock lock(idle_mutex_);
+    if (stopping_) return false;
+  }
+  self.searching = true;  // counted by the one who woke it
+  return true;
+}
+
+void Scheduler::EndSearch(Worker& self) {
+  if (!std::exchange(self.searching, false)) return;
+  if (searching_.fetch_sub(1, std::memory_order_seq_cst) != 1) return;
+  // Who made a task runnable meanwhile has counted on this search.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (HasWork()) WakeOne();
+}
+
+TaskRecord* Scheduler::Steal(Worker& self, uint32_t start) {
+  for (size_t i = 0; i < workers_.size(); ++i) {
+    Worker& victim = *workers_[(start + i) % workers_.size()];
+    const uint32_t kept = victim.guest.load(std::memory_order_relaxed) ? kGuestBacklog : 0;
+    if (&victim == &self || victim.queue.size() <= kept) continue;
+    if (TaskRecord* task = self.queue.StealFrom(victim.queue)) return task;
+  }
+  return nullptr;
+}
+
+TaskRecord* Scheduler::Search(Worker& self) {
+  if (!self.searching) {
+    // Half of the workers search at most: more would only be in each other's way.
+    if (2 * searching_.load(std::memory_order_relaxed) >= thread_count_) return nullptr;
+    self.searching = true;
+    searching_.fetch_add(1, std::memory_order_seq_cst);
+  }
+  for (int round = 0; round < kSearchRounds; ++round) {
+    self.random = self.random * 1664525 + 1013904223;  // Numerical Recipes' generator
+    if (TaskRecord* task = Steal(self, self.random >> 16)) return task;
+    if (TaskRecord* task = TakeShared(self)) return task;
+    for (int i = 0; i < kPausesPerRound; ++i) Pause();
+  }
+  return nullptr;
+}
+
+TaskRecord* Scheduler::Find(Worker& self) {
+  if (++self.tick % kSharedInterval == 0) {
+    if (TaskRecord* task = TakeShared(self)) return task;
+  }
+  if (TaskRecord* task = self.TakeOwn()) return task;
+  if (TaskRecord* task = TakeShared(self)) return task;
+  return Search(self);
+}
+
+TaskRecord* Scheduler::Next(Worker& self) {
+  for (;;) {
+    if (TaskRecord* task = Find(self)) {
+      EndSearch(self);
+      return task;
+    }
+    if (!Park(self)) return nullptr;
+  }
+}
+
+void Scheduler::Work(Worker& self) {
+  current_worker = &self;
+  while (TaskRecord* task = Next(self)) TaskRecord::RunSlice(task);
+}
+
+Worker* Scheduler::AddGuest() {
+  NURSERY_CHECK(current_worker == nullptr) << "the thread runs tasks already";
+  for (size_t i = static_cast<size_t>(thread_count_); i < workers_.size(); ++i) {
+    if (workers_[i]->guest.exchange(true, std::memory_order_acq_rel)) continue;
+    workers_[i]->scheduler = this;
+    current_worker = workers_[i].get();
+    return current_worker;
+  }
+  NURSERY_CHECK(false) << "more than " << kMaxGuests << " guests";
+  return nullptr;
+}
+
+void Scheduler::RunGuest(Worker& guest) {
+  TaskRecord* task = guest.TakeOwn();
+  if (task == nullptr) return;
+  const Time end = Clock::Steady().Now() + kGuestTime;
+  do {
+    TaskRecord::RunSlice(task);
+    if (Clock::Steady().Now() >= end) {
+      ShareAll(guest);
+      return;
+    }
+    task = guest.TakeOwn();
+  } while (task != nullptr);
+}
+
+void Scheduler::ShareAll(Worker& guest) {
+  WakeList rest;
+  while (TaskRecord* task = guest.TakeOwn()) rest.Push(task);
+  if (!rest.empty()) Share(rest);
+}
+
+void Scheduler::RemoveGuest(Worker& guest) {
+  current_worker = nullptr;
+  ShareAll(guest);
+  guest.guest.store(false, std::memory_order_release);
+}
+
+}  // namespace nursery::internal
