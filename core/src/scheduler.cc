@@ -19,7 +19,7 @@ constexpr int kMaxGuests = 4;
 // So many tasks wait for a guest before the workers are told of them, and so long does it start
 // slices before it goes back to what else it serves.
 constexpr uint32_t kGuestBacklog = 4;
-constexpr std::chrono::microseconds kGuestTime{200};
+constexpr std::chrono::microseconds kGuestTime{500};
 // A task that was woken last runs next, but not for ever: so many in a row while others wait.
 constexpr uint32_t kMaxNextInARow = 3;
 // Every how many slices the shared queue comes before a worker's own.

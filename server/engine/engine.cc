@@ -39,8 +39,10 @@ std::string Engine::NewId() {
 
 absl::StatusOr<std::shared_ptr<Job>> Engine::Admit(std::shared_ptr<const spec::Job> spec,
                                                    JobOptions options) {
-  auto tree =
-      std::make_unique<Tree>(NewId(), spec, *options_.clock, *options_.store, changed_, stats_);
+  std::string id = NewId();
+  std::shared_ptr<EventLog> log = options_.store->Open(id);
+  auto tree = std::make_unique<Tree>(std::move(id), spec, *options_.clock, std::move(log), changed_,
+                                     stats_);
   Runtime runtime(*tree);
   runtime.actions = options_.actions;
   runtime.containment = options_.containment;
@@ -59,7 +61,7 @@ absl::StatusOr<std::shared_ptr<Job>> Engine::Admit(std::shared_ptr<const spec::J
     runtime.fair_key = ++jobs_;
   }
   return std::make_shared<Job>(std::move(tree), std::move(runtime), std::move(options),
-                               *options_.store, options_.data_dir);
+                               options_.data_dir);
 }
 
 std::vector<std::pair<std::string, PoolStats>> Engine::Pools() const {

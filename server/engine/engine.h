@@ -43,7 +43,7 @@ class Engine {
                                              JobOptions options);
 
   // Drops what is kept of a job that has ended.
-  void Forget(const std::string& id) { options_.store->Delete(id).IgnoreError(); }
+  void Forget(const std::string& id) { options_.store->Delete(id); }
 
   // A bell that rings whenever something happened in any job.
   BellReceiver WatchAll() { return changed_.Watch(); }

@@ -39,11 +39,9 @@ void CollectSurvivors(const Node& node, std::vector<v1::Survivor>* survivors) {
 
 }  // namespace
 
-Job::Job(std::unique_ptr<Tree> tree, Runtime runtime, JobOptions options, Store& store,
-         std::string data_dir)
+Job::Job(std::unique_ptr<Tree> tree, Runtime runtime, JobOptions options, std::string data_dir)
     : options_(std::move(options)),
       data_dir_(std::move(data_dir)),
-      store_(store),
       tree_(std::move(tree)),
       admitted_(tree_->clock().Now()),
       deadline_(OwnDeadline(*tree_, &deadline_source_)),
@@ -187,7 +185,7 @@ NodeState Job::state() const {
 }
 
 absl::StatusOr<EventBatch> Job::Events(int64_t after, size_t limit) const {
-  return store_.Read(id(), after, limit);
+  return tree_->events().Read(after, limit);
 }
 
 std::optional<OutputView> Job::OutputOf(const std::string& path) const {

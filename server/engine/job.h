@@ -88,13 +88,14 @@ struct OutputView {
 class Job {
  public:
   // For Engine::Admit.
-  Job(std::unique_ptr<Tree> tree, Runtime runtime, JobOptions options, Store& store,
-      std::string data_dir);
+  Job(std::unique_ptr<Tree> tree, Runtime runtime, JobOptions options, std::string data_dir);
   ~Job();
 
   const std::string& id() const { return tree_->id(); }
   const spec::Job& spec() const { return tree_->job(); }
   const JobOptions& options() const { return options_; }
+  // Its own; that of the context it runs in may be earlier.
+  Time deadline() const { return deadline_; }
 
   // Runs the tree in the calling scope: its cancellation and deadline are the job's. Returns when
   // nothing of the job is left.
@@ -135,7 +136,6 @@ class Job {
   // Constant after construction.
   const JobOptions options_;
   const std::string data_dir_;
-  Store& store_;
   const std::unique_ptr<Tree> tree_;
   const Time admitted_;
   std::string deadline_source_;  // constant after construction, as what follows needs it

@@ -53,12 +53,14 @@ class Observer final : public AttemptObserver {
   int64_t cancel_survivors_ = 0;
 };
 
+bool IsExec(const spec::Action& action) { return std::holds_alternative<spec::Exec>(action); }
+
 AttemptRequest MakeRequest(Runtime& run, const Node& node, const spec::Action& action,
                            const NodeScope& scope, Time deadline) {
   AttemptRequest request(action);
   request.scope = &scope;
   // Of no use to others, and a tenth of what a call costs.
-  if (std::holds_alternative<spec::Exec>(action)) request.environment = scope.Environment(deadline);
+  if (IsExec(action)) request.environment = scope.Environment(deadline);
   request.workdir = run.workdir;
   request.grace = [&run, &node] { return run.tree.GraceOf(node); };
   request.idle_timeout = node.spec.idle_timeout;
@@ -102,17 +104,21 @@ Async<Ended> RunAttempt(Context context, Runtime* run, Node* node, const std::ve
   const spec::TimeLimit& limit = node->spec.attempt_timeout;
   const CancelScope timed(context, limit.limited() ? Later(context.Now(), limit.limit) : kNever,
                           "attempt_timeout " + spec::FormatDuration(limit.limit));
-  const auto kill = std::make_shared<const CancelScope>(*run->shield);
-  run->tree.BindKill(*node, kill);
+  // Only what outlives its cancellation for a while can be killed.
+  std::shared_ptr<const CancelScope> kill;
+  if (IsExec(*node->spec.action)) {
+    kill = std::make_shared<const CancelScope>(*run->shield);
+    run->tree.BindKill(*node, kill);
+  }
   const NodeScope scope(*run, *node, *holds);
   Observer observer(timed.context(), run->tree, *node, /*keeps_output=*/true);
   AttemptRequest request =
       MakeRequest(*run, *node, *node->spec.action, scope, timed.context().deadline());
-  request.kill = kill->context();
+  if (kill != nullptr) request.kill = kill->context();
   request.observer = &observer;
   Ended ended;
   ended.result = co_await run->actions->Run(timed.context(), request);
-  run->tree.BindKill(*node, nullptr);
+  if (kill != nullptr) run->tree.BindKill(*node, nullptr);
   const std::shared_ptr<const Cause> cause = timed.context().cause();
   if (ended.result.interrupted) {
     ended.how = AttemptResult::kInterrupted;

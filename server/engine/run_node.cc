@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <optional>
 
 #include "nursery/core/internal/planted.h"
 #include "nursery/core/sleep.h"
@@ -138,14 +139,17 @@ Async<void> RunUntilDecided(Context context, Runtime* run, Node* node, std::vect
   if (!run->tree.BindWork(*node, work)) co_return;
   spec::TimeLimit limit;
   limit.limit = node->spec.queue_timeout;
-  const Time queue_deadline = limit.limited() ? Later(now, limit.limit) : kNever;
-  const CancelScope queue(work->context(), queue_deadline,
-                          DeadlineLabel(run->tree, *node, "queue_timeout", limit));
-  absl::Status acquired = co_await AcquireAll(queue.context(), run, node, holds);
+  std::optional<const CancelScope> bounded;
+  if (limit.limited()) {
+    bounded.emplace(work->context(), Later(now, limit.limit),
+                    DeadlineLabel(run->tree, *node, "queue_timeout", limit));
+  }
+  const Context queue = bounded ? bounded->context() : work->context();
+  absl::Status acquired = co_await AcquireAll(queue, run, node, holds);
   if (acquired.ok()) {
-    co_await RunWork(work->context(), queue.context(), run, node, holds, slot);
-  } else if (queue.context().cancelled()) {
-    DecideByContext(queue.context(), *run, *node);
+    co_await RunWork(work->context(), queue, run, node, holds, slot);
+  } else if (queue.cancelled()) {
+    DecideByContext(queue, *run, *node);
   } else {
     // It has not started; a node that cannot start fails as one whose only attempt failed.
     if (run->tree.Start(*node)) run->tree.Fail(*node, EventKind::kFail, acquired, 0, "");

@@ -8,7 +8,7 @@
 #define NURSERY_SERVER_ENGINE_STORE_H_
 
 #include <cstdint>
-#include <string>
+#include <memory>
 #include <string_view>
 #include <vector>
 
@@ -25,18 +25,26 @@ struct EventBatch {
   int64_t oldest_seq = 1;
 };
 
+// The events of one job.
+class EventLog {
+ public:
+  virtual ~EventLog() = default;
+
+  // Makes `event` durable as the store understands it. ALREADY_EXISTS when its seq is not the next
+  // one; UNAVAILABLE when it cannot be kept: then nothing may follow from it.
+  virtual absl::Status Append(const v1::Event& event) = 0;
+  // Up to `limit` events with seq > `after`.
+  virtual absl::StatusOr<EventBatch> Read(int64_t after, size_t limit) const = 0;
+};
+
 class Store {
  public:
   virtual ~Store() = default;
 
-  // Makes `event` durable as the store understands it. ALREADY_EXISTS when its seq is not the next
-  // one; UNAVAILABLE when it cannot be kept: then nothing may follow from it.
-  virtual absl::Status Append(std::string_view job, const v1::Event& event) = 0;
-  // Up to `limit` events with seq > `after`. NOT_FOUND: no such job.
-  virtual absl::StatusOr<EventBatch> Read(std::string_view job, int64_t after,
-                                          size_t limit) const = 0;
-  // Forgets the job. NOT_FOUND: no such job.
-  virtual absl::Status Delete(std::string_view job) = 0;
+  // The log of a new job.
+  virtual std::shared_ptr<EventLog> Open(std::string_view job) = 0;
+  // Forgets the job.
+  virtual void Delete(std::string_view job) = 0;
 };
 
 }  // namespace nursery::engine

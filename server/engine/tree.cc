@@ -9,12 +9,12 @@
 
 namespace nursery::engine {
 
-Tree::Tree(std::string id, std::shared_ptr<const spec::Job> job, const Clock& clock, Store& store,
-           Bells& all, EngineStats& stats)
+Tree::Tree(std::string id, std::shared_ptr<const spec::Job> job, const Clock& clock,
+           std::shared_ptr<EventLog> log, Bells& all, EngineStats& stats)
     : id_(std::move(id)),
       job_(std::move(job)),
       clock_(clock),
-      store_(store),
+      log_(std::move(log)),
       all_(all),
       stats_(stats),
       root_(job_->node(job_->root()), nullptr),
@@ -43,7 +43,7 @@ void Tree::Append(v1::Event event) {
   event.set_seq(++seq_);
   *event.mutable_time() = ToProto(ToWall(clock_, clock_.Now()));
   // The memory store keeps everything; a store that can fail freezes what follows.
-  NURSERY_CHECK(store_.Append(id_, event).ok());
+  NURSERY_CHECK(log_->Append(event).ok());
 }
 
 void Tree::Log(v1::Event event) {

@@ -28,10 +28,10 @@ namespace nursery::engine {
 
 class Tree {
  public:
-  // `clock` gives steady time; `store` and `stats` outlive the tree.
+  // `clock` gives steady time; `stats` outlives the tree.
   // `all`: rings for every event of every tree; outlives them.
-  Tree(std::string id, std::shared_ptr<const spec::Job> job, const Clock& clock, Store& store,
-       Bells& all, EngineStats& stats);
+  Tree(std::string id, std::shared_ptr<const spec::Job> job, const Clock& clock,
+       std::shared_ptr<EventLog> log, Bells& all, EngineStats& stats);
 
   const std::string& id() const { return id_; }
   const spec::Job& job() const { return *job_; }
@@ -115,6 +115,7 @@ class Tree {
   // The semaphores that nodes noticeably waited for, the longest wait first.
   std::vector<std::string> WaitedFor() const NURSERY_EXCLUDES(mutex_);
 
+  const EventLog& events() const { return *log_; }
   // A bell that rings whenever an event was logged.
   BellReceiver Watch() { return bells_.Watch(); }
   v1::Cause MakeCause(EventKind event, const Node& node, std::string reason) const;
@@ -153,7 +154,7 @@ class Tree {
   const std::string id_;
   const std::shared_ptr<const spec::Job> job_;
   const Clock& clock_;
-  Store& store_;
+  const std::shared_ptr<EventLog> log_;
   Bells& all_;
   EngineStats& stats_;
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "nursery/core/group.h"
+#include "nursery/core/sleep.h"
 #include "nursery/core/status.h"
 #include "server/engine/convert.h"
 #include "server/rpc/audit.h"
@@ -46,14 +47,8 @@ bool Wants(const v1::ReadOutputRequest& request, v1::OutputStream stream) {
                             }) != streams.end();
 }
 
-// The binding deadline of `job`, for its first message.
-void SetDeadline(const engine::Job& job, v1::RunJobResponse* response) {
-  const v1::Job described = job.Describe();
-  if (described.has_deadline()) *response->mutable_deadline() = described.deadline();
-}
-
-absl::Status StatusOf(const engine::Job& job, Time call_deadline) {
-  const v1::Job described = job.Describe();
+// Of a call whose job ended as `described`.
+absl::Status StatusOf(const v1::Job& described, Time call_deadline) {
   const bool by_call =
       call_deadline != kNever && described.deadline_source() == "the caller's deadline";
   switch (described.state()) {
@@ -108,6 +103,8 @@ Async<absl::Status> RunAndSend(Group& group, engine::JobTable* table,
     absl::Status ended = co_await RunAttached(bounded.context(), table, job);
     co_return ended;
   }
+  // A job that need not wait ends now, and one message says it all.
+  co_await Yield();
   absl::Status sent = co_await SendEvents(group.context(), session, feed, next);
   // The scope above is the job's context: it stays until the job has ended.
   const CancelScope shield = CancelScope::Shielded(group.context(), Duration::max(), "");
@@ -146,7 +143,9 @@ Async<absl::Status> JobService::RunJob(Context context, JobService* service, Ses
   v1::RunJobResponse next;
   next.set_job("jobs/" + job->id());
   const Time deadline = AttachedDeadline(session->deadline(), context.Now());
-  SetDeadline(*job, &next);
+  if (const Time binding = std::min(deadline, job->deadline()); binding != kNever) {
+    *next.mutable_deadline() = engine::ToProto(ToWall(clock, binding));
+  }
   GroupOptions collect;
   collect.join = Join::Collect();
   GroupResult ran = co_await WithGroup(context, collect, RunAndSend, &service->table_, job, session,
@@ -156,7 +155,7 @@ Async<absl::Status> JobService::RunJob(Context context, JobService* service, Ses
     for (v1::Event& event : rest.events) *next.add_events() = std::move(event);
   }
   *next.mutable_result() = job->Describe();
-  absl::Status status = StatusOf(*job, session->deadline());
+  absl::Status status = StatusOf(next.result(), session->deadline());
   if (status.ok()) {
     session->SetLast(next);
     co_return status;

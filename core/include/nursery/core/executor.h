@@ -134,7 +134,7 @@ class GuestWorker {
   GuestWorker(const GuestWorker&) = delete;
   GuestWorker& operator=(const GuestWorker&) = delete;
 
-  // Runs what this thread has made runnable; what it has not started after 200 us it leaves to the
+  // Runs what this thread has made runnable; what it has not started after 500 us it leaves to the
   // workers.
   void RunReady();
 
