@@ -9,6 +9,7 @@
 
 #include <memory>
 #include <thread>
+#include <vector>
 
 #include "nursery/core/executor.h"
 
@@ -29,7 +30,7 @@ class Queue {
   void Serve(ThreadExecutor& executor);
 
   const std::unique_ptr<grpc::ServerCompletionQueue> queue_;
-  std::thread thread_;
+  std::vector<std::thread> threads_;
 };
 
 }  // namespace nursery::rpc
