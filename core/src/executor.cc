@@ -92,7 +92,7 @@ void ThreadExecutor::Schedule(WakeList& tasks) { scheduler_->PushWoken(tasks); }
 
 void ThreadExecutor::Schedule(TaskRecord* task) { scheduler_->PushBack(task); }
 
-void ThreadExecutor::ScheduleOnWorker(TaskRecord* task) { scheduler_->PushToWorkers(task); }
+bool ThreadExecutor::LeaveGuest(TaskRecord* task) { return scheduler_->LeaveGuest(task); }
 
 void ThreadExecutor::RunOnBlockingThread(absl::AnyInvocable<void() &&> work) {
   blocking_.Run(std::move(work));

@@ -113,7 +113,7 @@ Worker* Scheduler::Current() const {
 void Scheduler::PushBack(TaskRecord* task) {
   Worker* const self = Current();
   if (self == nullptr) {
-    PushToWorkers(task);
+    ShareOne(task);
     return;
   }
   task->Enter(TaskState::kRunnable, WaitReason::kNone, nullptr);
@@ -121,7 +121,7 @@ void Scheduler::PushBack(TaskRecord* task) {
   Announce(*self);
 }
 
-void Scheduler::PushToWorkers(TaskRecord* task) {
+void Scheduler::ShareOne(TaskRecord* task) {
   WakeList one;
   one.Push(task);
   Share(one);
@@ -340,6 +340,13 @@ void Scheduler::RunGuest(Worker& guest) {
     }
     task = guest.TakeOwn();
   } while (task != nullptr);
+}
+
+bool Scheduler::LeaveGuest(TaskRecord* task) {
+  const Worker* const self = Current();
+  if (self == nullptr || !self->guest.load(std::memory_order_relaxed)) return false;
+  ShareOne(task);
+  return true;
 }
 
 void Scheduler::ShareAll(Worker& guest) {

@@ -191,6 +191,8 @@ Exec::Exec(warden::ProcessHost& host, ExecOptions options)
 
 Async<ActionResult> Exec::Run(Context context, const spec::Exec& exec,
                               const AttemptRequest& request) {
+  // To prepare a process takes a good part of a millisecond.
+  co_await OnWorker();
   Attempt attempt(context, request);
   ActionResult result;
   result.status = Prepare(exec, request, options_, &attempt.prepared);

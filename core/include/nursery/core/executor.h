@@ -60,8 +60,8 @@ class Executor {
   virtual void Schedule(internal::WakeList& tasks) = 0;
   // What starts or yields: behind what is runnable.
   virtual void Schedule(internal::TaskRecord* task) = 0;
-  // The same, but never on the thread of a GuestWorker.
-  virtual void ScheduleOnWorker(internal::TaskRecord* task) { Schedule(task); }
+  // If this is the thread of a GuestWorker: schedules the task for another one.
+  virtual bool LeaveGuest(internal::TaskRecord*) { return false; }
   // Something changed that whoever sleeps for timers and descriptors must look at.
   virtual void Kick() = 0;
   // Runs `work` on a thread where blocking is allowed. Never refuses: callers hold a place.
@@ -100,7 +100,7 @@ class ThreadExecutor final : public Executor {
 
   void Schedule(internal::WakeList& tasks) override;
   void Schedule(internal::TaskRecord* task) override;
-  void ScheduleOnWorker(internal::TaskRecord* task) override;
+  bool LeaveGuest(internal::TaskRecord* task) override;
   void Kick() override { poller().Interrupt(); }
   void RunOnBlockingThread(absl::AnyInvocable<void() &&> work) override;
 

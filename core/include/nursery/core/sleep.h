@@ -68,16 +68,17 @@ class [[nodiscard]] YieldAwaiter {
 
 inline YieldAwaiter Yield() { return YieldAwaiter(); }
 
-// Goes on on a worker thread: before long work in a task that may run on a GuestWorker.
+// Goes on on a worker thread: before long work in a task that may run on a GuestWorker. Does
+// nothing elsewhere.
 class [[nodiscard]] OnWorkerAwaiter {
  public:
   OnWorkerAwaiter() = default;
   bool await_ready() const noexcept { return false; }
   template <class Promise>
-  void await_suspend(std::coroutine_handle<Promise> handle) {
+  bool await_suspend(std::coroutine_handle<Promise> handle) {
     internal::TaskRecord* task = handle.promise().task;
     task->resume_point = handle;
-    task->executor->ScheduleOnWorker(task);
+    return task->executor->LeaveGuest(task);
   }
   void await_resume() const noexcept {}
 };

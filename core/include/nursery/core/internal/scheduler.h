@@ -40,13 +40,12 @@ class Scheduler {
   void PushBack(TaskRecord* task);
   // Woken: the first runs next on this thread, if it is a worker.
   void PushWoken(WakeList& tasks);
-  // For a worker thread, whichever thread this is.
-  void PushToWorkers(TaskRecord* task);
-
   // The calling thread becomes a worker that nobody wakes: what it makes runnable it runs itself in
   // RunGuest, but for a long queue.
   Worker* AddGuest();
   void RunGuest(Worker& guest);
+  // On the thread of a guest: makes the task runnable on another one. False: this is none.
+  bool LeaveGuest(TaskRecord* task);
   void RemoveGuest(Worker& guest);
 
   // Ends the threads. No task is left.
@@ -67,6 +66,7 @@ class Scheduler {
   void PushLocal(Worker& self, TaskRecord* task);
   void Announce(const Worker& self);
   void ShareAll(Worker& guest);
+  void ShareOne(TaskRecord* task);
   void Share(WakeList& tasks) NURSERY_EXCLUDES(shared_mutex_);
   bool HasWork() const;
   [[gnu::noinline]] Worker* Current() const;
