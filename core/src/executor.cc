@@ -94,6 +94,8 @@ void ThreadExecutor::Schedule(TaskRecord* task) { scheduler_->PushBack(task); }
 
 bool ThreadExecutor::LeaveGuest(TaskRecord* task) { return scheduler_->LeaveGuest(task); }
 
+bool ThreadExecutor::Crowded() const { return scheduler_->Crowded(); }
+
 void ThreadExecutor::RunOnBlockingThread(absl::AnyInvocable<void() &&> work) {
   blocking_.Run(std::move(work));
 }

@@ -26,6 +26,8 @@ constexpr uint32_t kMaxNextInARow = 3;
 constexpr uint32_t kSharedInterval = 61;
 // At most so many tasks are taken from the shared queue at once.
 constexpr int64_t kSharedBatch = 64;
+// Three quarters of a queue: what comes beyond the whole goes to the shared one.
+constexpr uint32_t kCrowd = 192;
 // How long a worker searches before it sleeps: 5 to 10 us, about what waking it costs.
 constexpr int kSearchRounds = 20;
 constexpr int kPausesPerRound = 10;
@@ -116,9 +118,11 @@ void Scheduler::PushBack(TaskRecord* task) {
     ShareOne(task);
     return;
   }
+  // A task that yields comes back to this worker; alone, it is no work for another one.
+  const bool yields = task->state.load(std::memory_order_relaxed) == TaskState::kRunning;
   task->Enter(TaskState::kRunnable, WaitReason::kNone, nullptr);
   PushLocal(*self, task);
-  Announce(*self);
+  if (!yields || self->queue.size() > 1) Announce(*self);
 }
 
 void Scheduler::ShareOne(TaskRecord* task) {
@@ -154,6 +158,11 @@ void Scheduler::PushWoken(WakeList& tasks) {
   } else if (announce) {
     Announce(*self);
   }
+}
+
+bool Scheduler::Crowded() const {
+  const Worker* const self = Current();
+  return self != nullptr && self->queue.size() >= kCrowd;
 }
 
 void Scheduler::PushLocal(Worker& self, TaskRecord* task) {

@@ -10,9 +10,9 @@ sys.path.insert(0, str(HERE))
 from rows import Row  # noqa: E402
 
 
-def bench(*arguments):
+def bench(*arguments, of="service"):
     return subprocess.run(
-        [sys.executable, "-B", HERE / "service_bench.py", "--quick", *arguments],
+        [sys.executable, "-B", HERE / f"{of}_bench.py", "--quick", *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
 
 
@@ -32,6 +32,17 @@ class RowTest(unittest.TestCase):
 
     def test_a_row_without_its_peer_is_not_judged(self):
         self.assertEqual(self.row(">=", 0.5, [1], None).line(), "name 1.0 - - >=0.5 no-peer")
+
+
+class CoreTest(unittest.TestCase):
+    def test_what_is_quick_is_measured(self):
+        done = bench(of="core")
+        self.assertEqual(done.returncode, 0, done.stdout)
+        lines = [line.split() for line in done.stdout.splitlines()]
+        self.assertGreaterEqual(len(lines), 11, done.stdout)
+        for line in lines:
+            self.assertRegex(line[1], r"^\d")
+            self.assertEqual(line[5], "no-peer")
 
 
 class ServiceTest(unittest.TestCase):

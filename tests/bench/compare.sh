@@ -5,20 +5,24 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 usage() {
-  echo "usage: tests/bench/compare.sh service [OPTION ...]"
+  echo "usage: tests/bench/compare.sh service|core [OPTION ...]"
   echo "  prints 'NAME OURS PEER RATIO GOAL ok|short|no-peer' for each row, as medians with"
   echo "  quartiles; exits with 1 if one is short. Options:"
   echo "  --quick            smallest sizes, one round: shows that it runs, not how fast"
-  echo "  --rounds N         how often each is measured, in turns; 5"
+  echo "  --rounds N         how often each is measured, in turns; 5, of core 11"
   echo "  --row NAME         only this row; may be given more than once"
   echo "  --goal NAME=VALUE  another goal for a row"
 }
 
+targets=()
 case "${1:-}" in
-  service) shift ;;
+  service) targets=(nurseryd nursery-warden rpc_bench spawn_loop) ;;
+  core) targets=(core_bench tbb_bench) ;;
   -h | --help) usage; exit 0 ;;
   *) usage >&2; exit 2 ;;
 esac
+what=$1
+shift
 for word in "$@"; do
   if [[ $word == -h || $word == --help ]]; then
     usage
@@ -27,6 +31,6 @@ for word in "$@"; do
 done
 
 cmake --preset release -DNURSERY_BUILD_TESTS=ON >&2
-cmake --build --preset release --target nurseryd nursery-warden rpc_bench spawn_loop >&2
+cmake --build --preset release --target "${targets[@]}" >&2
 NURSERY_BIN=build/release/bin NURSERY_BUILD=build/release \
-  exec /usr/bin/python3 -B tests/bench/service_bench.py "$@"
+  exec /usr/bin/python3 -B "tests/bench/${what}_bench.py" "$@"

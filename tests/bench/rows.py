@@ -1,7 +1,9 @@
 """What a benchmark prints: a figure of ours, perhaps that of a peer, and whether it is enough."""
 
+import argparse
 import dataclasses
 import statistics
+import sys
 
 
 @dataclasses.dataclass
@@ -44,3 +46,29 @@ def spread(values):
         return f"{values[0]:.1f}"
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
     return f"{middle:.1f}[{low:.1f}..{high:.1f}]"
+
+
+def parse(rows, rounds):
+    """The options that every comparison has, and the rows that they ask for, by name."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--row", action="append", default=[])
+    parser.add_argument("--goal", action="append", default=[])
+    arguments = parser.parse_args()
+    known = {row.name: row for row in rows}
+    for name in [*arguments.row, *(goal.partition("=")[0] for goal in arguments.goal)]:
+        if name not in known:
+            sys.exit(f"compare: there is no row '{name}'; there are {', '.join(known)}")
+    for goal in arguments.goal:
+        name, _, value = goal.partition("=")
+        known[name].goal = float(value)
+    wanted = set(arguments.row or known)
+    return arguments, {name: row for name, row in known.items() if name in wanted}
+
+
+def report(rows):
+    """Prints the rows; gives the exit status, which is 1 when one is short."""
+    for row in rows:
+        print(row.line(), flush=True)
+    return 1 if any(row.verdict() == "short" for row in rows) else 0

@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 """Measures the server; compare.sh builds it and says what the options mean."""
 
-import argparse
 import json
 import pathlib
 import os
@@ -14,7 +13,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "service"))
 
-from rows import Row  # noqa: E402
+from rows import Row, parse, report  # noqa: E402
 from service import (Server, exec_node, group, job, job_service, job_stub,  # noqa: E402
                      resources, wait_until)
 
@@ -213,26 +212,8 @@ MEASURES = {
 }
 
 
-def chosen_rows(arguments):
-    """The rows that are asked for, by name, with their goals."""
-    known = {row.name: row for row in rows()}
-    for name in [*arguments.row, *(goal.partition("=")[0] for goal in arguments.goal)]:
-        if name not in known:
-            sys.exit(f"compare: there is no row '{name}'; there are {', '.join(known)}")
-    for goal in arguments.goal:
-        name, _, value = goal.partition("=")
-        known[name].goal = float(value)
-    return {name: row for name, row in known.items() if not arguments.row or name in arguments.row}
-
-
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--row", action="append", default=[])
-    parser.add_argument("--goal", action="append", default=[])
-    arguments = parser.parse_args()
-    chosen = chosen_rows(arguments)
+    arguments, chosen = parse(rows(), rounds=5)
 
     def add(name, ours, peer=None):
         if name in chosen:
@@ -243,9 +224,7 @@ def main():
             if names & set(chosen):
                 with tempfile.TemporaryDirectory() as directory:
                     measure(QUICK if arguments.quick else FULL, add, directory)
-    for row in chosen.values():
-        print(row.line(), flush=True)
-    return 1 if any(row.verdict() == "short" for row in chosen.values()) else 0
+    return report(chosen.values())
 
 
 if __name__ == "__main__":

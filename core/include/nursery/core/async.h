@@ -22,6 +22,7 @@
 #include <utility>
 
 #include "nursery/core/check.h"
+#include "nursery/core/internal/frame_pool.h"
 #include "nursery/core/task.h"
 
 namespace nursery {
@@ -49,7 +50,7 @@ class AwaiterHandle {
 };
 
 // What every coroutine of a task shares: which task it belongs to.
-struct PromiseBase {
+struct PromiseBase : Pooled {
   TaskRecord* task = nullptr;
   std::coroutine_handle<> continuation;
   std::exception_ptr exception;

@@ -62,6 +62,8 @@ class Executor {
   virtual void Schedule(internal::TaskRecord* task) = 0;
   // If this is the thread of a GuestWorker: schedules the task for another one.
   virtual bool LeaveGuest(internal::TaskRecord*) { return false; }
+  // So many tasks wait for this thread that whoever makes more of them should let them run first.
+  virtual bool Crowded() const { return false; }
   // Something changed that whoever sleeps for timers and descriptors must look at.
   virtual void Kick() = 0;
   // Runs `work` on a thread where blocking is allowed. Never refuses: callers hold a place.
@@ -101,6 +103,7 @@ class ThreadExecutor final : public Executor {
   void Schedule(internal::WakeList& tasks) override;
   void Schedule(internal::TaskRecord* task) override;
   bool LeaveGuest(internal::TaskRecord* task) override;
+  bool Crowded() const override;
   void Kick() override { poller().Interrupt(); }
   void RunOnBlockingThread(absl::AnyInvocable<void() &&> work) override;
 

@@ -17,6 +17,7 @@
 
 #include "absl/status/status.h"
 #include "nursery/core/clock.h"
+#include "nursery/core/internal/frame_pool.h"
 #include "nursery/core/internal/list.h"
 
 namespace nursery {
@@ -59,7 +60,7 @@ class TaskOwner {
   ~TaskOwner() = default;
 };
 
-struct TaskRecord : ListNode<> {
+struct TaskRecord : ListNode<>, Pooled {
   // Constant after construction.
   uint64_t id = 0;
   uint64_t parent_id = 0;

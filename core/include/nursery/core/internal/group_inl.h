@@ -2,6 +2,7 @@
 #ifndef NURSERY_CORE_INTERNAL_GROUP_INL_H_
 #define NURSERY_CORE_INTERNAL_GROUP_INL_H_
 
+#include "nursery/core/executor.h"
 #include "nursery/core/group.h"
 #include "nursery/core/internal/planted.h"
 
@@ -21,12 +22,24 @@ class [[nodiscard]] Group::SpawnAwaiter {
   bool await_suspend(std::coroutine_handle<Promise> handle) {
     by_owner_ = handle.promise().task == group_.owner_;
     if (!by_owner_) return false;
-    return wait_.Suspend(handle, &group_.context().node(), WaitReason::kGroupLimit, &group_,
-                         [this] { group_.EnterPlaceWait(wait_); });
+    const bool waits = wait_.Suspend(handle, &group_.context().node(), WaitReason::kGroupLimit,
+                                     &group_, [this] { group_.EnterPlaceWait(wait_); });
+    return waits || LetOthersRun(handle);
   }
   absl::Status await_resume();
 
  private:
+  // A body that spawns faster than its tasks run lets them run: they stay few, and their memory
+  // warm.
+  template <class Promise>
+  static bool LetOthersRun(std::coroutine_handle<Promise> handle) {
+    internal::TaskRecord* const self = handle.promise().task;
+    if (!self->executor->Crowded()) return false;
+    self->resume_point = handle;
+    self->executor->Schedule(self);
+    return true;
+  }
+
   Group& group_;
   internal::TaskRecord* task_;
   bool by_owner_ = false;

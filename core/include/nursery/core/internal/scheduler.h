@@ -40,6 +40,9 @@ class Scheduler {
   void PushBack(TaskRecord* task);
   // Woken: the first runs next on this thread, if it is a worker.
   void PushWoken(WakeList& tasks);
+  // On a worker whose queue is nearly full.
+  bool Crowded() const;
+
   // The calling thread becomes a worker that nobody wakes: what it makes runnable it runs itself in
   // RunGuest, but for a long queue.
   Worker* AddGuest();
