@@ -38,13 +38,22 @@ class Wait : public CancelHook {
                const void* object, Enter&& enter) {
     task_ = handle.promise().task;
     task_->resume_point = handle;
-    if (context != nullptr && !context->AddHook(*this)) {
+    if (context != nullptr && context->cancelled()) {
       state_.store(kCancelled, std::memory_order_relaxed);
       return false;
     }
-    context_ = context;
-    task_->Enter(TaskState::kWaiting, reason, object);
     std::forward<Enter>(enter)();
+    // What need not wait is not registered with the context at all.
+    if (decided()) return false;
+    if (context != nullptr) {
+      if (!context->AddHook(*this)) {
+        WakeList none;  // still arming
+        Decide(kCancelled, none);
+        return false;
+      }
+      context_ = context;
+    }
+    task_->Enter(TaskState::kWaiting, reason, object);
     return Publish();
   }
 
