@@ -5,12 +5,13 @@
 
 namespace nursery::internal {
 
-CheckFailure::CheckFailure(const char* file, int line, const char* expression) {
-  stream_ << file << ":" << line << ": check failed: " << expression << " ";
+CheckFailure::CheckFailure(const char* file, int line, const char* expression)
+    : stream_(std::make_unique<std::ostringstream>()) {
+  *stream_ << file << ":" << line << ": check failed: " << expression << " ";
 }
 
 CheckFailure::~CheckFailure() {
-  std::fprintf(stderr, "%s\n", stream_.str().c_str());
+  std::fprintf(stderr, "%s\n", stream_->str().c_str());
   std::fflush(stderr);
   std::abort();
 }

@@ -8,6 +8,7 @@
 #ifndef NURSERY_CORE_CHECK_H_
 #define NURSERY_CORE_CHECK_H_
 
+#include <memory>
 #include <sstream>
 
 namespace nursery::internal {
@@ -19,10 +20,11 @@ class CheckFailure {
   CheckFailure& operator=(const CheckFailure&) = delete;
   [[noreturn]] ~CheckFailure();
 
-  std::ostream& stream() { return stream_; }
+  std::ostream& stream() { return *stream_; }
 
  private:
-  std::ostringstream stream_;
+  // Elsewhere: as a member it would take 400 bytes of every coroutine that checks something.
+  std::unique_ptr<std::ostringstream> stream_;
 };
 
 // Gives both arms of the macro's conditional the type void.
