@@ -78,7 +78,7 @@ absl::StatusOr<JobInfo> Client::Run(const Job& job, const RunOptions& options,
     Tell(message.events(), handlers);
     if (message.has_result()) result = FromProto(message.result());
   };
-  const absl::Status ended = impl_->connection->RunJob(request, on_message, call);
+  const absl::Status ended = impl_->connection->RunJob(std::move(request), on_message, call);
   // A stream may be torn after its last message.
   if (result) return *std::move(result);
   if (!ended.ok()) return ended;

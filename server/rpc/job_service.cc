@@ -23,20 +23,38 @@ constexpr size_t kMaxNodesListed = 100'000;
 constexpr size_t kJobsPerCall = 1'000;
 constexpr int kSampledNames = 20;
 
+// A million items are digested as they are serialised, not kept once more.
+class Sha256 final : public google::protobuf::io::CopyingOutputStream {
+ public:
+  Sha256() {
+    // Looked up once: EVP_sha256() is looked up at each use.
+    static const EVP_MD* const kSha256 = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+    EVP_DigestInit_ex(context_.get(), kSha256, nullptr);
+  }
+  bool Write(const void* data, int size) override {
+    return EVP_DigestUpdate(context_.get(), data, static_cast<size_t>(size)) == 1;
+  }
+  void Finish(unsigned char* digest, unsigned int* size) {
+    EVP_DigestFinal_ex(context_.get(), digest, size);
+  }
+
+ private:
+  const std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> context_{EVP_MD_CTX_new(),
+                                                                    EVP_MD_CTX_free};
+};
+
 // Of the deterministic serialisation: the same spec gives the same digest.
 std::string DigestOf(const v1::JobSpec& spec) {
-  std::string bytes;
+  Sha256 sha256;
   {
-    google::protobuf::io::StringOutputStream stream(&bytes);
+    google::protobuf::io::CopyingOutputStreamAdaptor stream(&sha256);
     google::protobuf::io::CodedOutputStream coded(&stream);
     coded.SetSerializationDeterministic(true);
     spec.SerializeWithCachedSizes(&coded);
   }
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned int size = 0;
-  // Looked up once: EVP_sha256() is looked up at each use.
-  static const EVP_MD* const kSha256 = EVP_MD_fetch(nullptr, "SHA256", nullptr);
-  EVP_Digest(bytes.data(), bytes.size(), digest, &size, kSha256, nullptr);
+  sha256.Finish(digest, &size);
   static constexpr char kDigits[] = "0123456789abcdef";
   std::string text;
   for (unsigned int i = 0; i < size; ++i)

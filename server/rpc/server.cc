@@ -13,7 +13,6 @@
 namespace nursery::rpc {
 namespace {
 
-constexpr int kMaxMessageBytes = 16 << 20;
 constexpr int kMaxMetadataBytes = 8 << 10;
 constexpr int kMaxStreamsPerConnection = 256;
 constexpr int kKeepaliveMillis = 20'000;
@@ -29,8 +28,8 @@ constexpr std::chrono::milliseconds kDeadlineRounding{2};
 // What to wait before another try, when a limit is reached.
 constexpr std::chrono::seconds kRetryAfter{1};
 
-void SetArguments(grpc::ServerBuilder& builder) {
-  builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
+void SetArguments(int max_message_bytes, grpc::ServerBuilder& builder) {
+  builder.SetMaxReceiveMessageSize(max_message_bytes);
   builder.SetMaxSendMessageSize(-1);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreamsPerConnection);
@@ -95,7 +94,7 @@ absl::Status Server::Start() {
     listeners_.push_back(*std::move(listener));
   }
   grpc::ServerBuilder builder;
-  SetArguments(builder);
+  SetArguments(options_.max_message_bytes, builder);
   builder.RegisterAsyncGenericService(&service_);
   using Type = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
   plain_ = builder.experimental().AddExternalConnectionAcceptor(Type::FROM_FD,
@@ -120,7 +119,9 @@ std::vector<std::string> Server::addresses() const {
 }
 
 std::shared_ptr<grpc::Channel> Server::InProcessChannel() {
-  return server_->InProcessChannel(grpc::ChannelArguments());
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(-1);
+  return server_->InProcessChannel(arguments);
 }
 
 Async<absl::Status> Server::Serve(Context context) {
@@ -212,16 +213,17 @@ Async<void> Server::AnswerCall(Context calls, Server* server, Call* call) {
 }
 
 absl::StatusOr<Identity> Server::Identify(const Call& call) const {
-  const std::string peer = call.peer();
   Identity local;
   local.scopes = kAllScopes;
   local.is_local = true;
-  if (peer.starts_with("inproc")) {
+  // Nobody but the process itself can reach a server that listens nowhere.
+  if (listeners_.empty()) {
     local.name = "embedded";
+    local.is_audited = false;
     return local;
   }
   // Only the owner of the server can open its socket.
-  if (peer.starts_with("unix:")) {
+  if (call.peer().starts_with("unix:")) {
     local.name = "local";
     return local;
   }

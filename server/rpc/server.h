@@ -46,6 +46,7 @@ struct ServerOptions {
   Tokens tokens;
   ConnectionLimits connections;
   int64_t max_calls = 10'000;
+  int max_message_bytes = 16 << 20;  // -1: no limit
   // How long calls may take to end once the server stops.
   Duration call_grace = std::chrono::seconds(2);
 };
@@ -69,6 +70,7 @@ class Server {
 
   // Addresses that were taken, in the order of `listen`.
   std::vector<std::string> addresses() const;
+  // To this server from the same process, for one that listens nowhere.
   std::shared_ptr<grpc::Channel> InProcessChannel();
 
   int64_t calls() const { return calls_.load(std::memory_order_relaxed); }
