@@ -82,6 +82,7 @@ Server::~Server() {
 }
 
 absl::Status Server::Start() {
+  if (options_.tls) NURSERY_RETURN_IF_ERROR(CheckTls(*options_.tls));
   for (const std::string& address : options_.listen) {
     absl::StatusOr<Listener> listener = Listener::Open(address);
     if (!listener.ok()) return listener.status();
@@ -106,8 +107,7 @@ absl::Status Server::Start() {
   queue_ = std::make_unique<Queue>(builder.AddCompletionQueue());
   server_ = builder.BuildAndStart();
   if (server_ == nullptr) {
-    return Error(absl::StatusCode::kInternal,
-                 "gRPC cannot start; are the certificate and its key right?");
+    return Error(absl::StatusCode::kInternal, "gRPC cannot start");
   }
   return absl::OkStatus();
 }

@@ -28,15 +28,9 @@
 #include "server/rpc/listener.h"
 #include "server/rpc/methods.h"
 #include "server/rpc/queue.h"
+#include "server/rpc/tls.h"
 
 namespace nursery::rpc {
-
-// PEM texts.
-struct TlsFiles {
-  std::string certificate;
-  std::string key;
-  std::string client_ca;  // empty: no client certificates are asked for
-};
 
 struct ServerOptions {
   ServerOptions() = default;
@@ -54,7 +48,7 @@ struct ServerOptions {
 class Server {
  public:
   // Listens from now on, but takes no call before Serve. FAILED_PRECONDITION: an address that is
-  // not loopback without TLS.
+  // not loopback without TLS; INVALID_ARGUMENT: TLS that cannot work.
   static absl::StatusOr<std::unique_ptr<Server>> Create(ServerOptions options,
                                                         const Methods& methods,
                                                         ThreadExecutor& executor);
