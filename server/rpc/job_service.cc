@@ -154,6 +154,17 @@ void JobService::AddTo(Methods& methods) {
       });
 }
 
+std::shared_ptr<const spec::CompileOptions> JobService::compile() const {
+  MutexLock lock(mutex_);
+  return compile_;
+}
+
+void JobService::SetCompile(spec::CompileOptions compile) {
+  auto shared = std::make_shared<const spec::CompileOptions>(std::move(compile));
+  MutexLock lock(mutex_);
+  compile_ = std::move(shared);
+}
+
 absl::StatusOr<JobService::JobPtr> JobService::Find(const std::string& name) const {
   absl::StatusOr<std::string> id = ParseJobName(name, "name");
   if (!id.ok()) return id.status();
@@ -167,7 +178,7 @@ absl::StatusOr<JobService::JobPtr> JobService::Find(const std::string& name) con
 absl::StatusOr<engine::Submission> JobService::Prepare(const Session& session,
                                                        const v1::JobSpec& spec,
                                                        const std::string& request_id) const {
-  spec::CompileResult compiled = spec::Compile(spec, compile_);
+  spec::CompileResult compiled = spec::Compile(spec, *compile());
   if (compiled.job == nullptr) return InvalidSpec(compiled.violations, compiled.total_violations);
   engine::Submission submission;
   submission.spec = std::move(compiled.job);
@@ -215,7 +226,7 @@ Async<absl::StatusOr<v1::Job>> JobService::SubmitJob(Context context, JobService
 
 absl::StatusOr<v1::ValidateJobResponse> JobService::ValidateJob(
     const v1::ValidateJobRequest& request) {
-  const spec::CompileResult compiled = spec::Compile(request.job_spec(), compile_);
+  const spec::CompileResult compiled = spec::Compile(request.job_spec(), *compile());
   v1::ValidateJobResponse response;
   AddViolations(compiled.violations, response.mutable_violations());
   AddViolations(compiled.warnings, response.mutable_warnings());

@@ -74,7 +74,8 @@ Server::Server(ServerOptions options, const Methods& methods, ThreadExecutor& ex
     : options_(std::move(options)),
       methods_(methods),
       executor_(executor),
-      connections_(options_.connections) {}
+      connections_(options_.limits.connections),
+      max_calls_(options_.limits.calls) {}
 
 Server::~Server() {
   if (server_ != nullptr) server_->Shutdown(Clock::Steady().WallNow());
@@ -110,6 +111,11 @@ absl::Status Server::Start() {
     return Error(absl::StatusCode::kInternal, "gRPC cannot start");
   }
   return absl::OkStatus();
+}
+
+void Server::SetLimits(const ServerLimits& limits) {
+  max_calls_.store(limits.calls, std::memory_order_relaxed);
+  connections_.SetLimits(limits.connections);
 }
 
 std::vector<std::string> Server::addresses() const {
@@ -227,7 +233,7 @@ absl::StatusOr<Identity> Server::Identify(const Call& call) const {
     local.name = "local";
     return local;
   }
-  return options_.tokens.Identify(call.Metadata("authorization"));
+  return options_.tokens->Identify(call.Metadata("authorization"));
 }
 
 absl::StatusOr<Identity> Server::Admit(const Call& call, const Method& method, Time deadline,
@@ -250,13 +256,14 @@ absl::StatusOr<Identity> Server::Admit(const Call& call, const Method& method, T
     return WithReason(Error(absl::StatusCode::kUnavailable, "the server is stopping"),
                       v1::ERROR_REASON_DRAINING);
   }
-  if (calls_.load(std::memory_order_relaxed) > options_.max_calls) {
+  const int64_t max_calls = max_calls_.load(std::memory_order_relaxed);
+  if (calls_.load(std::memory_order_relaxed) > max_calls) {
     rejected_.fetch_add(1, std::memory_order_relaxed);
-    return WithRetry(WithReason(Error(absl::StatusCode::kResourceExhausted,
-                                      "the limit of " + std::to_string(options_.max_calls) +
-                                          " calls at once is reached"),
-                                v1::ERROR_REASON_TOO_MANY_CALLS),
-                     kRetryAfter);
+    return WithRetry(
+        WithReason(Error(absl::StatusCode::kResourceExhausted,
+                         "the limit of " + std::to_string(max_calls) + " calls at once is reached"),
+                   v1::ERROR_REASON_TOO_MANY_CALLS),
+        kRetryAfter);
   }
   return identity;
 }

@@ -32,14 +32,20 @@
 
 namespace nursery::rpc {
 
+struct ServerLimits {
+  ServerLimits() = default;
+
+  int64_t calls = 10'000;
+  ConnectionLimits connections;
+};
+
 struct ServerOptions {
   ServerOptions() = default;
 
   std::vector<std::string> listen;  // see Listener::Open
   std::optional<TlsFiles> tls;
-  Tokens tokens;
-  ConnectionLimits connections;
-  int64_t max_calls = 10'000;
+  std::shared_ptr<const CurrentTokens> tokens;  // required where it listens
+  ServerLimits limits;
   int max_message_bytes = 16 << 20;  // -1: no limit
   // How long calls may take to end once the server stops.
   Duration call_grace = std::chrono::seconds(2);
@@ -66,6 +72,9 @@ class Server {
   std::vector<std::string> addresses() const;
   // To this server from the same process, for one that listens nowhere.
   std::shared_ptr<grpc::Channel> InProcessChannel();
+
+  // For calls and connections that come from now on.
+  void SetLimits(const ServerLimits& limits);
 
   int64_t calls() const { return calls_.load(std::memory_order_relaxed); }
   int64_t connections() { return connections_.open(); }
@@ -100,6 +109,7 @@ class Server {
   std::unique_ptr<Queue> queue_;
   std::unique_ptr<grpc::Server> server_;
   std::atomic<bool> draining_{false};
+  std::atomic<int64_t> max_calls_;
   std::atomic<int64_t> calls_{0};
   std::atomic<int64_t> rejected_{0};
   std::atomic<int64_t> late_{0};
