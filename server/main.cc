@@ -39,7 +39,10 @@ int Serve(DaemonOptions options) {
 int Main(int argc, char** argv) {
   CLI::App app("Serves job trees over gRPC.", "nurseryd");
   app.set_version_flag("--version", NURSERY_VERSION);
-  app.footer("Example: nurseryd --listen unix:/tmp/nursery.sock --data /tmp/nursery");
+  app.footer(
+      "Example: nurseryd --listen unix:/tmp/nursery.sock --data /tmp/nursery\n\n"
+      "SIGTERM and SIGINT drain, a second one kills. SIGHUP reads the configuration and the\n"
+      "tokens again: pool sizes, limits, retention and the default attempt timeout change.");
   DaemonOptions options;
   std::string drain;
   bool check_config = false;

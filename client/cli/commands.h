@@ -23,7 +23,8 @@ struct ServerOptions {
 };
 
 struct RunOptions {
-  ServerOptions server;              // its `server` is empty: run here
+  ServerOptions server;
+  bool here = true;                  // not on that server
   std::string file;                  // empty: `command` is run
   std::vector<std::string> command;  // after --
   std::string each_line;             // runs `command` once for each line of this file; - is stdin
@@ -79,7 +80,6 @@ struct DrainOptions {
 };
 
 int Run(const RunOptions& options);
-int RunRemotely(const RunOptions& options);
 int Submit(const SubmitOptions& options);
 int List(const ListOptions& options);
 int Show(const JobOptions& options);

@@ -13,9 +13,6 @@
 namespace nursery::cli {
 namespace {
 
-// Nodes that a picture is made of; the rest is folded anyway.
-constexpr size_t kMaxShownNodes = 2000;
-
 RenderOptions SizeOfTerminal() {
   RenderOptions options;
   winsize size{};
@@ -44,21 +41,12 @@ Form Display::FormFor(const RunOptions& options) {
 Display::Display(Form form)
     : form_(form), colour_(form == Form::kTree && std::getenv("NO_COLOR") == nullptr) {}
 
-Duration Display::period() const {
-  return live() ? Duration(std::chrono::milliseconds(100)) : Duration(std::chrono::hours(1));
-}
-
-void Display::Update(const engine::Job& job) {
-  if (form_ == Form::kTree) Redraw(job, job.Describe());
-  if (form_ == Form::kLines) PrintNewEvents(job);
-}
-
-void Display::Redraw(const engine::Job& job, const v1::Job& described) {
+void Display::Draw(const std::vector<engine::NodeView>& nodes, const v1::Job& job) {
   RenderOptions options = SizeOfTerminal();
   options.colour = colour_;
-  if (described.done()) options.height = 0;
-  std::vector<std::string> lines = RenderTree(job.View(kMaxShownNodes), described, options);
-  if (const int signals = signals_; signals > 0 && !described.done()) {
+  if (job.done()) options.height = 0;
+  std::vector<std::string> lines = RenderTree(nodes, job, options);
+  if (const int signals = signals_; signals > 0 && !job.done()) {
     lines.emplace_back(Notice(signals));
   }
   std::string picture;
@@ -74,18 +62,15 @@ void Display::Flush() {
   if (std::fflush(stdout) != 0 && errno == EPIPE) abandoned_ = true;
 }
 
-void Display::PrintNewEvents(const engine::Job& job) {
-  for (;;) {
-    absl::StatusOr<engine::EventBatch> events = job.Events(seq_, 1000);
-    if (!events.ok() || events->events.empty()) break;
-    if (const int64_t missed = events->oldest_seq - seq_ - 1; missed > 0) {
+void Display::Add(const v1::RunJobResponse& message) {
+  if (form_ != Form::kLines) return;
+  for (const v1::Event& event : message.events()) {
+    if (const int64_t missed = event.seq() - seq_ - 1; missed > 0) {
       std::printf("(%lld events not shown: they came faster than they could be written)\n",
                   static_cast<long long>(missed));
     }
-    for (const v1::Event& event : events->events) {
-      seq_ = event.seq();
-      if (const std::string line = lines_.Add(event); !line.empty()) std::puts(line.c_str());
-    }
+    seq_ = event.seq();
+    if (const std::string line = lines_.Add(event); !line.empty()) std::puts(line.c_str());
   }
   Flush();
 }
@@ -95,13 +80,12 @@ void Display::OnSignal(int count) {
   if (form_ != Form::kTree) std::fprintf(stderr, "%s\n", Notice(count));
 }
 
-void Display::Finish(const engine::Job& job, const v1::Job& result, bool show_errors) {
-  Update(job);
+void Display::Finish(const std::vector<engine::NodeView>& nodes, const v1::Job& result,
+                     bool show_errors) {
+  if (form_ == Form::kTree) Draw(nodes, result);
   if (form_ == Form::kJson) std::puts(JobJson(result).c_str());
   if (form_ == Form::kLines) {
-    for (const std::string& line : lines_.AddSkipped(job.View(kMaxShownNodes))) {
-      std::puts(line.c_str());
-    }
+    for (const std::string& line : lines_.AddSkipped(nodes)) std::puts(line.c_str());
     std::puts(RenderEnd(result).c_str());
   }
   Flush();

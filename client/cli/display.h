@@ -2,7 +2,7 @@
 // place; in a pipe a line for each node that ended; for a command nothing but what concerns nursery
 // itself.
 //
-// Thread safety: Update and Finish one at a time; OnSignal from any thread.
+// Thread safety: Add, Draw and Finish one at a time; OnSignal and abandoned from any thread.
 #ifndef NURSERY_CLIENT_CLI_DISPLAY_H_
 #define NURSERY_CLIENT_CLI_DISPLAY_H_
 
@@ -12,9 +12,7 @@
 
 #include "client/cli/commands.h"
 #include "client/cli/render.h"
-#include "nursery/core/clock.h"
-#include "nursery/v1/resources.pb.h"
-#include "server/engine/job.h"
+#include "nursery/v1/job_service.pb.h"
 
 namespace nursery::cli {
 
@@ -31,29 +29,26 @@ class Display {
   static Form FormFor(const RunOptions& options);
 
   explicit Display(Form form);
+  Form form() const { return form_; }
 
-  // Shows what is new.
-  void Update(const engine::Job& job);
+  // What the stream of a run has brought; for lines.
+  void Add(const v1::RunJobResponse& message);
+  // The tree as it stands.
+  void Draw(const std::vector<engine::NodeView>& nodes, const v1::Job& job);
   // The last picture, then errors, if they are wanted, and the receipt of a cancel.
-  void Finish(const engine::Job& job, const v1::Job& result, bool show_errors);
+  void Finish(const std::vector<engine::NodeView>& nodes, const v1::Job& result, bool show_errors);
   // The user asked for the end, for the `count`th time.
   void OnSignal(int count);
   // Nobody reads stdout any more.
   bool abandoned() const { return abandoned_; }
 
-  bool live() const { return form_ == Form::kTree; }
-  // Between two pictures.
-  Duration period() const;
-
  private:
-  void Redraw(const engine::Job& job, const v1::Job& described);
-  void PrintNewEvents(const engine::Job& job);
   void Flush();
 
   const Form form_;
   const bool colour_;
   std::atomic<int> signals_{0};
-  bool abandoned_ = false;
+  std::atomic<bool> abandoned_{false};
   size_t drawn_ = 0;  // lines of the last picture
   int64_t seq_ = 0;   // last event that was printed
   EventLines lines_;

@@ -240,12 +240,11 @@ void CheckCommand(const CLI::App& app, int argc, char** argv) {
                                                     : "did you mean '" + closest + "'?"));
 }
 
-// What only an embedded run can do.
+// What only a server of our own can do.
 void CheckRemoteRun(const RunOptions& options) {
   const std::string only_here = "not with --server: it belongs to a run here";
   if (!options.command.empty()) throw CLI::ValidationError("--", only_here);
   if (options.slots > 0) throw CLI::ValidationError("--slots", only_here);
-  if (!options.timeout.empty()) throw CLI::ValidationError("--timeout", only_here);
 }
 
 int Main(int argc, char** argv) {
@@ -270,7 +269,11 @@ int Main(int argc, char** argv) {
     if (*run && has_command == !run_options.file.empty()) {
       throw CLI::ValidationError("run", "name either a job FILE or a command after --");
     }
-    if (!run_options.server.server.empty()) CheckRemoteRun(run_options);
+    const bool has_server =
+        !run_options.server.server.empty() || std::getenv("NURSERY_SERVER") != nullptr;
+    // A command runs here, whatever server there is for jobs.
+    run_options.here = !has_server || (has_command && run_options.server.server.empty());
+    if (!run_options.here) CheckRemoteRun(run_options);
     if (!run_options.grace.empty() && !has_command) {
       throw CLI::ValidationError("--grace", "a job file says `grace` itself");
     }
@@ -286,9 +289,6 @@ int Main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return ExitOfParser(app, error);
   }
-  const bool remotely =
-      !run_options.server.server.empty() || std::getenv("NURSERY_SERVER") != nullptr;
-  if (*run && remotely && !has_command) return RunRemotely(run_options);
   if (*run) return Run(run_options);
   if (*validate) return Validate(validate_options);
   if (const std::optional<int> code = remote.Run()) return *code;

@@ -1,13 +1,13 @@
 #include "client/cli/remote.h"
 
-#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 
+#include "client/cli/node_view.h"
 #include "client/cli/text.h"
 #include "nursery/core/status.h"
 #include "server/app/places.h"
-#include "server/engine/convert.h"
 
 namespace nursery::cli {
 namespace {
@@ -16,51 +16,17 @@ constexpr int kPage = 1000;
 // Further back nobody looks by name.
 constexpr int kMaxPages = 20;
 
-engine::NodeState StateOf(v1::NodeState state) {
-  return static_cast<engine::NodeState>(std::max(static_cast<int>(state) - 1, 0));
-}
-
-engine::NodeView ViewOf(const v1::Node& node, const v1::Job& job) {
-  engine::NodeView view;
-  view.path = node.path();
-  const auto is_slash = [](char c) { return c == '/' || c == '['; };
-  view.depth = static_cast<int>(std::count_if(view.path.begin(), view.path.end(), is_slash)) +
-               (view.path.empty() ? 0 : 1);
-  const size_t last = view.path.find_last_of("/[");
-  view.name = last == std::string::npos ? view.path : view.path.substr(last);
-  if (view.name.starts_with('/')) view.name.erase(0, 1);
-  if (view.path.empty()) view.name = job.display_name();
-  view.state = StateOf(node.state());
-  if (node.kind() == v1::NODE_KIND_GROUP) view.kind = spec::Kind::kGroup;
-  if (node.kind() == v1::NODE_KIND_MAP) view.kind = spec::Kind::kMap;
-  if (node.kind() == v1::NODE_KIND_EXEC) view.action = "exec";
-  if (node.kind() == v1::NODE_KIND_SLEEP) view.action = "sleep";
-  if (node.kind() == v1::NODE_KIND_CALL) view.action = "call";
-  view.wait = node.wait().reason();
-  view.wait_object = node.wait().object();
-  view.attempt = node.attempt_count();
-  view.reason = node.cause().reason();
-  if (node.has_start_time()) {
-    const WallTime end =
-        engine::FromProto(node.has_end_time() ? node.end_time() : job.update_time());
-    view.elapsed = end - engine::FromProto(node.start_time());
-  }
-  view.items = node.child_count();
-  const v1::StateCounts& counts = node.counts();
-  view.items_by_state = {counts.pending(),           counts.running(), counts.ending(),
-                         counts.succeeded(),         counts.failed(),  counts.cancelled(),
-                         counts.deadline_exceeded(), counts.skipped()};
-  return view;
-}
-
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<client::Connection>> Connect(const ServerOptions& options) {
+std::string AddressOf(const ServerOptions& options) {
   const char* const variable = std::getenv("NURSERY_SERVER");
+  if (!options.server.empty()) return options.server;
+  return variable != nullptr ? variable : "unix:" + app::DefaultSocket();
+}
+
+absl::StatusOr<std::unique_ptr<client::Connection>> Connect(const ServerOptions& options) {
   client::ConnectOptions connect;
-  connect.address = options.server;
-  if (connect.address.empty() && variable != nullptr) connect.address = variable;
-  if (connect.address.empty()) connect.address = "unix:" + app::DefaultSocket();
+  connect.address = AddressOf(options);
   connect.token_file = options.token_file;
   connect.tls_ca_file = options.tls_ca_file;
   return client::Connection::Open(connect);
@@ -117,18 +83,19 @@ absl::StatusOr<v1::Job> FindJob(client::Connection& connection, const std::strin
   return connection.GetJob(exact);
 }
 
-absl::StatusOr<std::vector<engine::NodeView>> AllNodes(client::Connection& connection,
-                                                       const v1::Job& job) {
+absl::StatusOr<std::vector<engine::NodeView>> ListNodes(client::Connection& connection,
+                                                        const v1::Job& job, size_t limit,
+                                                        const client::CallOptions& call) {
   std::vector<engine::NodeView> nodes;
   v1::ListNodesRequest request;
   request.set_parent(job.name());
   request.set_page_size(kPage);
   do {
-    absl::StatusOr<v1::ListNodesResponse> response = connection.ListNodes(request);
+    absl::StatusOr<v1::ListNodesResponse> response = connection.ListNodes(request, call);
     if (!response.ok()) return response.status();
     for (const v1::Node& node : response->nodes()) nodes.push_back(ViewOf(node, job));
     request.set_page_token(response->next_page_token());
-  } while (!request.page_token().empty());
+  } while (!request.page_token().empty() && nodes.size() < limit);
   return nodes;
 }
 

@@ -4,6 +4,7 @@
 #ifndef NURSERY_CLIENT_CLI_REMOTE_H_
 #define NURSERY_CLIENT_CLI_REMOTE_H_
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,16 +16,20 @@
 
 namespace nursery::cli {
 
-// The server of --server, else NURSERY_SERVER, else the local socket.
+// That of --server, else of NURSERY_SERVER, else the local socket.
+std::string AddressOf(const ServerOptions& options);
+// The server at that address.
 absl::StatusOr<std::unique_ptr<client::Connection>> Connect(const ServerOptions& options);
 
 // The job that `word` means: an id, the unique beginning of one, or a name, the last one of which
 // counts. INVALID_ARGUMENT: it fits several; NOT_FOUND: none.
 absl::StatusOr<v1::Job> FindJob(client::Connection& connection, const std::string& word);
 
-// All nodes, parents before children, as the renderer takes them.
-absl::StatusOr<std::vector<engine::NodeView>> AllNodes(client::Connection& connection,
-                                                       const v1::Job& job);
+// The nodes of `job`, parents before children, as the renderer takes them; pages of them until
+// there are `limit`.
+absl::StatusOr<std::vector<engine::NodeView>> ListNodes(client::Connection& connection,
+                                                        const v1::Job& job, size_t limit,
+                                                        const client::CallOptions& call);
 
 // Prints the error of a remote command and gives its exit code.
 int ComplainOf(const absl::Status& status);

@@ -1,5 +1,6 @@
 // submit, ls, show, cancel, explain, dump and drain.
 #include <cstdio>
+#include <limits>
 
 #include "client/cli/json.h"
 #include "client/cli/load.h"
@@ -67,7 +68,8 @@ int Show(const JobOptions& options) {
     std::puts(JobJson(*job).c_str());
     return kSucceeded;
   }
-  absl::StatusOr<std::vector<engine::NodeView>> nodes = AllNodes(**connection, *job);
+  absl::StatusOr<std::vector<engine::NodeView>> nodes =
+      ListNodes(**connection, *job, std::numeric_limits<size_t>::max(), client::CallOptions());
   if (!nodes.ok()) return ComplainOf(nodes.status());
   for (const std::string& line : RenderTree(*nodes, *job, RenderOptions())) {
     std::puts(line.c_str());

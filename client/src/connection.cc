@@ -79,7 +79,7 @@ struct Connection::Impl {
   absl::Status Read(Stub& stub,
                     std::unique_ptr<grpc::ClientReader<Response>> (Stub::*method)(
                         grpc::ClientContext*, const Request&),
-                    const Request& request, const OnMessage<Response>& on_message,
+                    Request request, const OnMessage<Response>& on_message,
                     const CallOptions& options) const;
 
   std::string address;
@@ -147,7 +147,7 @@ absl::StatusOr<Response> Connection::Impl::Call(
     const Request& request, const CallOptions& options) const {
   OpenCall call(address, token, options);
   Response response;
-  const absl::Status status = call.StatusOf((stub.*method)(call.context(), request, &response));
+  absl::Status status = call.StatusOf((stub.*method)(call.context(), request, &response));
   if (!status.ok()) return status;
   return response;
 }
@@ -156,16 +156,25 @@ template <class Stub, class Request, class Response>
 absl::Status Connection::Impl::Read(Stub& stub,
                                     std::unique_ptr<grpc::ClientReader<Response>> (Stub::*method)(
                                         grpc::ClientContext*, const Request&),
-                                    const Request& request, const OnMessage<Response>& on_message,
+                                    Request request, const OnMessage<Response>& on_message,
                                     const CallOptions& options) const {
   OpenCall call(address, token, options);
   const auto reader = (stub.*method)(call.context(), request);
+  // It has been sent; a job's million items need not stay for as long as the job runs.
+  request = Request();
   for (Response message; reader->Read(&message); message.Clear()) on_message(message);
   return call.StatusOf(reader->Finish());
 }
 
 Connection::Connection(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Connection::~Connection() = default;
+
+std::unique_ptr<Connection> Connection::Over(std::shared_ptr<grpc::Channel> channel,
+                                             std::string address) {
+  auto impl = std::make_unique<Impl>(std::move(channel));
+  impl->address = std::move(address);
+  return std::unique_ptr<Connection>(new Connection(std::move(impl)));
+}
 
 absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const ConnectOptions& options) {
   if (options.address.empty()) {
@@ -218,6 +227,10 @@ absl::StatusOr<v1::ListJobsResponse> Connection::ListJobs(const v1::ListJobsRequ
                                                           const CallOptions& call) {
   return impl_->Call(*impl_->jobs, &v1::JobService::Stub::ListJobs, request, call);
 }
+absl::StatusOr<v1::Node> Connection::GetNode(const v1::GetNodeRequest& request,
+                                             const CallOptions& call) {
+  return impl_->Call(*impl_->jobs, &v1::JobService::Stub::GetNode, request, call);
+}
 absl::StatusOr<v1::ListNodesResponse> Connection::ListNodes(const v1::ListNodesRequest& request,
                                                             const CallOptions& call) {
   return impl_->Call(*impl_->jobs, &v1::JobService::Stub::ListNodes, request, call);
@@ -241,10 +254,11 @@ absl::StatusOr<v1::DrainServerResponse> Connection::DrainServer(
   return impl_->Call(*impl_->admin, &v1::AdminService::Stub::DrainServer, request, call);
 }
 
-absl::Status Connection::RunJob(const v1::RunJobRequest& request,
+absl::Status Connection::RunJob(v1::RunJobRequest request,
                                 const OnMessage<v1::RunJobResponse>& on_message,
                                 const CallOptions& call) {
-  return impl_->Read(*impl_->jobs, &v1::JobService::Stub::RunJob, request, on_message, call);
+  return impl_->Read(*impl_->jobs, &v1::JobService::Stub::RunJob, std::move(request), on_message,
+                     call);
 }
 absl::Status Connection::WatchJob(const v1::WatchJobRequest& request,
                                   const OnMessage<v1::WatchJobResponse>& on_message,

@@ -10,6 +10,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "nursery/client/call.h"
@@ -17,12 +18,19 @@
 #include "nursery/v1/introspection_service.pb.h"
 #include "nursery/v1/job_service.pb.h"
 
+namespace grpc {
+class Channel;
+}  // namespace grpc
+
 namespace nursery::client {
 
 class Connection {
  public:
   // UNAVAILABLE: nobody answers there, and why; the file's error: a token that cannot be read.
   static absl::StatusOr<std::unique_ptr<Connection>> Open(const ConnectOptions& options);
+  // Over a channel that is there already, as to a server in the same process.
+  static std::unique_ptr<Connection> Over(std::shared_ptr<grpc::Channel> channel,
+                                          std::string address);
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -33,6 +41,7 @@ class Connection {
   absl::StatusOr<v1::Job> WaitJob(const v1::WaitJobRequest& request, const CallOptions& call = {});
   absl::StatusOr<v1::ListJobsResponse> ListJobs(const v1::ListJobsRequest& request,
                                                 const CallOptions& call = {});
+  absl::StatusOr<v1::Node> GetNode(const v1::GetNodeRequest& request, const CallOptions& call = {});
   absl::StatusOr<v1::ListNodesResponse> ListNodes(const v1::ListNodesRequest& request,
                                                   const CallOptions& call = {});
   absl::StatusOr<v1::CancelReceipt> CancelJob(const v1::CancelJobRequest& request,
@@ -47,8 +56,7 @@ class Connection {
   // Calls `on_message` with each message; the stream's end is the status.
   template <class Response>
   using OnMessage = std::function<void(const Response& message)>;
-  absl::Status RunJob(const v1::RunJobRequest& request,
-                      const OnMessage<v1::RunJobResponse>& on_message,
+  absl::Status RunJob(v1::RunJobRequest request, const OnMessage<v1::RunJobResponse>& on_message,
                       const CallOptions& call = {});
   absl::Status WatchJob(const v1::WatchJobRequest& request,
                         const OnMessage<v1::WatchJobResponse>& on_message,

@@ -3,14 +3,18 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
 
+#include "absl/strings/str_replace.h"
+#include "nursery/core/blocking.h"
 #include "nursery/core/clock.h"
 #include "nursery/core/dump.h"
 #include "nursery/core/sleep.h"
 #include "nursery/core/status.h"
+#include "server/app/settings.h"
 #include "server/engine/convert.h"
 #include "server/ops/metrics.h"
 #include "server/ops/pages.h"
@@ -68,27 +72,18 @@ std::vector<std::string> PassedOn(const v1::ExecConfig& config) {
   return variables;
 }
 
-engine::TableLimits LimitsOf(const v1::ServerConfig& config) {
-  engine::TableLimits limits;
-  const auto set = [](int64_t value, int64_t* limit) {
-    if (value != 0) *limit = value;
-  };
-  set(config.limits().live_jobs(), &limits.live_jobs);
-  set(config.limits().total_nodes(), &limits.nodes);
-  set(config.limits().admitted_bytes(), &limits.bytes);
-  set(config.retention().ephemeral_jobs(), &limits.ended_jobs);
-  set(config.retention().ephemeral_bytes(), &limits.ended_bytes);
-  if (config.retention().has_ephemeral_age()) {
-    limits.ended_age = engine::FromProto(config.retention().ephemeral_age());
+void LogReloaded(const std::vector<std::string>& fixed) {
+  std::string line = "nurseryd: configuration reloaded";
+  for (const std::string& field : fixed) {
+    line += (&field == &fixed.front() ? "; only a restart changes " : ", ") + field;
   }
-  return limits;
+  std::fprintf(stderr, "%s\n", line.c_str());
 }
 
-std::map<std::string, int64_t> PoolsOf(const v1::ServerConfig& config) {
-  std::map<std::string, int64_t> pools = {
-      {"default", 2 * int64_t{ThreadExecutor::AvailableCores()}}, {"io", 256}};
-  for (const v1::PoolConfig& pool : config.pools()) pools[pool.name()] = pool.slots();
-  return pools;
+void LogNotReloaded(const absl::Status& status) {
+  const std::string mistakes = absl::StrReplaceAll(std::string(Message(status)), {{"\n", "; "}});
+  std::fprintf(stderr, "nurseryd: configuration not reloaded, all stays as it was: %s\n",
+               mistakes.c_str());
 }
 
 extern "C" void OnWatchdog(int) { _exit(0); }
@@ -127,23 +122,23 @@ Daemon::Daemon(DaemonOptions options, DataDir data_dir,
 
 Daemon::~Daemon() = default;
 
+absl::StatusOr<rpc::Tokens> Daemon::ReadTokens(const v1::ServerConfig& config) const {
+  const std::string& file = config.auth().token_file();
+  return file.empty() ? rpc::Tokens::ReadOrMake(data_dir_.token_file()) : rpc::Tokens::Read(file);
+}
+
 absl::Status Daemon::Build(const v1::ServerConfig& config) {
+  config_ = config;
   rpc::ServerOptions options;
   options.listen = options_.listen;
   absl::StatusOr<std::optional<rpc::TlsFiles>> tls = ReadTls(config.auth());
   if (!tls.ok()) return tls.status();
   options.tls = *std::move(tls);
-  const std::string& token_file = config.auth().token_file();
-  absl::StatusOr<rpc::Tokens> tokens = token_file.empty()
-                                           ? rpc::Tokens::ReadOrMake(data_dir_.token_file())
-                                           : rpc::Tokens::Read(token_file);
+  absl::StatusOr<rpc::Tokens> tokens = ReadTokens(config);
   if (!tokens.ok()) return tokens.status();
-  options.tokens = *tokens;
-  if (config.limits().calls() != 0) options.max_calls = config.limits().calls();
-  if (config.limits().connections() != 0) options.connections.total = config.limits().connections();
-  if (config.limits().connections_per_peer() != 0) {
-    options.connections.per_peer = config.limits().connections_per_peer();
-  }
+  tokens_ = std::make_shared<rpc::CurrentTokens>(*std::move(tokens));
+  options.tokens = tokens_;
+  options.limits = ServerLimitsOf(config);
   PartsOptions parts;
   parts.exec.environment = PassedOn(config.exec());
   parts.exec.data_dir = data_dir_.scratch();
@@ -152,25 +147,15 @@ absl::Status Daemon::Build(const v1::ServerConfig& config) {
   absl::StatusOr<std::unique_ptr<Parts>> made = Parts::Create(std::move(parts));
   if (!made.ok()) return made.status();
   parts_ = *std::move(made);
-  table_ = std::make_unique<engine::JobTable>(*parts_->engine, LimitsOf(config));
+  table_ = std::make_unique<engine::JobTable>(*parts_->engine, TableLimitsOf(config));
   spec::CompileOptions compile;
   compile.pools = parts_->engine->PoolNames();
   compile.functions = parts_->functions.Names();
-  if (config.limits().nodes_per_job() != 0) {
-    compile.limits.nodes_per_job = config.limits().nodes_per_job();
-  }
-  if (config.limits().items_per_map() != 0) {
-    compile.limits.items_per_map = config.limits().items_per_map();
-  }
-  if (config.limits().spec_bytes() != 0) compile.limits.spec_bytes = config.limits().spec_bytes();
-  if (config.has_default_attempt_timeout()) {
-    compile.default_attempt_timeout = engine::FromProto(config.default_attempt_timeout());
-  }
+  SetJobLimits(config, &compile);
   jobs_ = std::make_unique<rpc::JobService>(*table_, std::move(compile));
   rpc::ServerFacts facts;
   facts.version = NURSERY_VERSION;
   facts.functions = parts_->functions.Names();
-  facts.limits = LimitsOf(config);
   facts.processes = [this] { return static_cast<int64_t>(parts_->host->stats().live); };
   facts.calls = [this] { return server_->calls(); };
   facts.drain = [this](Duration bound) {
@@ -190,10 +175,10 @@ absl::Status Daemon::Build(const v1::ServerConfig& config) {
       rpc::Server::Create(std::move(options), methods_, *parts_->executor);
   if (!server.ok()) return server.status();
   server_ = *std::move(server);
-  return StartHttp(*std::move(tokens));
+  return StartHttp();
 }
 
-absl::Status Daemon::StartHttp(rpc::Tokens tokens) {
+absl::Status Daemon::StartHttp() {
   if (options_.http == "none") return absl::OkStatus();
   absl::StatusOr<ops::LoopbackAddress> address = ops::ParseLoopback(options_.http);
   if (!address.ok()) return address.status();
@@ -205,7 +190,7 @@ absl::Status Daemon::StartHttp(rpc::Tokens tokens) {
   sources.version = NURSERY_VERSION;
   ops::PagesOptions options;
   options.host = address->host;
-  options.tokens = std::move(tokens);
+  options.tokens = tokens_;
   options.metrics = [metrics = ops::Metrics(std::move(sources))] { return metrics.Text(); };
   options.tasks = DumpAllTasks;
   options.not_ready = [this] {
@@ -295,10 +280,33 @@ Async<absl::Status> Daemon::WaitForSignals(Context context, Daemon* daemon) {
   for (;;) {
     absl::StatusOr<int> number = co_await daemon->signals_.Next(context);
     if (!number.ok()) co_return absl::OkStatus();
+    if (*number == SIGHUP) {
+      auto reload = [daemon] { return daemon->Reload(); };
+      absl::Status reloaded = co_await RunBlocking(context, std::move(reload));
+      if (!reloaded.ok()) LogNotReloaded(reloaded);
+      continue;
+    }
     StopRequest request;
     request.bound = daemon->options_.drain_timeout;
     daemon->stop_.TrySend(request).IgnoreError();
   }
+}
+
+absl::Status Daemon::Reload() {
+  absl::StatusOr<v1::ServerConfig> config = ReadConfig(options_.config_file);
+  if (!config.ok()) return config.status();
+  absl::StatusOr<rpc::Tokens> tokens = ReadTokens(*config);
+  if (!tokens.ok()) return tokens.status();
+  // From here on nothing can fail.
+  tokens_->Replace(*std::move(tokens));
+  parts_->engine->ResizePools(PoolsOf(*config));
+  table_->SetLimits(TableLimitsOf(*config));
+  server_->SetLimits(ServerLimitsOf(*config));
+  spec::CompileOptions compile = *jobs_->compile();
+  SetJobLimits(*config, &compile);
+  jobs_->SetCompile(std::move(compile));
+  LogReloaded(FixedChanges(config_, *config));
+  return absl::OkStatus();
 }
 
 int64_t Daemon::CancelAll(bool kill) {

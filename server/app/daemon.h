@@ -37,7 +37,7 @@ class Daemon {
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
 
-  // Until SIGTERM, SIGINT or DrainServer, and the drain that follows.
+  // Until SIGTERM, SIGINT or DrainServer, and the drain that follows. SIGHUP reloads meanwhile.
   absl::Status Run();
 
   std::vector<std::string> addresses() const { return server_->addresses(); }
@@ -54,7 +54,11 @@ class Daemon {
   Daemon(DaemonOptions options, DataDir data_dir,
          std::pair<Sender<StopRequest>, Receiver<StopRequest>> stops);
   absl::Status Build(const v1::ServerConfig& config);
-  absl::Status StartHttp(rpc::Tokens tokens);
+  absl::Status StartHttp();
+  absl::StatusOr<rpc::Tokens> ReadTokens(const v1::ServerConfig& config) const;
+  // Reads the configuration and the tokens again, and applies what can change while it runs, or
+  // nothing if something is wrong. Blocks.
+  absl::Status Reload();
   absl::Status WriteAddressFile() const;
 
   static Async<absl::Status> RunAll(Context context, Daemon* daemon);
@@ -67,12 +71,14 @@ class Daemon {
 
   const DaemonOptions options_;
   DataDir data_dir_;
-  Signals signals_{SIGINT, SIGTERM};
+  v1::ServerConfig config_;  // as it was at the start
+  Signals signals_{SIGHUP, SIGINT, SIGTERM};
   std::unique_ptr<Parts> parts_;
   std::unique_ptr<engine::JobTable> table_;
   std::unique_ptr<rpc::JobService> jobs_;
   std::unique_ptr<rpc::IntrospectionService> introspection_;
   rpc::Methods methods_;
+  std::shared_ptr<rpc::CurrentTokens> tokens_;
   std::unique_ptr<rpc::Server> server_;
   Sender<StopRequest> stop_;
   Receiver<StopRequest> stops_;

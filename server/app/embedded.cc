@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
+#include <limits>
 
 #include "nursery/core/group.h"
 #include "nursery/core/status.h"
@@ -20,6 +21,17 @@ absl::StatusOr<std::string> MakeDataDir() {
   return pattern;
 }
 
+// Who runs a job in a process of their own shares it with nobody; an ended job stays to be read.
+engine::TableLimits OneJob() {
+  engine::TableLimits limits;
+  limits.live_jobs = 1;
+  limits.nodes = std::numeric_limits<int64_t>::max();
+  limits.bytes = std::numeric_limits<int64_t>::max();
+  limits.ended_bytes = std::numeric_limits<int64_t>::max();
+  limits.ended_age = Duration::max();
+  return limits;
+}
+
 }  // namespace
 
 spec::CompileOptions Embedded::CompileOptions() {
@@ -31,23 +43,40 @@ spec::CompileOptions Embedded::CompileOptions() {
 
 absl::StatusOr<std::unique_ptr<Embedded>> Embedded::Create(EmbeddedOptions options) {
   std::unique_ptr<Embedded> server(new Embedded);
+  absl::Status built = server->Build(std::move(options));
+  if (!built.ok()) return built;
+  return server;
+}
+
+absl::Status Embedded::Build(EmbeddedOptions options) {
   absl::StatusOr<std::string> data_dir = MakeDataDir();
   if (!data_dir.ok()) return data_dir.status();
-  server->data_dir_ = *data_dir;
+  data_dir_ = *data_dir;
   PartsOptions parts;
   parts.exec.environment = std::move(options.environment);
-  parts.exec.data_dir = server->data_dir_;
+  parts.exec.data_dir = data_dir_;
   parts.exec.pass_stdin = options.pass_stdin;
   parts.exec.pass_output = options.pass_output;
   const int64_t slots = 2 * int64_t{ThreadExecutor::AvailableCores()};
   parts.pools = {{"default", options.slots > 0 ? options.slots : slots}};
   absl::StatusOr<std::unique_ptr<Parts>> made = Parts::Create(std::move(parts));
   if (!made.ok()) return made.status();
-  server->parts_ = *std::move(made);
-  return server;
+  parts_ = *std::move(made);
+  table_ = std::make_unique<engine::JobTable>(*parts_->engine, OneJob());
+  jobs_ = std::make_unique<rpc::JobService>(*table_, CompileOptions());
+  jobs_->AddTo(methods_);
+  rpc::ServerOptions serving;
+  serving.max_message_bytes = -1;
+  absl::StatusOr<std::unique_ptr<rpc::Server>> server =
+      rpc::Server::Create(std::move(serving), methods_, *parts_->executor);
+  if (!server.ok()) return server.status();
+  server_ = *std::move(server);
+  return absl::OkStatus();
 }
 
 Embedded::~Embedded() {
+  server_.reset();
+  table_.reset();
   parts_.reset();
   std::error_code ignored;
   if (!data_dir_.empty()) std::filesystem::remove_all(data_dir_, ignored);
@@ -55,49 +84,54 @@ Embedded::~Embedded() {
 
 namespace {
 
-// What runs beside the job: the warden's reports and the caller's watch, each with an end of its
-// own.
-struct Services {
-  explicit Services(const Context& context) : warden(context), watch(context) {}
+// What runs, each with an end of its own: the calls end before the warden.
+struct Scopes {
+  explicit Scopes(const Context& context) : calls(context), warden(context) {}
+  const CancelScope calls;
   const CancelScope warden;
-  const CancelScope watch;
 };
 
-Async<absl::Status> ServeWarden(Context, Services* services, warden::ProcessHost* host) {
-  co_return co_await warden::ServeProcesses(services->warden.context(), host);
+Async<absl::Status> ServeAndCall(Group& group, rpc::Server* server, Scopes* scopes,
+                                 Embedded::Client client) {
+  const auto serve = [](Context, rpc::Server* self, Context until) {
+    return self->Serve(std::move(until));
+  };
+  absl::Status done = group.TrySpawn("rpc", serve, server, scopes->calls.context());
+  if (done.ok()) done = co_await client(group.context());
+  scopes->calls.Cancel("the run has ended");
+  co_return done;
 }
 
-Async<absl::Status> RunWatch(Context, Services* services, Embedded::Watch watch,
-                             std::shared_ptr<engine::Job> job) {
-  absl::Status watched = co_await watch(services->watch.context(), job);
-  // Ended with the job, perhaps before it had begun to look.
-  co_return services->watch.context().cancelled() ? absl::OkStatus() : watched;
+Async<absl::Status> ServeAll(Group& group, rpc::Server* server, warden::ProcessHost* host,
+                             Scopes* scopes, Embedded::Client client) {
+  const auto serve_warden = [](Context, warden::ProcessHost* self, Context until) {
+    return warden::ServeProcesses(std::move(until), self);
+  };
+  absl::Status serving = group.TrySpawn("warden", serve_warden, host, scopes->warden.context());
+  if (!serving.ok()) co_return serving;
+  GroupOptions collect;
+  collect.join = Join::Collect();
+  GroupResult served =
+      co_await WithGroup(group.context(), collect, ServeAndCall, server, scopes, std::move(client));
+  scopes->warden.Cancel("the run has ended");
+  co_return served.status;
 }
 
-Async<absl::Status> RunJob(Group& group, Services* services, warden::ProcessHost* host,
-                           Embedded::Watch watch, std::shared_ptr<engine::Job> job) {
-  absl::Status serving = co_await group.Spawn("warden", ServeWarden, services, host);
-  absl::Status watching = co_await group.Spawn("watch", RunWatch, services, watch, job);
-  if (serving.ok() && watching.ok()) co_await job->Run(group.context());
-  services->watch.Cancel("the job has ended");
-  services->warden.Cancel("the job has ended");
-  co_return serving.ok() ? watching : serving;
-}
-
-Async<absl::Status> RunAll(Context context, warden::ProcessHost* host, Embedded::Watch watch,
-                           std::shared_ptr<engine::Job> job) {
-  Services services(context);
-  GroupOptions options;
-  options.join = Join::Collect();
-  GroupResult result = co_await WithGroup(context, options, RunJob, &services, host, watch, job);
+Async<absl::Status> RunAll(Context context, rpc::Server* server, warden::ProcessHost* host,
+                           Embedded::Client client) {
+  Scopes scopes(context);
+  GroupOptions collect;
+  collect.join = Join::Collect();
+  GroupResult result =
+      co_await WithGroup(context, collect, ServeAll, server, host, &scopes, std::move(client));
   co_return result.status;
 }
 
 }  // namespace
 
-absl::Status Embedded::Run(std::shared_ptr<engine::Job> job, Watch watch) {
+absl::Status Embedded::Run(Client client) {
   return parts_->executor->Run("nursery run", [&](Context context) {
-    return RunAll(std::move(context), parts_->host.get(), watch, job);
+    return RunAll(std::move(context), server_.get(), parts_->host.get(), client);
   });
 }
 

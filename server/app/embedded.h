@@ -1,10 +1,11 @@
-// Embedded: a server without ports inside the calling process, for one job at a time. It is
-// composed of the same parts as the service: engine, actions, warden, store.
+// Embedded: a server without ports inside the calling process. It is composed of the same parts as
+// the server program and answers the same calls, over a channel of this process.
 //
-// Thread safety: one thread. Lifetime: made before other threads when it runs processes.
+// Thread safety: one thread; the channel is for any. Lifetime: made before other threads when it
+// runs processes; calls over the channel only while Run goes on.
 //
 //   absl::StatusOr<std::unique_ptr<Embedded>> server = Embedded::Create(options);
-//   absl::Status done = (*server)->Run(job, Watch);   // Async<absl::Status> Watch(Context, job)
+//   absl::Status done = (*server)->Run(Client);   // Async<absl::Status> Client(Context)
 #ifndef NURSERY_SERVER_APP_EMBEDDED_H_
 #define NURSERY_SERVER_APP_EMBEDDED_H_
 
@@ -15,6 +16,9 @@
 
 #include "absl/status/statusor.h"
 #include "server/app/parts.h"
+#include "server/engine/job_table.h"
+#include "server/rpc/job_service.h"
+#include "server/rpc/server.h"
 #include "server/spec/compile.h"
 
 namespace nursery::app {
@@ -41,19 +45,23 @@ class Embedded {
   Embedded(const Embedded&) = delete;
   Embedded& operator=(const Embedded&) = delete;
 
-  engine::Engine& engine() { return *parts_->engine; }
+  std::shared_ptr<grpc::Channel> Channel() { return server_->InProcessChannel(); }
 
-  // Runs `job` and beside it `watch`, whose context is cancelled when the job has ended. Blocks
-  // until both have, and nothing that the job started is left.
-  using Watch =
-      std::function<Async<absl::Status>(Context context, std::shared_ptr<engine::Job> job)>;
-  absl::Status Run(std::shared_ptr<engine::Job> job, Watch watch);
+  // Answers calls for as long as `client` runs. Returns when every call has ended too, and nothing
+  // that a job started is left.
+  using Client = std::function<Async<absl::Status>(Context context)>;
+  absl::Status Run(Client client);
 
  private:
   Embedded() = default;
+  absl::Status Build(EmbeddedOptions options);
 
   std::string data_dir_;
   std::unique_ptr<Parts> parts_;
+  std::unique_ptr<engine::JobTable> table_;
+  std::unique_ptr<rpc::JobService> jobs_;
+  rpc::Methods methods_;
+  std::unique_ptr<rpc::Server> server_;
 };
 
 }  // namespace nursery::app

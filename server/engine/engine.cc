@@ -70,6 +70,12 @@ std::vector<std::pair<std::string, PoolStats>> Engine::Pools() const {
   return pools;
 }
 
+void Engine::ResizePools(const std::map<std::string, int64_t>& slots) {
+  for (const auto& [name, pool] : pools_) {
+    if (const auto found = slots.find(name); found != slots.end()) pool->Resize(found->second);
+  }
+}
+
 std::vector<std::string> Engine::PoolNames() const {
   std::vector<std::string> names;
   for (const auto& [name, pool] : pools_) names.push_back(name);

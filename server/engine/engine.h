@@ -52,6 +52,8 @@ class Engine {
   const EngineStats& stats() const { return stats_; }
   v1::Containment containment() const { return options_.containment(); }
   std::vector<std::string> PoolNames() const;
+  // Pools of other names are passed over.
+  void ResizePools(const std::map<std::string, int64_t>& slots);
   // By name.
   std::vector<std::pair<std::string, PoolStats>> Pools() const;
 

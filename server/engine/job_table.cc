@@ -1,5 +1,7 @@
 #include "server/engine/job_table.h"
 
+#include <limits>
+
 #include "nursery/core/status.h"
 #include "server/engine/reason.h"
 
@@ -15,24 +17,24 @@ absl::Status Refused(std::string_view what, int64_t limit, v1::ErrorReason reaso
                    kRetryAfter);
 }
 
-// Has a place for every live job, so that one that was admitted is never left behind.
-std::pair<Sender<std::shared_ptr<Job>>, Receiver<std::shared_ptr<Job>>> MakeDetaching(
-    const TableLimits& limits) {
-  return MakeChannel<std::shared_ptr<Job>>(static_cast<size_t>(limits.live_jobs));
+// Has a place for every job that may ever be live, so that one that was admitted is never left
+// behind. What is in it has been admitted, which has its own limit.
+std::pair<Sender<std::shared_ptr<Job>>, Receiver<std::shared_ptr<Job>>> MakeDetaching() {
+  return MakeChannel<std::shared_ptr<Job>>(std::numeric_limits<size_t>::max());
 }
 
 }  // namespace
 
 JobTable::JobTable(Engine& engine, TableLimits limits)
-    : JobTable(engine, limits, MakeDetaching(limits)) {}
+    : JobTable(engine, limits, MakeDetaching()) {}
 
 JobTable::JobTable(
     Engine& engine, TableLimits limits,
     std::pair<Sender<std::shared_ptr<Job>>, Receiver<std::shared_ptr<Job>>> detaching)
     : engine_(engine),
-      limits_(limits),
       detach_(std::move(detaching.first)),
-      detached_(std::move(detaching.second)) {}
+      detached_(std::move(detaching.second)),
+      limits_(limits) {}
 
 absl::Status JobTable::CheckLimits(const Submission& submission) {
   if (closed_) {
@@ -184,6 +186,20 @@ std::vector<std::shared_ptr<Job>> JobTable::Changes(uint64_t* mark) const {
   }
   *mark = last_ended_ + 1;
   return jobs;
+}
+
+TableLimits JobTable::Limits() const {
+  MutexLock lock(mutex_);
+  return limits_;
+}
+
+void JobTable::SetLimits(const TableLimits& limits) {
+  {
+    MutexLock lock(mutex_);
+    limits_ = limits;
+  }
+  // Whoever waits may fit in now.
+  room_.Ring();
 }
 
 TableStats JobTable::Stats() const {

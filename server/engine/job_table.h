@@ -103,6 +103,9 @@ class JobTable {
   // live ones only.
   std::vector<std::shared_ptr<Job>> Changes(uint64_t* mark) const NURSERY_EXCLUDES(mutex_);
   TableStats Stats() const NURSERY_EXCLUDES(mutex_);
+  TableLimits Limits() const NURSERY_EXCLUDES(mutex_);
+  // For what is admitted and what ends from now on.
+  void SetLimits(const TableLimits& limits) NURSERY_EXCLUDES(mutex_);
   Engine& engine() { return engine_; }
 
  private:
@@ -128,10 +131,10 @@ class JobTable {
   static Async<absl::Status> RunOne(Context context, JobTable* table, std::shared_ptr<Job> job);
 
   Engine& engine_;
-  const TableLimits limits_;
   Sender<std::shared_ptr<Job>> detach_;
   Receiver<std::shared_ptr<Job>> detached_;
   mutable Mutex mutex_;
+  TableLimits limits_ NURSERY_GUARDED_BY(mutex_);
   bool closed_ NURSERY_GUARDED_BY(mutex_) = false;
   std::map<std::string, Entry> entries_ NURSERY_GUARDED_BY(mutex_);  // by id, which is by time
   std::map<std::string, std::string> requests_ NURSERY_GUARDED_BY(mutex_);  // to ids

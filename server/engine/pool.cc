@@ -19,7 +19,7 @@ Pool::Pool(std::string name, int64_t slots) : name_(std::move(name)), slots_(slo
 
 Pool::~Pool() {
   MutexLock lock(mutex_);
-  NURSERY_CHECK(free_ == slots_) << "slots outlive their pool";
+  NURSERY_CHECK(free_ == slots()) << "slots outlive their pool";
 }
 
 void Pool::Enter(Waiter& waiter) {
@@ -107,10 +107,21 @@ absl::StatusOr<PoolSlot> Pool::AcquireAwaiter::await_resume() {
   return PoolSlot(&pool_);
 }
 
+void Pool::Resize(int64_t slots) {
+  NURSERY_CHECK(slots >= 1) << "a pool has at least one slot";
+  WakeList wake;
+  {
+    MutexLock lock(mutex_);
+    free_ += slots - slots_.exchange(slots, std::memory_order_relaxed);
+    if (waiting_ > 0) Grant(clock_->Now(), wake);
+  }
+  internal::Schedule(wake);
+}
+
 PoolStats Pool::Stats() const {
   MutexLock lock(mutex_);
   return PoolStats{
-      .slots = slots_, .in_use = slots_ - free_, .waiting = waiting_, .waits = waits_.Read()};
+      .slots = slots(), .in_use = slots() - free_, .waiting = waiting_, .waits = waits_.Read()};
 }
 
 }  // namespace nursery::engine

@@ -12,6 +12,7 @@
 #define NURSERY_SERVER_ENGINE_POOL_H_
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -77,7 +78,10 @@ class Pool {
   AcquireAwaiter Acquire(Context context, PoolRequest request);
 
   const std::string& name() const { return name_; }
-  int64_t slots() const { return slots_; }
+  int64_t slots() const { return slots_.load(std::memory_order_relaxed); }
+  // slots >= 1. More are given out at once; with fewer, those that are taken stay so until they are
+  // given back.
+  void Resize(int64_t slots) NURSERY_EXCLUDES(mutex_);
   PoolStats Stats() const NURSERY_EXCLUDES(mutex_);
 
  private:
@@ -103,9 +107,9 @@ class Pool {
   static Queue* Turn(Class& of);
 
   const std::string name_;
-  const int64_t slots_;
   mutable Mutex mutex_;
-  int64_t free_ NURSERY_GUARDED_BY(mutex_);
+  std::atomic<int64_t> slots_;               // changed under the lock
+  int64_t free_ NURSERY_GUARDED_BY(mutex_);  // below 0 after a cut, until enough are given back
   int64_t waiting_ NURSERY_GUARDED_BY(mutex_) = 0;
   const Clock* clock_ NURSERY_GUARDED_BY(mutex_) = nullptr;
   DurationHistogram waits_;

@@ -31,7 +31,7 @@ bool Pages::IsOurs(const std::string& host) const {
 }
 
 HttpResponse Pages::AnswerTasks(const HttpRequest& request) const {
-  absl::StatusOr<rpc::Identity> identity = options_.tokens.Identify(request.authorization);
+  absl::StatusOr<rpc::Identity> identity = options_.tokens->Identify(request.authorization);
   if (!identity.ok()) {
     HttpResponse refused = Text(401, std::string(Message(identity.status())));
     refused.headers = "WWW-Authenticate: Bearer\r\n";

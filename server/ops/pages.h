@@ -10,6 +10,7 @@
 #define NURSERY_SERVER_OPS_PAGES_H_
 
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "server/ops/http_server.h"
@@ -20,8 +21,8 @@ namespace nursery::ops {
 struct PagesOptions {
   PagesOptions() = default;
 
-  std::string host;    // that it listens on, as in "127.0.0.1"
-  rpc::Tokens tokens;  // for what shows more than numbers
+  std::string host;                                  // that it listens on, as in "127.0.0.1"
+  std::shared_ptr<const rpc::CurrentTokens> tokens;  // for what shows more than numbers
   std::function<std::string()> metrics;
   std::function<std::string()> tasks;
   // Why no job is admitted; empty: jobs are.

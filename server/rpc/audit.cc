@@ -11,6 +11,7 @@ namespace nursery::rpc {
 
 void Audit(WallTime now, const Identity& identity, std::string_view method, std::string_view job,
            std::string_view detail) {
+  if (!identity.is_audited) return;
   const auto quoted = [](std::string_view text) { return spec::JsonQuote(engine::ToUtf8(text)); };
   const std::string time =
       absl::FormatTime(absl::RFC3339_full, absl::FromChrono(now), absl::UTCTimeZone());

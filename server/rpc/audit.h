@@ -1,4 +1,5 @@
-// Audit: a line of JSON on stderr for whatever starts or ends work: who, what, which job.
+// Audit: a line of JSON on stderr for whatever starts or ends work: who, what, which job. Callers
+// that are not audited leave none.
 //
 // Thread safety: any thread; a line is written at once.
 #ifndef NURSERY_SERVER_RPC_AUDIT_H_

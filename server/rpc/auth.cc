@@ -136,4 +136,14 @@ absl::StatusOr<Identity> Tokens::Identify(const std::string& authorization) cons
                     v1::ERROR_REASON_UNAUTHENTICATED);
 }
 
+void CurrentTokens::Replace(Tokens tokens) {
+  MutexLock lock(mutex_);
+  tokens_ = std::move(tokens);
+}
+
+absl::StatusOr<Identity> CurrentTokens::Identify(const std::string& authorization) const {
+  MutexLock lock(mutex_);
+  return tokens_.Identify(authorization);
+}
+
 }  // namespace nursery::rpc

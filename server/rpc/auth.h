@@ -8,9 +8,11 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "nursery/core/mutex.h"
 #include "server/rpc/identity.h"
 
 namespace nursery::rpc {
@@ -35,6 +37,22 @@ class Tokens {
     Identity identity;
   };
   std::vector<Token> tokens_;
+};
+
+// The tokens that count now. They are replaced as a whole, for calls that come later.
+//
+// Thread safety: any thread.
+class CurrentTokens {
+ public:
+  explicit CurrentTokens(Tokens tokens) : tokens_(std::move(tokens)) {}
+
+  void Replace(Tokens tokens) NURSERY_EXCLUDES(mutex_);
+  absl::StatusOr<Identity> Identify(const std::string& authorization) const
+      NURSERY_EXCLUDES(mutex_);
+
+ private:
+  mutable Mutex mutex_;
+  Tokens tokens_ NURSERY_GUARDED_BY(mutex_);
 };
 
 }  // namespace nursery::rpc

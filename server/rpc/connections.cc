@@ -43,7 +43,12 @@ std::string PeerOf(int fd) {
 
 }  // namespace
 
-Connections::Connections(ConnectionLimits limits) : limits_(limits), spare_(OpenSpare()) {}
+Connections::Connections(ConnectionLimits limits) : spare_(OpenSpare()), limits_(limits) {}
+
+void Connections::SetLimits(ConnectionLimits limits) {
+  MutexLock lock(mutex_);
+  limits_ = limits;
+}
 
 Connections::~Connections() {
   if (spare_ >= 0) close(spare_);

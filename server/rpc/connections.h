@@ -38,6 +38,9 @@ class Connections {
   Async<absl::Status> Accept(Context context, const Listener* listener,
                              std::function<void(int listener_fd, int fd)> take);
 
+  // Those that are open stay.
+  void SetLimits(ConnectionLimits limits) NURSERY_EXCLUDES(mutex_);
+
   // Those that gRPC still has open.
   int64_t open() NURSERY_EXCLUDES(mutex_);
   int64_t refused() const { return refused_.load(std::memory_order_relaxed); }
@@ -53,10 +56,10 @@ class Connections {
   bool Admit(int fd, const std::string& peer) NURSERY_EXCLUDES(mutex_);
   void ForgetClosed() NURSERY_REQUIRES(mutex_);
 
-  const ConnectionLimits limits_;
   int spare_;
   std::atomic<int64_t> refused_{0};
   Mutex mutex_;
+  ConnectionLimits limits_ NURSERY_GUARDED_BY(mutex_);
   // By descriptor. gRPC does not tell when it closes one; a descriptor that now is another socket,
   // or none, was closed.
   std::unordered_map<int, Entry> entries_ NURSERY_GUARDED_BY(mutex_);

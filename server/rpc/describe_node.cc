@@ -1,6 +1,7 @@
 #include "server/rpc/describe_node.h"
 
 #include <algorithm>
+#include <string_view>
 
 #include "nursery/core/status.h"
 #include "server/engine/convert.h"
@@ -13,11 +14,29 @@ namespace {
 constexpr int kMaxAttempts = 16;
 constexpr size_t kMaxNodes = 100'000;
 
+v1::NodeKind KindOf(std::string_view action) {
+  if (action.empty()) return v1::NODE_KIND_UNSPECIFIED;
+  if (action == "sleep") return v1::NODE_KIND_SLEEP;
+  return action == "call" ? v1::NODE_KIND_CALL : v1::NODE_KIND_EXEC;
+}
+
 v1::NodeKind KindOf(const engine::NodeView& view) {
   if (view.kind == spec::Kind::kGroup) return v1::NODE_KIND_GROUP;
-  if (view.kind == spec::Kind::kMap) return v1::NODE_KIND_MAP;
-  if (view.action == "sleep") return v1::NODE_KIND_SLEEP;
-  return view.action == "call" ? v1::NODE_KIND_CALL : v1::NODE_KIND_EXEC;
+  return view.kind == spec::Kind::kMap ? v1::NODE_KIND_MAP : KindOf(view.action);
+}
+
+void AddItems(const engine::NodeView& view, v1::Node* node) {
+  *node->mutable_counts() = engine::ToProto(view.items_by_state, 0);
+  node->set_child_count(view.items);
+  node->set_workers(view.workers);
+  node->set_item_kind(KindOf(view.action));
+  for (const engine::FailedItem& each : view.failed_items) {
+    v1::FailedItem& item = *node->add_failed_items();
+    item.set_name(each.name);
+    item.set_state(engine::ToProto(each.state));
+    item.set_attempt_count(each.attempt);
+    *item.mutable_elapsed() = engine::ToProto(each.elapsed);
+  }
 }
 
 void AddAttempts(const engine::Job& job, v1::Node* node) {
@@ -65,10 +84,8 @@ v1::Node ToProto(const engine::NodeView& view, const std::string& job) {
   if (view.started != WallTime::min()) *node.mutable_start_time() = engine::ToProto(view.started);
   if (view.ended != WallTime::max()) *node.mutable_end_time() = engine::ToProto(view.ended);
   node.set_attempt_count(view.attempt);
-  if (view.kind == spec::Kind::kMap) {
-    *node.mutable_counts() = engine::ToProto(view.items_by_state, 0);
-    node.set_child_count(view.items);
-  }
+  node.set_max_attempts(view.max_attempts);
+  if (view.kind == spec::Kind::kMap) AddItems(view, &node);
   return node;
 }
 

@@ -24,6 +24,8 @@ struct Identity {
   uint8_t scopes = kNoScope;
   // On this machine, over a socket that only its owner can open: its paths are ours.
   bool is_local = false;
+  // All but the process itself, which need not account to itself.
+  bool is_audited = true;
 };
 
 }  // namespace nursery::rpc

@@ -67,11 +67,12 @@ absl::StatusOr<v1::ServerInfo> IntrospectionService::GetServerInfo(
   }
   for (const std::string& function : facts_.functions) info.add_functions(function);
   auto& limits = *info.mutable_limits();
-  limits["live_jobs"] = facts_.limits.live_jobs;
-  limits["total_nodes"] = facts_.limits.nodes;
-  limits["admitted_bytes"] = facts_.limits.bytes;
-  limits["ephemeral_jobs"] = facts_.limits.ended_jobs;
-  limits["ephemeral_bytes"] = facts_.limits.ended_bytes;
+  const engine::TableLimits table = table_.Limits();
+  limits["live_jobs"] = table.live_jobs;
+  limits["total_nodes"] = table.nodes;
+  limits["admitted_bytes"] = table.bytes;
+  limits["ephemeral_jobs"] = table.ended_jobs;
+  limits["ephemeral_bytes"] = table.ended_bytes;
   info.set_containment(table_.engine().containment());
   *info.mutable_time() = engine::ToProto(table_.engine().clock().WallNow());
   *info.mutable_start_time() = engine::ToProto(start_time_);

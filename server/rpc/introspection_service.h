@@ -22,7 +22,6 @@ struct ServerFacts {
   std::string version;
   std::string instance_id;
   std::vector<std::string> functions;
-  engine::TableLimits limits;
   std::function<int64_t()> processes = [] { return 0; };
   std::function<int64_t()> calls = [] { return 0; };
   // Asks the server to stop within a time, and gives how many jobs that cancels.

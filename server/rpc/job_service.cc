@@ -23,20 +23,38 @@ constexpr size_t kMaxNodesListed = 100'000;
 constexpr size_t kJobsPerCall = 1'000;
 constexpr int kSampledNames = 20;
 
+// A million items are digested as they are serialised, not kept once more.
+class Sha256 final : public google::protobuf::io::CopyingOutputStream {
+ public:
+  Sha256() {
+    // Looked up once: EVP_sha256() is looked up at each use.
+    static const EVP_MD* const kSha256 = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+    EVP_DigestInit_ex(context_.get(), kSha256, nullptr);
+  }
+  bool Write(const void* data, int size) override {
+    return EVP_DigestUpdate(context_.get(), data, static_cast<size_t>(size)) == 1;
+  }
+  void Finish(unsigned char* digest, unsigned int* size) {
+    EVP_DigestFinal_ex(context_.get(), digest, size);
+  }
+
+ private:
+  const std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> context_{EVP_MD_CTX_new(),
+                                                                    EVP_MD_CTX_free};
+};
+
 // Of the deterministic serialisation: the same spec gives the same digest.
 std::string DigestOf(const v1::JobSpec& spec) {
-  std::string bytes;
+  Sha256 sha256;
   {
-    google::protobuf::io::StringOutputStream stream(&bytes);
+    google::protobuf::io::CopyingOutputStreamAdaptor stream(&sha256);
     google::protobuf::io::CodedOutputStream coded(&stream);
     coded.SetSerializationDeterministic(true);
     spec.SerializeWithCachedSizes(&coded);
   }
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned int size = 0;
-  // Looked up once: EVP_sha256() is looked up at each use.
-  static const EVP_MD* const kSha256 = EVP_MD_fetch(nullptr, "SHA256", nullptr);
-  EVP_Digest(bytes.data(), bytes.size(), digest, &size, kSha256, nullptr);
+  sha256.Finish(digest, &size);
   static constexpr char kDigits[] = "0123456789abcdef";
   std::string text;
   for (unsigned int i = 0; i < size; ++i)
@@ -136,6 +154,17 @@ void JobService::AddTo(Methods& methods) {
       });
 }
 
+std::shared_ptr<const spec::CompileOptions> JobService::compile() const {
+  MutexLock lock(mutex_);
+  return compile_;
+}
+
+void JobService::SetCompile(spec::CompileOptions compile) {
+  auto shared = std::make_shared<const spec::CompileOptions>(std::move(compile));
+  MutexLock lock(mutex_);
+  compile_ = std::move(shared);
+}
+
 absl::StatusOr<JobService::JobPtr> JobService::Find(const std::string& name) const {
   absl::StatusOr<std::string> id = ParseJobName(name, "name");
   if (!id.ok()) return id.status();
@@ -149,7 +178,7 @@ absl::StatusOr<JobService::JobPtr> JobService::Find(const std::string& name) con
 absl::StatusOr<engine::Submission> JobService::Prepare(const Session& session,
                                                        const v1::JobSpec& spec,
                                                        const std::string& request_id) const {
-  spec::CompileResult compiled = spec::Compile(spec, compile_);
+  spec::CompileResult compiled = spec::Compile(spec, *compile());
   if (compiled.job == nullptr) return InvalidSpec(compiled.violations, compiled.total_violations);
   engine::Submission submission;
   submission.spec = std::move(compiled.job);
@@ -197,7 +226,7 @@ Async<absl::StatusOr<v1::Job>> JobService::SubmitJob(Context context, JobService
 
 absl::StatusOr<v1::ValidateJobResponse> JobService::ValidateJob(
     const v1::ValidateJobRequest& request) {
-  const spec::CompileResult compiled = spec::Compile(request.job_spec(), compile_);
+  const spec::CompileResult compiled = spec::Compile(request.job_spec(), *compile());
   v1::ValidateJobResponse response;
   AddViolations(compiled.violations, response.mutable_violations());
   AddViolations(compiled.warnings, response.mutable_warnings());

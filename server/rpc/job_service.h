@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include "nursery/core/mutex.h"
 #include "nursery/v1/job_service.pb.h"
 #include "server/engine/job_table.h"
 #include "server/rpc/methods.h"
@@ -18,9 +19,13 @@ namespace nursery::rpc {
 class JobService {
  public:
   JobService(engine::JobTable& table, spec::CompileOptions compile)
-      : table_(table), compile_(std::move(compile)) {}
+      : table_(table), compile_(std::make_shared<const spec::CompileOptions>(std::move(compile))) {}
 
   void AddTo(Methods& methods);
+
+  std::shared_ptr<const spec::CompileOptions> compile() const NURSERY_EXCLUDES(mutex_);
+  // For specs that come from now on.
+  void SetCompile(spec::CompileOptions compile) NURSERY_EXCLUDES(mutex_);
 
  private:
   using JobPtr = std::shared_ptr<engine::Job>;
@@ -54,7 +59,8 @@ class JobService {
                                              const std::string& request_id) const;
 
   engine::JobTable& table_;
-  const spec::CompileOptions compile_;
+  mutable Mutex mutex_;
+  std::shared_ptr<const spec::CompileOptions> compile_ NURSERY_GUARDED_BY(mutex_);
 };
 
 }  // namespace nursery::rpc

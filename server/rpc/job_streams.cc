@@ -126,6 +126,8 @@ Async<absl::Status> JobService::RunJob(Context context, JobService* service, Ses
   if (request.output() == v1::OUTPUT_MODE_ALL) co_return NotInThisVersion("output ALL");
   absl::StatusOr<engine::Submission> submission =
       service->Prepare(*session, request.job_spec(), request.request_id());
+  // What was compiled from it is kept, and a million items need not be there twice.
+  request.clear_job_spec();
   if (!submission.ok()) co_return submission.status();
   absl::StatusOr<engine::Admitted> admitted =
       co_await engine::JobTable::AdmitWithin(context, &service->table_, *std::move(submission),

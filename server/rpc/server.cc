@@ -13,7 +13,6 @@
 namespace nursery::rpc {
 namespace {
 
-constexpr int kMaxMessageBytes = 16 << 20;
 constexpr int kMaxMetadataBytes = 8 << 10;
 constexpr int kMaxStreamsPerConnection = 256;
 constexpr int kKeepaliveMillis = 20'000;
@@ -29,8 +28,8 @@ constexpr std::chrono::milliseconds kDeadlineRounding{2};
 // What to wait before another try, when a limit is reached.
 constexpr std::chrono::seconds kRetryAfter{1};
 
-void SetArguments(grpc::ServerBuilder& builder) {
-  builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
+void SetArguments(int max_message_bytes, grpc::ServerBuilder& builder) {
+  builder.SetMaxReceiveMessageSize(max_message_bytes);
   builder.SetMaxSendMessageSize(-1);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreamsPerConnection);
@@ -75,7 +74,8 @@ Server::Server(ServerOptions options, const Methods& methods, ThreadExecutor& ex
     : options_(std::move(options)),
       methods_(methods),
       executor_(executor),
-      connections_(options_.connections) {}
+      connections_(options_.limits.connections),
+      max_calls_(options_.limits.calls) {}
 
 Server::~Server() {
   if (server_ != nullptr) server_->Shutdown(Clock::Steady().WallNow());
@@ -83,6 +83,7 @@ Server::~Server() {
 }
 
 absl::Status Server::Start() {
+  if (options_.tls) NURSERY_RETURN_IF_ERROR(CheckTls(*options_.tls));
   for (const std::string& address : options_.listen) {
     absl::StatusOr<Listener> listener = Listener::Open(address);
     if (!listener.ok()) return listener.status();
@@ -95,7 +96,7 @@ absl::Status Server::Start() {
     listeners_.push_back(*std::move(listener));
   }
   grpc::ServerBuilder builder;
-  SetArguments(builder);
+  SetArguments(options_.max_message_bytes, builder);
   builder.RegisterAsyncGenericService(&service_);
   using Type = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
   plain_ = builder.experimental().AddExternalConnectionAcceptor(Type::FROM_FD,
@@ -107,10 +108,14 @@ absl::Status Server::Start() {
   queue_ = std::make_unique<Queue>(builder.AddCompletionQueue());
   server_ = builder.BuildAndStart();
   if (server_ == nullptr) {
-    return Error(absl::StatusCode::kInternal,
-                 "gRPC cannot start; are the certificate and its key right?");
+    return Error(absl::StatusCode::kInternal, "gRPC cannot start");
   }
   return absl::OkStatus();
+}
+
+void Server::SetLimits(const ServerLimits& limits) {
+  max_calls_.store(limits.calls, std::memory_order_relaxed);
+  connections_.SetLimits(limits.connections);
 }
 
 std::vector<std::string> Server::addresses() const {
@@ -120,7 +125,9 @@ std::vector<std::string> Server::addresses() const {
 }
 
 std::shared_ptr<grpc::Channel> Server::InProcessChannel() {
-  return server_->InProcessChannel(grpc::ChannelArguments());
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(-1);
+  return server_->InProcessChannel(arguments);
 }
 
 Async<absl::Status> Server::Serve(Context context) {
@@ -212,20 +219,21 @@ Async<void> Server::AnswerCall(Context calls, Server* server, Call* call) {
 }
 
 absl::StatusOr<Identity> Server::Identify(const Call& call) const {
-  const std::string peer = call.peer();
   Identity local;
   local.scopes = kAllScopes;
   local.is_local = true;
-  if (peer.starts_with("inproc")) {
+  // Nobody but the process itself can reach a server that listens nowhere.
+  if (listeners_.empty()) {
     local.name = "embedded";
+    local.is_audited = false;
     return local;
   }
   // Only the owner of the server can open its socket.
-  if (peer.starts_with("unix:")) {
+  if (call.peer().starts_with("unix:")) {
     local.name = "local";
     return local;
   }
-  return options_.tokens.Identify(call.Metadata("authorization"));
+  return options_.tokens->Identify(call.Metadata("authorization"));
 }
 
 absl::StatusOr<Identity> Server::Admit(const Call& call, const Method& method, Time deadline,
@@ -248,13 +256,14 @@ absl::StatusOr<Identity> Server::Admit(const Call& call, const Method& method, T
     return WithReason(Error(absl::StatusCode::kUnavailable, "the server is stopping"),
                       v1::ERROR_REASON_DRAINING);
   }
-  if (calls_.load(std::memory_order_relaxed) > options_.max_calls) {
+  const int64_t max_calls = max_calls_.load(std::memory_order_relaxed);
+  if (calls_.load(std::memory_order_relaxed) > max_calls) {
     rejected_.fetch_add(1, std::memory_order_relaxed);
-    return WithRetry(WithReason(Error(absl::StatusCode::kResourceExhausted,
-                                      "the limit of " + std::to_string(options_.max_calls) +
-                                          " calls at once is reached"),
-                                v1::ERROR_REASON_TOO_MANY_CALLS),
-                     kRetryAfter);
+    return WithRetry(
+        WithReason(Error(absl::StatusCode::kResourceExhausted,
+                         "the limit of " + std::to_string(max_calls) + " calls at once is reached"),
+                   v1::ERROR_REASON_TOO_MANY_CALLS),
+        kRetryAfter);
   }
   return identity;
 }

@@ -28,14 +28,15 @@
 #include "server/rpc/listener.h"
 #include "server/rpc/methods.h"
 #include "server/rpc/queue.h"
+#include "server/rpc/tls.h"
 
 namespace nursery::rpc {
 
-// PEM texts.
-struct TlsFiles {
-  std::string certificate;
-  std::string key;
-  std::string client_ca;  // empty: no client certificates are asked for
+struct ServerLimits {
+  ServerLimits() = default;
+
+  int64_t calls = 10'000;
+  ConnectionLimits connections;
 };
 
 struct ServerOptions {
@@ -43,9 +44,9 @@ struct ServerOptions {
 
   std::vector<std::string> listen;  // see Listener::Open
   std::optional<TlsFiles> tls;
-  Tokens tokens;
-  ConnectionLimits connections;
-  int64_t max_calls = 10'000;
+  std::shared_ptr<const CurrentTokens> tokens;  // required where it listens
+  ServerLimits limits;
+  int max_message_bytes = 16 << 20;  // -1: no limit
   // How long calls may take to end once the server stops.
   Duration call_grace = std::chrono::seconds(2);
 };
@@ -53,7 +54,7 @@ struct ServerOptions {
 class Server {
  public:
   // Listens from now on, but takes no call before Serve. FAILED_PRECONDITION: an address that is
-  // not loopback without TLS.
+  // not loopback without TLS; INVALID_ARGUMENT: TLS that cannot work.
   static absl::StatusOr<std::unique_ptr<Server>> Create(ServerOptions options,
                                                         const Methods& methods,
                                                         ThreadExecutor& executor);
@@ -69,7 +70,11 @@ class Server {
 
   // Addresses that were taken, in the order of `listen`.
   std::vector<std::string> addresses() const;
+  // To this server from the same process, for one that listens nowhere.
   std::shared_ptr<grpc::Channel> InProcessChannel();
+
+  // For calls and connections that come from now on.
+  void SetLimits(const ServerLimits& limits);
 
   int64_t calls() const { return calls_.load(std::memory_order_relaxed); }
   int64_t connections() { return connections_.open(); }
@@ -104,6 +109,7 @@ class Server {
   std::unique_ptr<Queue> queue_;
   std::unique_ptr<grpc::Server> server_;
   std::atomic<bool> draining_{false};
+  std::atomic<int64_t> max_calls_;
   std::atomic<int64_t> calls_{0};
   std::atomic<int64_t> rejected_{0};
   std::atomic<int64_t> late_{0};

@@ -9,9 +9,11 @@
 #include <fstream>
 #include <sstream>
 
+#include "client/cli/node_view.h"
 #include "client/cli/render.h"
 #include "nursery/core/group.h"
 #include "nursery/core/sleep.h"
+#include "server/rpc/describe_node.h"
 #include "server/spec/scalar.h"
 #include "tests/engine/job_harness.h"
 
@@ -56,8 +58,18 @@ std::string Lines(const std::vector<std::string>& lines) {
   return text;
 }
 
+// As the command line gets them: in the contract's messages.
+std::vector<engine::NodeView> NodesOf(const engine::Job& job, const v1::Job& described) {
+  std::vector<engine::NodeView> nodes;
+  for (const engine::NodeView& node : job.View(1000)) {
+    nodes.push_back(ViewOf(rpc::ToProto(node, job.id()), described));
+  }
+  return nodes;
+}
+
 std::string Tree(const engine::Job& job, const RenderOptions& options) {
-  return Lines(RenderTree(job.View(1000), job.Describe(), options));
+  const v1::Job described = job.Describe();
+  return Lines(RenderTree(NodesOf(job, described), described, options));
 }
 
 std::string EndOf(const engine::Job& job, const RenderOptions& options) {
@@ -69,7 +81,7 @@ std::string EndOf(const engine::Job& job, const RenderOptions& options) {
   for (const v1::Event& event : batch->events) {
     if (const std::string line = events.Add(event); !line.empty()) lines += line + "\n";
   }
-  for (const std::string& line : events.AddSkipped(job.View(1000))) lines += line + "\n";
+  for (const std::string& line : events.AddSkipped(NodesOf(job, described))) lines += line + "\n";
   return Tree(job, options) + "== in a pipe\n" + lines + RenderEnd(described) + "\n== errors\n" +
          RenderErrors(described);
 }

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -87,6 +88,28 @@ class CliTest(unittest.TestCase):
         self.nursery("run", self.write(HELLO), code=0)
         self.nursery("run", self.write("name: late\ntimeout: 100ms\nsleep: 60s\n"), code=4)
         self.nursery("run", self.write("name: x\nnodes: 5\n"), code=2)
+
+    def test_a_run_on_a_server_is_shown_as_one_here(self):
+        late = self.write("name: late\nnodes:\n  - {name: long, sleep: 60s}\n"
+                          "  - {name: after, needs: [long], sleep: 1s}\n")
+        pictures = []
+        for server in (self.server.address, ""):
+            self.environment["NURSERY_SERVER"] = server
+            if not server:
+                del self.environment["NURSERY_SERVER"]
+            out = self.nursery("run", "--timeout", "100ms", late, code=4)
+            pictures.append(re.sub(r"\w{26}|[\d.]+m?s", "_", out))
+        self.assertEqual(*pictures)
+        self.assertIn("after     SKIPPED", pictures[0])
+
+    def test_a_run_on_a_server_of_this_machine_is_where_the_user_is(self):
+        here = self.write("name: here\nexec: {argv: [sh, -c, 'pwd > here.txt']}\n")
+        self.nursery("run", here)
+        self.assertEqual((self.cwd / "here.txt").read_text().strip(), str(self.cwd.resolve()))
+
+    def test_what_belongs_to_a_run_here_is_refused_with_a_server(self):
+        self.assertIn("--slots", self.nursery("run", "--slots", "3", self.write(HELLO), code=2))
+        self.assertEqual(self.nursery("run", "--", "echo", "here"), "here\n")
 
     def test_ctrl_c_cancels_a_remote_run(self):
         process = self.start("run", self.write(self.sleeper()))
