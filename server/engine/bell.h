@@ -31,10 +31,14 @@ class Bells {
 
   BellReceiver Watch() NURSERY_EXCLUDES(mutex_) {
     auto [sender, receiver] = MakeChannel<Tick>(1);
-    MutexLock lock(mutex_);
-    bells_.push_back(std::move(sender));
-    any_.store(true);
+    Add(std::move(sender));
     return receiver;
+  }
+  // The same for a watcher of several: one bell for all of them.
+  void Add(BellSender bell) NURSERY_EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    bells_.push_back(std::move(bell));
+    any_.store(true);
   }
 
   // What has changed was written under a lock that watchers take to look: a watcher that is missed

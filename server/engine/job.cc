@@ -115,6 +115,7 @@ absl::StatusOr<v1::CancelReceipt> Job::Cancel(const CancelRequest& request) {
   v1::Cause cause = tree_->MakeCause(event, tree_->root(), request.reason);
   cause.set_actor(request.actor);
   cause.set_origin_path(request.path);
+  if (request.call_lost) cause.set_kind(v1::CAUSE_KIND_CALL_LOST);
   CancelRecord record;
   record.asked = tree_->clock().Now();
   record.request.set_job("jobs/" + id());

@@ -46,6 +46,7 @@ struct CancelRequest {
   bool kill = false;              // SIGKILL at once, no `finally`
   std::optional<Duration> grace;  // instead of the nodes' own
   bool drain = false;             // because the server stops
+  bool call_lost = false;         // because the client that it was attached to has gone
   CountsAs counts_as = CountsAs::kFailure;
 };
 
@@ -119,6 +120,9 @@ class Job {
   // Events with a sequence number above `after`, and a bell that rings for more.
   absl::StatusOr<EventBatch> Events(int64_t after, size_t limit) const;
   BellReceiver Watch() { return tree_->Watch(); }
+  void Watch(BellSender bell) { tree_->Watch(std::move(bell)); }
+  // Reads along with what attempts write. Before Run.
+  void Tap(std::shared_ptr<OutputTap> tap) { tree_->Tap(std::move(tap)); }
   // The sequence number of the last event.
   int64_t last_seq() const { return tree_->last_seq(); }
   bool done() const { return IsTerminal(state()); }

@@ -41,6 +41,7 @@ class Output {
   void Append(std::string_view data) NURSERY_EXCLUDES(mutex_);
   // Rings when something was appended.
   BellReceiver Watch() const { return bells_.Watch(); }
+  void Watch(BellSender bell) const { bells_.Add(std::move(bell)); }
 
   int64_t total() const NURSERY_EXCLUDES(mutex_);
   // At most `limit` of the bytes that are kept, from `offset` on.

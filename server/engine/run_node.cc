@@ -185,9 +185,10 @@ void DecideByContext(const Context& context, Runtime& run, Node& node) {
   if (decided) return;
   if (cause->kind != nursery::CauseKind::kDeadline) {
     // The caller went away, or the process goes down.
-    run.tree.Decide(run.tree.root(), EventKind::kCancel,
-                    run.tree.MakeCause(EventKind::kCancel, run.tree.root(),
-                                       std::string(Message(cause->status))));
+    v1::Cause lost = run.tree.MakeCause(EventKind::kCancel, run.tree.root(),
+                                        std::string(Message(cause->status)));
+    lost.set_kind(v1::CAUSE_KIND_CALL_LOST);
+    run.tree.Decide(run.tree.root(), EventKind::kCancel, std::move(lost));
     return;
   }
   const absl::Status exceeded =

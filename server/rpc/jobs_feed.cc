@@ -42,7 +42,7 @@ bool JobsFeed::Take(v1::WatchJobsResponse* response) {
     Tell(*changed_.front(), response);
     changed_.pop_front();
   }
-  return response->jobs_size() > 0;
+  return !std::exchange(begun_, true) || response->jobs_size() > 0;
 }
 
 Async<void> JobsFeed::Wait(Context context, Duration patience) {

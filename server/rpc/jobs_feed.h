@@ -28,8 +28,11 @@ class JobsFeed {
  public:
   JobsFeed(engine::JobTable& table, Filter filter);
 
-  // A message's share of what has changed. False: nothing has.
+  // A message's share of what has changed. False: nothing has. The first time true all the same:
+  // its message says that from here on nothing is missed.
   bool Take(v1::WatchJobsResponse* response);
+  // There is always a next job.
+  bool ended() const { return false; }
   Async<void> Wait(Context context, Duration patience);
 
  private:
@@ -40,6 +43,7 @@ class JobsFeed {
   const Filter filter_;
   const engine::BellReceiver bell_;
   uint64_t mark_ = 0;
+  bool begun_ = false;
   std::deque<std::shared_ptr<engine::Job>> changed_;  // and not told yet
   // By id: the last event told of, for those that were alive at the last look.
   std::unordered_map<std::string, int64_t> told_;

@@ -11,11 +11,12 @@ constexpr size_t kChunkBytes = 256 << 10;
 }  // namespace
 
 OutputFeed::OutputFeed(std::shared_ptr<engine::Job> job, std::string path, bool wants_output,
-                       bool wants_errors)
+                       bool wants_errors, bool follow)
     : job_(std::move(job)),
       path_(std::move(path)),
       wants_output_(wants_output),
       wants_errors_(wants_errors),
+      follow_(follow),
       bell_(job_->Watch()) {}
 
 void OutputFeed::Follow(v1::OutputStream stream, std::shared_ptr<const engine::Output> from) {
@@ -24,7 +25,7 @@ void OutputFeed::Follow(v1::OutputStream stream, std::shared_ptr<const engine::O
   cursors_.push_back(std::move(cursor));
 }
 
-bool OutputFeed::ended() const {
+bool OutputFeed::NodeEnded() const {
   if (job_->done()) return true;
   const std::optional<engine::NodeState> state = job_->StateOf(path_);
   // An item that has succeeded is no node any more.
@@ -61,10 +62,13 @@ bool OutputFeed::TakeFrom(Cursor& cursor, v1::ReadOutputResponse* response) cons
 
 bool OutputFeed::Take(v1::ReadOutputResponse* response) {
   bool some = false;
+  // Asked first: what it wrote before its end is read below.
+  const bool last = !follow_ || NodeEnded();
   do {
     for (Cursor& cursor : cursors_) some |= TakeFrom(cursor, response);
     // An attempt is read to its end before the next one begins.
   } while (!some && NextAttempt());
+  ended_ = last && !some;
   return some;
 }
 

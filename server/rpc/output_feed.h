@@ -27,7 +27,7 @@ class OutputFeed {
  public:
   // Of the first attempt, from `offset` on, or from `tail` bytes before its present end.
   OutputFeed(std::shared_ptr<engine::Job> job, std::string path, bool wants_output,
-             bool wants_errors);
+             bool wants_errors, bool follow);
   void StartAt(int64_t offset) { offset_ = offset; }
   void StartBeforeEnd(int64_t tail) { tail_ = tail; }
 
@@ -35,8 +35,8 @@ class OutputFeed {
   bool Take(v1::ReadOutputResponse* response);
   // Some attempt has written, or could have.
   bool started() const { return attempt_ > 0; }
-  // Nothing will be written any more; ask before Take.
-  bool ended() const;
+  // All was taken; of a node that is followed, nothing will be written any more.
+  bool ended() const { return ended_; }
   Async<void> Wait(Context context, Duration patience);
 
  private:
@@ -47,6 +47,7 @@ class OutputFeed {
     int64_t at;
   };
 
+  bool NodeEnded() const;
   // Turns to the newest attempt. False: it is read already, or there is none.
   bool NextAttempt();
   void Follow(v1::OutputStream stream, std::shared_ptr<const engine::Output> from);
@@ -56,10 +57,12 @@ class OutputFeed {
   const std::string path_;
   const bool wants_output_;
   const bool wants_errors_;
+  const bool follow_;
   const engine::BellReceiver bell_;
   int64_t offset_ = 0;
   std::optional<int64_t> tail_;
   int attempt_ = 0;
+  bool ended_ = false;
   std::vector<Cursor> cursors_;
 };
 

@@ -253,6 +253,11 @@ class RunTest(ServiceTest):
         done = self.wait(name)
         self.assertEqual(done.state, resources.NODE_STATE_CANCELLED)
         self.assertIn("the client has gone", done.cause.reason)
+        self.assertEqual(done.cause.kind, resources.CAUSE_KIND_CALL_LOST)
+        watched = self.jobs.WatchJob(job_service.WatchJobRequest(name=name), timeout=PATIENCE)
+        ended = [each.node_ended for message in watched for each in message.events
+                 if each.HasField("node_ended")]
+        self.assertEqual({each.cause.kind for each in ended}, {resources.CAUSE_KIND_CALL_LOST})
 
     def test_a_killed_client_cancels_the_tree(self):
         code = ("import sys; sys.path.insert(0, sys.argv[1]); from service import *; "
@@ -290,6 +295,18 @@ class WatchTest(ServiceTest):
                     break
         self.assertEqual(seqs, list(range(1, len(seqs) + 1)))
         self.assertGreater(len(seqs), 60)
+
+    def test_a_job_may_end_with_its_watcher(self):
+        name = self.submit(self.sleepers(1)).name
+        call = self.jobs.WatchJob(job_service.WatchJobRequest(name=name,
+                                                              cancel_on_disconnect=True))
+        next(call)
+        wait_until(lambda: marked(self.mark))
+        call.cancel()
+        done = self.wait(name)
+        self.assertEqual(done.state, resources.NODE_STATE_CANCELLED)
+        self.assertEqual(done.cause.kind, resources.CAUSE_KIND_CALL_LOST)
+        self.assertEqual(marked(self.mark), [])
 
     def test_wait_gives_the_job_as_it_stands_when_its_time_is_over(self):
         submitted = self.submit(self.sleepers(1))

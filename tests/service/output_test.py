@@ -102,5 +102,76 @@ class OutputTest(ServiceTest):
             self.assertEqual(raised.exception.code(), grpc.StatusCode.FAILED_PRECONDITION)
 
 
+class RunOutputTest(ServiceTest):
+    """What RunJob sends of the output."""
+
+    def run_job(self, root, mode=job_service.OUTPUT_MODE_UNSPECIFIED, **fields):
+        request = job_service.RunJobRequest(job_spec=job.JobSpec(name="run", root=root),
+                                            output=mode)
+        return self.jobs.RunJob(request, timeout=PATIENCE, **fields)
+
+    @staticmethod
+    def shell(script, **fields):
+        return exec_node("sh", "-c", script, **fields)
+
+    @staticmethod
+    def by_stream(messages):
+        found = {}
+        for chunk in (chunk for message in messages for chunk in message.output):
+            key = (chunk.path, chunk.attempt, chunk.stream)
+            found[key] = found.get(key, b"") + chunk.data
+        return found
+
+    def test_what_failed_attempts_wrote_comes_unless_it_is_not_wanted(self):
+        retry = job.RetryPolicy(max_attempts=2)
+        retry.backoff.initial.FromMilliseconds(1)
+        root = group(self.shell("echo fine", name="good"),
+                     self.shell('echo "out $NURSERY_ATTEMPT"; echo err >&2; exit 3', name="bad",
+                                needs=["good"], retry=retry))
+        out, err = event.OUTPUT_STREAM_STDOUT, event.OUTPUT_STREAM_STDERR
+        failed = {("bad", 1, out): b"out 1\n", ("bad", 1, err): b"err\n",
+                  ("bad", 2, out): b"out 2\n", ("bad", 2, err): b"err\n"}
+        for mode in (job_service.OUTPUT_MODE_UNSPECIFIED, job_service.OUTPUT_MODE_FAILED):
+            self.assertEqual(self.by_stream(self.run_job(root, mode)), failed)
+        self.assertEqual(self.by_stream(self.run_job(root, job_service.OUTPUT_MODE_NONE)), {})
+        found = self.by_stream(self.run_job(root, job_service.OUTPUT_MODE_ALL))
+        self.assertEqual(found, {("good", 1, out): b"fine\n", **failed})
+
+    def test_all_of_it_comes_while_it_is_written(self):
+        with tempfile.TemporaryDirectory() as directory:
+            go_on = pathlib.Path(directory, "go-on")
+            script = f"echo one; until [ -e {go_on} ]; do sleep 0.01; done; echo two"
+            stream = self.run_job(self.shell(script), job_service.OUTPUT_MODE_ALL)
+            first = next(each for each in stream if each.output)
+            self.assertEqual(first.output[0].data, b"one\n")
+            go_on.touch()
+            rest = list(stream)
+        chunk = next(each for message in rest for each in message.output)
+        self.assertEqual((chunk.data, chunk.offset, chunk.path), (b"two\n", 4, ""))
+        self.assertEqual(rest[-1].result.output, b"one\ntwo\n")
+
+    def test_items_that_succeeded_are_told_too(self):
+        root = job.NodeSpec(map=job.MapSpec(node=self.shell("echo $NURSERY_ITEM"), workers=1))
+        root.map.items.range.to = 300
+        found = self.by_stream(self.run_job(root, job_service.OUTPUT_MODE_ALL))
+        self.assertEqual(len(found), 300)
+        self.assertEqual(found["[7]", 1, event.OUTPUT_STREAM_STDOUT], b"7\n")
+
+    def test_a_reader_that_is_too_slow_is_told_what_it_has_missed(self):
+        # More than connection and server hold: the rest waits for a reader that does not come.
+        size, count = 1 << 20, 600
+        root = job.NodeSpec(map=job.MapSpec(node=self.shell(f"head -c {size} /dev/zero"),
+                                            workers=8))
+        root.map.items.range.to = count
+        stream = self.run_job(root, job_service.OUTPUT_MODE_ALL)
+        name = next(stream).job
+        self.wait(name)
+        chunks = [chunk for message in stream for chunk in message.output]
+        self.assertEqual(sum(len(each.data) + each.gap for each in chunks), size * count)
+        left_out = [each for each in chunks if each.attempt == 0]
+        self.assertTrue(left_out)
+        self.assertTrue(all(not each.data and not each.path for each in left_out))
+
+
 if __name__ == "__main__":
     unittest.main()
