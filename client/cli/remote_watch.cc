@@ -110,6 +110,8 @@ int RunRemotely(const RunOptions& options) {
   if (!connection.ok()) return ComplainOf(connection.status());
   RemoteRun run(**connection);
   *run.request.mutable_job_spec() = *loaded->spec;
+  // What failed is told with the result, stderr included.
+  run.request.set_output(v1::OUTPUT_MODE_NONE);
   run.json = options.output.json;
   run.signals = &signals;
   ThreadExecutor executor(1);

@@ -140,8 +140,9 @@ absl::StatusOr<v1::CancelReceipt> Job::Cancel(const CancelRequest& request) {
   nursery::Cause told(nursery::CauseKind::kExplicit,
                       Error(absl::StatusCode::kCancelled, request.reason));
   told.actor = request.actor;
-  if (closing->work != nullptr) closing->work->Cancel(told);
+  // First: whoever is woken by the other must see that there is no grace.
   for (const auto& kill : closing->kill) kill->Cancel(told);
+  if (closing->work != nullptr) closing->work->Cancel(told);
   return LastCancel();
 }
 

@@ -72,16 +72,18 @@ v1::Node ToProto(const engine::NodeView& view, const std::string& job) {
   return node;
 }
 
+absl::Status NoNode(const engine::Job& job, const std::string& path) {
+  return WithReason(
+      Error(absl::StatusCode::kNotFound, "job " + job.id() + " has no node '" + path +
+                                             "'; its group may not have been opened yet"),
+      v1::ERROR_REASON_NODE_NOT_FOUND);
+}
+
 absl::StatusOr<v1::Node> DescribeNode(const engine::Job& job, const std::string& path) {
   const std::vector<engine::NodeView> nodes = job.View(kMaxNodes);
   const auto found = std::find_if(nodes.begin(), nodes.end(),
                                   [&](const engine::NodeView& node) { return node.path == path; });
-  if (found == nodes.end()) {
-    return WithReason(
-        Error(absl::StatusCode::kNotFound, "job " + job.id() + " has no node '" + path +
-                                               "'; its group may not have been opened yet"),
-        v1::ERROR_REASON_NODE_NOT_FOUND);
-  }
+  if (found == nodes.end()) return NoNode(job, path);
   v1::Node node = ToProto(*found, job.id());
   AddAttempts(job, &node);
   return node;

@@ -15,6 +15,8 @@ namespace nursery::rpc {
 v1::Node ToProto(const engine::NodeView& view, const std::string& job);
 // With its last attempts, as far as the log still has them. NOT_FOUND: no such node.
 absl::StatusOr<v1::Node> DescribeNode(const engine::Job& job, const std::string& path);
+// NOT_FOUND.
+absl::Status NoNode(const engine::Job& job, const std::string& path);
 bool IsAtOrBelow(const std::string& path, const std::string& root);
 
 }  // namespace nursery::rpc

@@ -2,8 +2,6 @@
 
 #include <openssl/evp.h>
 
-#include <algorithm>
-
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
 #include "nursery/core/status.h"
@@ -11,17 +9,11 @@
 #include "server/rpc/audit.h"
 #include "server/rpc/describe_node.h"
 #include "server/rpc/errors.h"
-#include "server/rpc/filter.h"
 #include "server/rpc/job_view.h"
 #include "server/rpc/names.h"
 
 namespace nursery::rpc {
 namespace {
-
-constexpr size_t kMaxNodesListed = 100'000;
-// Jobs that one call of ListJobs compares with its filter.
-constexpr size_t kJobsPerCall = 1'000;
-constexpr int kSampledNames = 20;
 
 // Of the deterministic serialisation: the same spec gives the same digest.
 std::string DigestOf(const v1::JobSpec& spec) {
@@ -63,11 +55,6 @@ void AddViolations(const std::vector<spec::Violation>& from,
     violation.set_path("job_spec." + each.path);
     violation.set_message(each.message);
   }
-}
-
-absl::Status NoFilter(const std::string& filter, const std::string& order) {
-  if (!filter.empty()) return NotInThisVersion("filter");
-  return order.empty() ? absl::OkStatus() : NotInThisVersion("order_by");
 }
 
 }  // namespace
@@ -216,53 +203,7 @@ absl::StatusOr<v1::ValidateJobResponse> JobService::ValidateJob(
 absl::StatusOr<v1::Job> JobService::GetJob(const v1::GetJobRequest& request) {
   absl::StatusOr<JobPtr> job = Find(request.name());
   if (!job.ok()) return job.status();
-  const bool basic = request.view() == v1::JOB_VIEW_BASIC;
-  return Viewed((*job)->Describe(), basic ? v1::JOB_VIEW_BASIC : v1::JOB_VIEW_FULL);
-}
-
-absl::StatusOr<v1::ListJobsResponse> JobService::ListJobs(const v1::ListJobsRequest& request) {
-  if (!request.order_by().empty()) return NotInThisVersion("order_by");
-  absl::StatusOr<Filter> filter = Filter::Parse(request.filter());
-  if (!filter.ok()) return filter.status();
-  absl::StatusOr<int> size = PageSize(request.page_size());
-  if (!size.ok()) return size.status();
-  v1::ListJobsResponse response;
-  // A page of a filter that fits little is short, so that no call looks at more than one batch.
-  const size_t batch = filter->empty() ? static_cast<size_t>(*size) : kJobsPerCall;
-  const auto jobs = table_.List(request.page_token(), batch);
-  std::string last;
-  for (const JobPtr& job : jobs) {
-    if (response.jobs_size() == *size) break;
-    last = job->id();
-    v1::Job described = job->Describe();
-    if (!filter->Fits(described)) continue;
-    *response.add_jobs() = Viewed(std::move(described), request.view());
-  }
-  const bool looked_at_all = jobs.size() < batch && (jobs.empty() || last == jobs.back()->id());
-  if (!looked_at_all) response.set_next_page_token(last);
-  return response;
-}
-
-absl::StatusOr<v1::CancelJobsResponse> JobService::CancelJobs(
-    const Session& session, const v1::CancelJobsRequest& request) {
-  if (request.filter().empty()) return InvalidField("filter", "is required");
-  absl::StatusOr<Filter> filter = Filter::Parse(request.filter());
-  if (!filter.ok()) return filter.status();
-  v1::CancelJobsResponse response;
-  for (const JobPtr& job : table_.Live()) {
-    if (!filter->Fits(job->Describe())) continue;
-    response.set_count(response.count() + 1);
-    if (response.sample_size() < kSampledNames) response.add_sample("jobs/" + job->id());
-    if (!request.force()) continue;
-    engine::CancelRequest cancel;
-    cancel.reason = request.reason();
-    cancel.actor = session.identity().name;
-    cancel.kill = request.mode() == v1::CANCEL_MODE_KILL;
-    Audit(table_.engine().clock().WallNow(), session.identity(), "CancelJobs", job->id(),
-          request.reason());
-    job->Cancel(cancel).IgnoreError();
-  }
-  return response;
+  return Viewed((*job)->Describe(), request.view());
 }
 
 absl::StatusOr<v1::Node> JobService::GetNode(const v1::GetNodeRequest& request) {
@@ -271,35 +212,6 @@ absl::StatusOr<v1::Node> JobService::GetNode(const v1::GetNodeRequest& request) 
   absl::StatusOr<JobPtr> job = Find("jobs/" + name->job);
   if (!job.ok()) return job.status();
   return DescribeNode(**job, name->path);
-}
-
-absl::StatusOr<v1::ListNodesResponse> JobService::ListNodes(const v1::ListNodesRequest& request) {
-  NURSERY_RETURN_IF_ERROR(NoFilter(request.filter(), request.order_by()));
-  absl::StatusOr<JobPtr> job = Find(request.parent());
-  if (!job.ok()) return job.status();
-  absl::StatusOr<int> size = PageSize(request.page_size());
-  if (!size.ok()) return size.status();
-  size_t start = 0;
-  if (!request.page_token().empty()) {
-    const auto& token = request.page_token();
-    const bool is_number = token.size() < 10 && token.find_first_not_of("0123456789") == token.npos;
-    if (!is_number) {
-      return WithReason(Error(absl::StatusCode::kInvalidArgument, "page_token: is none of ours"),
-                        v1::ERROR_REASON_INVALID_PAGE_TOKEN);
-    }
-    start = std::stoul(token);
-  }
-  v1::ListNodesResponse response;
-  const std::vector<engine::NodeView> nodes = (*job)->View(kMaxNodesListed);
-  size_t at = start;
-  for (; at < nodes.size() && response.nodes_size() < *size; ++at) {
-    const engine::NodeView& node = nodes[at];
-    if (!IsAtOrBelow(node.path, request.path())) continue;
-    if (request.depth() > 0 && node.depth > request.depth()) continue;
-    *response.add_nodes() = ToProto(node, (*job)->id());
-  }
-  if (at < nodes.size()) response.set_next_page_token(std::to_string(at));
-  return response;
 }
 
 }  // namespace nursery::rpc

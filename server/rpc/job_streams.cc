@@ -87,7 +87,7 @@ Async<absl::Status> JobService::WatchJob(Context context, JobService* service, S
 
 Async<absl::Status> JobService::WatchJobs(Context context, JobService* service, Session* session,
                                           v1::WatchJobsRequest request) {
-  absl::StatusOr<Filter> filter = Filter::Parse(request.filter());
+  absl::StatusOr<Filter> filter = Filter::Parse(request.filter(), Filter::Of::kJobs);
   if (!filter.ok()) co_return filter.status();
   JobsFeed feed(service->table_, *std::move(filter));
   v1::WatchJobsResponse next;
@@ -121,6 +121,8 @@ Async<absl::StatusOr<v1::Job>> JobService::WaitJob(Context context, JobService* 
 Async<absl::StatusOr<v1::CancelReceipt>> JobService::CancelJob(Context context, JobService* service,
                                                                Session* session,
                                                                v1::CancelJobRequest request) {
+  absl::Status reason = CheckReason(request.reason());
+  if (!reason.ok()) co_return reason;
   absl::StatusOr<JobPtr> job = service->Find(request.name());
   if (!job.ok()) co_return job.status();
   if (request.has_grace() && engine::FromProto(request.grace()) < Duration::zero()) {

@@ -38,7 +38,8 @@ void JobsFeed::Tell(const engine::Job& job, v1::WatchJobsResponse* response) {
 
 bool JobsFeed::Take(v1::WatchJobsResponse* response) {
   if (changed_.empty()) Look();
-  while (!changed_.empty() && response->jobs_size() < kMaxJobs) {
+  while (!changed_.empty() && response->jobs_size() < kMaxJobs &&
+         response->ByteSizeLong() < kJobsBytes) {
     Tell(*changed_.front(), response);
     changed_.pop_front();
   }

@@ -117,6 +117,48 @@ class SubmitTest(ServiceTest):
                                       job_service.ListJobsRequest(filter=text))
             self.assertIn(problem, error.details())
 
+    def pages(self, call, request, field):
+        """All entries, page after page."""
+        seen = []
+        while True:
+            page = call(request, timeout=PATIENCE)
+            seen += getattr(page, field)
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return seen
+
+    def test_jobs_are_listed_in_either_order(self):
+        names = [self.submit(job.JobSpec(name="n", root=exec_node("true"))).name for _ in range(5)]
+        for order, expected in (("create_time", sorted(names)),
+                                ("create_time desc", sorted(names, reverse=True))):
+            request = job_service.ListJobsRequest(page_size=2, order_by=order)
+            seen = self.pages(self.jobs.ListJobs, request, "jobs")
+            self.assertEqual([each.name for each in seen], expected)
+        error = self.assert_fails(grpc.StatusCode.INVALID_ARGUMENT, self.jobs.ListJobs,
+                                  job_service.ListJobsRequest(order_by="priority"))
+        self.assertEqual(details_of(error)["ErrorInfo"].reason, "INVALID_FILTER")
+
+    def test_a_page_token_goes_with_its_question_only(self):
+        for _ in range(3):
+            self.submit(job.JobSpec(name="n", root=exec_node("true")))
+        token = self.jobs.ListJobs(job_service.ListJobsRequest(page_size=1)).next_page_token
+        for wrong in ({"filter": "priority = 5"}, {"order_by": "create_time"},
+                      {"page_token": "nonsense"}, {"page_token": token + "1"}):
+            request = job_service.ListJobsRequest(**{"page_token": token, **wrong})
+            error = self.assert_fails(grpc.StatusCode.INVALID_ARGUMENT, self.jobs.ListJobs, request)
+            self.assertEqual(details_of(error)["ErrorInfo"].reason, "INVALID_PAGE_TOKEN")
+
+    def test_a_list_has_the_first_errors_only(self):
+        root = group(*(exec_node("false", name=f"n{i}") for i in range(7)))
+        root.group.join.mode = job.JOIN_MODE_COLLECT
+        name = self.wait(self.submit(job.JobSpec(name="bad", root=root)).name).name
+        view = job_service.JOB_VIEW_FULL
+        for listed, count in ((self.get(name), 4),
+                              (self.jobs.ListJobs(job_service.ListJobsRequest()).jobs[0], 4),
+                              (self.jobs.ListJobs(job_service.ListJobsRequest(view=view)).jobs[0],
+                               7)):
+            self.assertEqual((len(listed.errors), listed.error_count), (count, 7))
+
     def test_jobs_are_cancelled_by_a_filter(self):
         names = [self.submit(self.sleepers(1)).name for _ in range(3)]
         request = job_service.CancelJobsRequest(filter="display_name = sleepers", reason="all")
@@ -139,6 +181,40 @@ class SubmitTest(ServiceTest):
         text = self.introspection.ExplainNode(
             introspection.ExplainNodeRequest(name=done.name + "/nodes/b")).text
         self.assertIn("b is FAILED: exit code 3", text)
+
+    def test_nodes_are_chosen_by_filter_path_and_depth(self):
+        inner = group(exec_node("true", name="x"), exec_node("false", name="y"))
+        inner.name, inner.group.join.mode = "in", job.JOIN_MODE_COLLECT
+        root = group(exec_node("true", name="a"), inner, exec_node("false", name="z"))
+        root.group.join.mode = job.JOIN_MODE_COLLECT
+        done = self.wait(self.submit(job.JobSpec(name="tree", root=root)).name)
+
+        def paths(**fields):
+            request = job_service.ListNodesRequest(parent=done.name, page_size=2, **fields)
+            seen = self.pages(self.jobs.ListNodes, request, "nodes")
+            return [each.path for each in seen]
+
+        self.assertEqual(paths(), ["", "a", "in", "in/x", "in/y", "z"])
+        self.assertEqual(paths(depth=1), ["", "a", "in", "z"])
+        self.assertEqual(paths(path="in", depth=1), ["in", "in/x", "in/y"])
+        self.assertEqual(paths(order_by="failed_first"), ["", "in", "in/y", "z", "a", "in/x"])
+        self.assertEqual(paths(filter="state = FAILED AND kind = EXEC"), ["in/y", "z"])
+        self.assertEqual(paths(filter="outcome = SUCCEEDED"), ["a", "in/x"])
+        self.assertEqual(paths(filter="path = in/*"), ["in/x", "in/y"])
+        self.assertEqual(paths(filter="attempt_count > 0 AND kind != GROUP"),
+                         ["a", "in/x", "in/y", "z"])
+        self.assertEqual(paths(filter='end_time < "2020-01-01T00:00:00Z"'), [])
+        for fields, reason in (({"filter": "labels.x = y"}, "INVALID_FILTER"),
+                               ({"filter": "kind = SHELL"}, "INVALID_FILTER"),
+                               ({"order_by": "name"}, "INVALID_FILTER"),
+                               ({"page_token": "17"}, "INVALID_PAGE_TOKEN"),
+                               ({"depth": -1}, "INVALID_REQUEST")):
+            error = self.assert_fails(grpc.StatusCode.INVALID_ARGUMENT, self.jobs.ListNodes,
+                                      job_service.ListNodesRequest(parent=done.name, **fields))
+            self.assertEqual(details_of(error)["ErrorInfo"].reason, reason)
+        error = self.assert_fails(grpc.StatusCode.NOT_FOUND, self.jobs.ListNodes,
+                                  job_service.ListNodesRequest(parent=done.name, path="nope"))
+        self.assertEqual(details_of(error)["ErrorInfo"].reason, "NODE_NOT_FOUND")
 
 
 class LimitTest(ServiceTest):
@@ -350,6 +426,20 @@ class CancelTest(ServiceTest):
         self.assertTrue(receipt.complete)
         self.assertGreaterEqual(receipt.killed, 1)
         self.assertEqual(marked(self.mark), [])
+
+    def test_what_is_killed_is_not_told_as_ended_by_sigterm(self):
+        for _ in range(10):
+            name = self.submit(self.sleepers(3)).name
+            wait_until(lambda: len(marked(self.mark)) >= 3)
+            receipt = self.jobs.CancelJob(job_service.CancelJobRequest(
+                name=name, mode=job_service.CANCEL_MODE_KILL, wait=True), timeout=PATIENCE)
+            self.assertTrue(receipt.complete)
+            self.assertEqual((receipt.terminated, receipt.interrupted), (0, 3))
+            self.assertGreaterEqual(receipt.killed, 3)
+
+    def test_a_reason_has_a_bound(self):
+        self.assert_fails(grpc.StatusCode.INVALID_ARGUMENT, self.jobs.CancelJob,
+                          job_service.CancelJobRequest(name="jobs/x", reason="x" * 1025))
 
     def test_a_subtree_is_cancelled_alone(self):
         spec = job.JobSpec(name="two", root=group(
