@@ -1,11 +1,14 @@
 #include "server/app/config.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <fstream>
 #include <iterator>
 #include <set>
 
 #include "nursery/core/status.h"
+#include "server/spec/job_compiler.h"
+#include "server/spec/limits.h"
 #include "server/spec/load.h"
 
 namespace nursery::app {
@@ -16,7 +19,6 @@ void CheckSupported(const v1::ServerConfig& config, std::vector<spec::Violation>
   const auto refuse = [&](bool is_set, const char* field) {
     if (is_set) problems->push_back({field, "not in this version", 0, 0});
   };
-  refuse(config.semaphores_size() > 0, "semaphores");
   refuse(config.has_http(), "http");
   refuse(config.file_roots_size() > 0, "file_roots");
   refuse(config.has_default_job_timeout(), "default_job_timeout");
@@ -54,6 +56,38 @@ void CheckPools(const v1::ServerConfig& config, std::vector<spec::Violation>* pr
   }
 }
 
+void CheckSemaphores(const v1::ServerConfig& config, std::vector<spec::Violation>* problems) {
+  std::set<std::string> names;
+  for (int i = 0; i < config.semaphores_size(); ++i) {
+    const v1::SemaphoreConfig& semaphore = config.semaphores(i);
+    const std::string path = "semaphores[" + std::to_string(i) + "]";
+    const auto add = [&](const char* field, const std::string& what) {
+      problems->push_back({path + field, what, 0, 0});
+    };
+    if (!spec::IsName(semaphore.name())) {
+      add(".name", "'" + semaphore.name() + "' must be 1 to 64 of A-Z a-z 0-9 . _ -");
+    } else if (!names.insert(semaphore.name()).second) {
+      add(".name", "'" + semaphore.name() + "' is there twice");
+    }
+    const int units = semaphore.units_size();
+    const int64_t size = semaphore.size() == 0 ? units : semaphore.size();
+    if (size < 1 || size > spec::kMaxPermits) {
+      add(".size", "must be between 1 and " + std::to_string(spec::kMaxPermits));
+    } else if (units > 0 && units != size) {
+      add(".units", "are " + std::to_string(units) + ", but size is " + std::to_string(size));
+    }
+    const std::set<std::string> distinct(semaphore.units().begin(), semaphore.units().end());
+    if (distinct.size() != static_cast<size_t>(units)) add(".units", "one is there twice");
+    if (!std::all_of(distinct.begin(), distinct.end(), spec::IsName)) {
+      add(".units", "must each be 1 to 64 of A-Z a-z 0-9 . _ -");
+    }
+  }
+  if (config.semaphores_size() > spec::kMaxSemaphores) {
+    problems->push_back(
+        {"semaphores", "are more than the limit of " + std::to_string(spec::kMaxSemaphores), 0, 0});
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<v1::ServerConfig> ReadConfig(const std::string& file) {
@@ -67,6 +101,7 @@ absl::StatusOr<v1::ServerConfig> ReadConfig(const std::string& file) {
   if (problems.empty()) {
     CheckSupported(config, &problems);
     CheckPools(config, &problems);
+    CheckSemaphores(config, &problems);
   }
   if (problems.empty()) return config;
   std::string lines;

@@ -91,6 +91,18 @@ std::map<std::string, int64_t> PoolsOf(const v1::ServerConfig& config) {
   return pools;
 }
 
+std::vector<spec::Semaphore> SemaphoresOf(const v1::ServerConfig& config) {
+  std::vector<spec::Semaphore> semaphores;
+  for (const v1::SemaphoreConfig& each : config.semaphores()) {
+    spec::Semaphore& semaphore = semaphores.emplace_back();
+    semaphore.name = each.name();
+    semaphore.size = each.size() == 0 ? each.units_size() : each.size();
+    semaphore.units.assign(each.units().begin(), each.units().end());
+    semaphore.of_server = true;
+  }
+  return semaphores;
+}
+
 extern "C" void OnWatchdog(int) { _exit(0); }
 
 }  // namespace
@@ -148,6 +160,7 @@ absl::Status Daemon::Build(const v1::ServerConfig& config) {
   parts.exec.environment = PassedOn(config.exec());
   parts.exec.data_dir = data_dir_.scratch();
   parts.pools = PoolsOf(config);
+  parts.semaphores = SemaphoresOf(config);
   parts.hold_fds = {data_dir_.lock_fd()};
   absl::StatusOr<std::unique_ptr<Parts>> made = Parts::Create(std::move(parts));
   if (!made.ok()) return made.status();
@@ -155,6 +168,7 @@ absl::Status Daemon::Build(const v1::ServerConfig& config) {
   table_ = std::make_unique<engine::JobTable>(*parts_->engine, LimitsOf(config));
   spec::CompileOptions compile;
   compile.pools = parts_->engine->PoolNames();
+  compile.semaphores = SemaphoresOf(config);
   compile.functions = parts_->functions.Names();
   if (config.limits().nodes_per_job() != 0) {
     compile.limits.nodes_per_job = config.limits().nodes_per_job();

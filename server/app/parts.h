@@ -25,6 +25,7 @@ struct PartsOptions {
   // Its data_dir is where attempts get their directories.
   actions::ExecOptions exec;
   std::map<std::string, int64_t> pools;
+  std::vector<spec::Semaphore> semaphores;  // by rank
   // Held by the warden until everything it started is gone, as the lock of a data directory is.
   std::vector<int> hold_fds;
 };

@@ -27,6 +27,8 @@ struct EngineOptions {
   Store* store = nullptr;
   // Slots by name; `default` must be there.
   std::map<std::string, int64_t> pools;
+  // Those of the server, by rank.
+  std::vector<spec::Semaphore> semaphores;
   // Where jobs get directories of their own.
   std::string data_dir = "/tmp";
   uint64_t seed = 0;  // of ids and of jitter
@@ -38,7 +40,7 @@ class Engine {
  public:
   explicit Engine(EngineOptions options);
 
-  // INVALID_ARGUMENT: it names a pool that does not exist.
+  // INVALID_ARGUMENT: it names a pool or a semaphore that does not exist.
   absl::StatusOr<std::shared_ptr<Job>> Admit(std::shared_ptr<const spec::Job> spec,
                                              JobOptions options);
 
@@ -54,14 +56,18 @@ class Engine {
   std::vector<std::string> PoolNames() const;
   // By name.
   std::vector<std::pair<std::string, PoolStats>> Pools() const;
+  // Those of the server, by rank.
+  std::vector<SemaphoreView> Semaphores() const;
 
  private:
+  absl::Status AddSemaphores(const spec::Job& job, Runtime& runtime) const;
   std::string NewId() NURSERY_EXCLUDES(mutex_);
   double Random() NURSERY_EXCLUDES(mutex_);
 
   const EngineOptions options_;
   EngineStats stats_;
-  std::map<std::string, std::unique_ptr<Pool>> pools_;  // constant after construction
+  std::map<std::string, std::unique_ptr<Pool>> pools_;       // constant after construction
+  std::vector<std::shared_ptr<NamedSemaphore>> semaphores_;  // constant after construction
   Bells changed_;
   Mutex mutex_;
   std::mt19937_64 random_ NURSERY_GUARDED_BY(mutex_);

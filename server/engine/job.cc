@@ -49,9 +49,6 @@ Job::Job(std::unique_ptr<Tree> tree, Runtime runtime, JobOptions options, std::s
   tree_->Admit(deadline_);
   runtime_.workdir = options_.workdir;
   runtime_.job_dir = [this] { return JobDir(); };
-  for (const spec::Semaphore& each : tree_->job().semaphores) {
-    runtime_.semaphores.push_back(std::make_unique<JobSemaphore>(each));
-  }
 }
 
 Time Job::OwnDeadline(const Tree& tree, std::string* source) {
@@ -200,6 +197,21 @@ std::optional<OutputView> Job::OutputOf(const std::string& path) const {
     view.errors = node->errors;
     return view;
   });
+}
+
+std::vector<SemaphoreView> Job::Semaphores() const {
+  std::vector<SemaphoreView> views;
+  for (const auto& semaphore : runtime_.semaphores) {
+    if (!semaphore->spec().of_server) views.push_back(semaphore->View());
+  }
+  return views;
+}
+
+std::optional<SemaphoreView> Job::SemaphoreNamed(const std::string& name) const {
+  for (const auto& semaphore : runtime_.semaphores) {
+    if (semaphore->spec().name == name) return semaphore->View();
+  }
+  return std::nullopt;
 }
 
 std::optional<NodeState> Job::StateOf(const std::string& path) const {

@@ -114,6 +114,9 @@ class Job {
   std::vector<NodeView> View(size_t limit) const;
   // Nothing: no attempt of that node has written yet, or the node is gone (an item that succeeded).
   std::optional<OutputView> OutputOf(const std::string& path) const;
+  // Its own semaphores by rank; and one that its nodes acquire, its own or the server's.
+  std::vector<SemaphoreView> Semaphores() const;
+  std::optional<SemaphoreView> SemaphoreNamed(const std::string& name) const;
   // Nothing: no such node is open (any more).
   std::optional<NodeState> StateOf(const std::string& path) const;
 

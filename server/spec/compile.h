@@ -9,6 +9,7 @@
 #define NURSERY_SERVER_SPEC_COMPILE_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,8 @@ struct CompileOptions {
   int64_t default_map_workers = 16;
   // Pools of the server; empty: names are not checked.
   std::vector<std::string> pools;
+  // Semaphores of the server, by rank; unset: they are not known, and names are not checked.
+  std::optional<std::vector<Semaphore>> semaphores;
   // Functions registered for `call`; empty: names are not checked.
   std::vector<std::string> functions;
 };

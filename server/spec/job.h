@@ -179,6 +179,7 @@ struct Semaphore {
   std::string name;
   int64_t size = 1;
   std::vector<std::string> units;  // empty, or `size` of them
+  bool of_server = false;          // one of its configuration, shared by all jobs
 };
 
 struct Job {
@@ -188,8 +189,8 @@ struct Job {
   std::optional<TimeLimit> timeout;
   std::string workdir;  // empty: not said; "scratch"; or an absolute path
   std::map<std::string, std::string> labels;
-  std::vector<Semaphore> semaphores;
-  std::vector<std::string> pools;  // names that nodes use
+  std::vector<Semaphore> semaphores;  // those of the server that it uses come first
+  std::vector<std::string> pools;     // names that nodes use
   // Every parent before its children; node 0 is the root.
   std::vector<Node> nodes;
   // A cancel at any time is verified complete within this and 250 ms.
