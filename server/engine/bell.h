@@ -37,6 +37,11 @@ class Bells {
   // The same for a watcher of several: one bell for all of them.
   void Add(BellSender bell) NURSERY_EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
+    // What never rings again has to forget those who have gone all the same.
+    if (bells_.size() == room_) {
+      std::erase_if(bells_, [](const BellSender& each) { return each.Stats().receivers == 0; });
+      room_ = 2 * bells_.size() + kLeastRoom;
+    }
     bells_.push_back(std::move(bell));
     any_.store(true);
   }
@@ -53,10 +58,19 @@ class Bells {
     any_.store(!bells_.empty());
   }
 
+  // Some of them may have gone.
+  size_t watchers() const NURSERY_EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    return bells_.size();
+  }
+
  private:
+  static constexpr size_t kLeastRoom = 8;
+
   std::atomic<bool> any_{false};
-  Mutex mutex_;
+  mutable Mutex mutex_;
   std::vector<BellSender> bells_ NURSERY_GUARDED_BY(mutex_);
+  size_t room_ NURSERY_GUARDED_BY(mutex_) = kLeastRoom;
 };
 
 }  // namespace nursery::engine

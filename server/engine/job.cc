@@ -37,6 +37,20 @@ void CollectSurvivors(const Node& node, std::vector<v1::Survivor>* survivors) {
   for (const Node* item : node.map->live) CollectSurvivors(*item, survivors);
 }
 
+void CollectOutputs(const Node& node, bool below, std::vector<OutputView>* views) {
+  if (node.output != nullptr) {
+    OutputView& view = views->emplace_back();
+    view.path = node.Path();
+    view.attempt = node.output_attempt;
+    view.output = node.output;
+    view.errors = node.errors;
+  }
+  if (!below) return;
+  for (const auto& child : node.children) CollectOutputs(*child, below, views);
+  if (node.map == nullptr) return;
+  for (const Node* item : node.map->live) CollectOutputs(*item, below, views);
+}
+
 }  // namespace
 
 Job::Job(std::unique_ptr<Tree> tree, Runtime runtime, JobOptions options, std::string data_dir)
@@ -187,16 +201,13 @@ absl::StatusOr<EventBatch> Job::Events(int64_t after, size_t limit) const {
   return tree_->events().Read(after, limit);
 }
 
-std::optional<OutputView> Job::OutputOf(const std::string& path) const {
-  return tree_->Locked([&]() -> std::optional<OutputView> {
+std::vector<OutputView> Job::Outputs(const std::string& path, bool below) const {
+  std::vector<OutputView> views;
+  tree_->Locked([&] {
     const Node* node = FindNode(tree_->root(), path);
-    if (node == nullptr || node->output == nullptr) return std::nullopt;
-    OutputView view;
-    view.attempt = node->output_attempt;
-    view.output = node->output;
-    view.errors = node->errors;
-    return view;
+    if (node != nullptr) CollectOutputs(*node, below, &views);
   });
+  return views;
 }
 
 std::vector<SemaphoreView> Job::Semaphores() const {

@@ -81,6 +81,7 @@ struct NodeView {
 struct OutputView {
   OutputView() = default;
 
+  std::string path;
   int attempt = 0;
   std::shared_ptr<const Output> output;
   std::shared_ptr<const Output> errors;  // the same as output for streams that are merged
@@ -112,8 +113,9 @@ class Job {
   v1::Job Describe() const;
   // At most `limit` lines; failed and running children first where a group has more than `fold`.
   std::vector<NodeView> View(size_t limit) const;
-  // Nothing: no attempt of that node has written yet, or the node is gone (an item that succeeded).
-  std::optional<OutputView> OutputOf(const std::string& path) const;
+  // Of the node, and of all below it, those whose attempts have written. An item that has succeeded
+  // is gone.
+  std::vector<OutputView> Outputs(const std::string& path, bool below) const;
   // Its own semaphores by rank; and one that its nodes acquire, its own or the server's.
   std::vector<SemaphoreView> Semaphores() const;
   std::optional<SemaphoreView> SemaphoreNamed(const std::string& name) const;

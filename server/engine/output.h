@@ -48,6 +48,8 @@ class Output {
   OutputPiece Read(int64_t offset, size_t limit) const NURSERY_EXCLUDES(mutex_);
   // Beginning and end with a line between them that says how much is missing.
   std::string Excerpt() const NURSERY_EXCLUDES(mutex_);
+  // Where the last `lines` lines that are kept begin.
+  int64_t StartOfLines(size_t lines) const NURSERY_EXCLUDES(mutex_);
   // The last `lines` lines that are kept, without a final newline.
   std::string LastLines(size_t lines) const NURSERY_EXCLUDES(mutex_);
 

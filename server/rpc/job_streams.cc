@@ -5,6 +5,7 @@
 #include "server/engine/convert.h"
 #include "server/rpc/attached.h"
 #include "server/rpc/audit.h"
+#include "server/rpc/describe_node.h"
 #include "server/rpc/errors.h"
 #include "server/rpc/event_feed.h"
 #include "server/rpc/job_service.h"
@@ -17,13 +18,12 @@ namespace nursery::rpc {
 namespace {
 
 absl::Status CheckReadOutput(const v1::ReadOutputRequest& request) {
-  if (request.recursive()) return NotInThisVersion("recursive");
-  if (request.attempt() != 0) return NotInThisVersion("attempt");
-  if (request.has_tail_lines()) return NotInThisVersion("tail_lines");
+  if (request.attempt() < 0) return InvalidField("attempt", "must not be negative");
   if (request.offset() < 0) return InvalidField("offset", "must not be negative");
   if (request.tail_bytes() < 0) return InvalidField("tail_bytes", "must not be negative");
-  if (request.has_offset() && request.streams_size() != 1) {
-    return InvalidField("offset", "is a place in one stream: name it in streams");
+  if (request.tail_lines() < 0) return InvalidField("tail_lines", "must not be negative");
+  if (request.has_offset() && (request.streams_size() != 1 || request.recursive())) {
+    return InvalidField("offset", "is a place in one stream of one node: name it in streams");
   }
   return absl::OkStatus();
 }
@@ -33,6 +33,20 @@ bool Wants(const v1::ReadOutputRequest& request, v1::OutputStream stream) {
   return streams.empty() || std::find_if(streams.begin(), streams.end(), [stream](int each) {
                               return each == stream || each == v1::OUTPUT_STREAM_UNSPECIFIED;
                             }) != streams.end();
+}
+
+WantedOutput WantedBy(const v1::ReadOutputRequest& request, const std::string& path) {
+  WantedOutput wanted;
+  wanted.path = path;
+  wanted.below = request.recursive();
+  wanted.attempt = request.attempt();
+  wanted.output = Wants(request, v1::OUTPUT_STREAM_STDOUT);
+  wanted.errors = Wants(request, v1::OUTPUT_STREAM_STDERR);
+  wanted.follow = request.follow();
+  wanted.offset = request.offset();
+  if (request.has_tail_bytes()) wanted.tail_bytes = request.tail_bytes();
+  if (request.has_tail_lines()) wanted.tail_lines = request.tail_lines();
+  return wanted;
 }
 
 // The events of a job as WatchJob sends them.
@@ -161,16 +175,17 @@ Async<absl::Status> JobService::ReadOutput(Context context, JobService* service,
   if (!checked.ok()) co_return checked;
   absl::StatusOr<JobPtr> job = service->Find("jobs/" + name->job);
   if (!job.ok()) co_return job.status();
-  OutputFeed feed(*job, name->path, Wants(request, v1::OUTPUT_STREAM_STDOUT),
-                  Wants(request, v1::OUTPUT_STREAM_STDERR), request.follow());
-  if (request.has_offset()) feed.StartAt(request.offset());
-  if (request.has_tail_bytes()) feed.StartBeforeEnd(request.tail_bytes());
+  if ((*job)->spec().Find(name->path) == spec::kNoNode) co_return NoNode(**job, name->path);
+  OutputFeed feed(*job, WantedBy(request, name->path));
   v1::ReadOutputResponse next;
   co_await SendAll(context, session, &feed, &next);
-  if (context.cancelled() || feed.started()) co_return context.status();
-  co_return WithReason(Error(absl::StatusCode::kFailedPrecondition,
-                             "no attempt of '" + name->path + "' has written an output"),
-                       v1::ERROR_REASON_WRONG_STATE);
+  if (context.cancelled() || feed.started() || request.recursive()) co_return context.status();
+  const std::string what =
+      request.attempt() == 0 ? "no attempt" : "no attempt " + std::to_string(request.attempt());
+  co_return WithReason(
+      Error(absl::StatusCode::kFailedPrecondition,
+            what + " of '" + name->path + "' has written an output, or it is not kept"),
+      v1::ERROR_REASON_WRONG_STATE);
 }
 
 }  // namespace nursery::rpc

@@ -1,5 +1,6 @@
 // JobsFeed: the jobs of a server that have changed since it was asked before. First those that are
-// alive; then what comes, goes on or ends. Many changes of one job are told as one.
+// alive; then what comes, goes on or ends. Many changes of one job are told as one. One that has
+// ceased to fit is told once more, as it is then.
 //
 // Thread safety: one task. Lifetime: the table outlives it.
 // Suspends: Wait until something has changed, or its patience is over. Resumes on: the executor.
@@ -45,8 +46,12 @@ class JobsFeed {
   uint64_t mark_ = 0;
   bool begun_ = false;
   std::deque<std::shared_ptr<engine::Job>> changed_;  // and not told yet
-  // By id: the last event told of, for those that were alive at the last look.
-  std::unordered_map<std::string, int64_t> told_;
+  struct Told {
+    int64_t seq = -1;  // of the last event told of; -1: of none yet
+    bool fitted = false;
+  };
+  // By id, for those that were alive at the last look.
+  std::unordered_map<std::string, Told> told_;
 };
 
 }  // namespace nursery::rpc

@@ -15,6 +15,7 @@
 #include <optional>
 #include <ranges>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -203,6 +204,8 @@ struct Job {
     const Node& parent = node(index);
     return std::views::iota(parent.first_child, parent.first_child + parent.child_count);
   }
+  // The node that `path` leads to, whichever item of a map it names; kNoNode: there is none.
+  NodeIndex Find(std::string_view path) const;
   // "build/test"; a map's node ends in "[]"; the root's is empty.
   std::string PathOf(NodeIndex index) const;
 };

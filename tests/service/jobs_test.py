@@ -544,6 +544,17 @@ class WatchJobsTest(ServiceTest):
         told = self.until_done(stream, names[::2])
         self.assertEqual(sorted(told), sorted(names[::2]))
 
+    def test_a_job_that_ceases_to_fit_is_told_once_more(self):
+        name = self.submit(self.sleepers(1)).name
+        stream = self.watch("state = RUNNING")
+        self.assertEqual([each.name for each in next(stream).jobs], [name])
+        self.jobs.CancelJob(job_service.CancelJobRequest(name=name, wait=True), timeout=PATIENCE)
+        told = self.until_done(stream, [name])[name]
+        self.assertTrue(any(each.state != resources.NODE_STATE_RUNNING for each in told))
+        again = self.submit(self.sleepers(1)).name
+        told = next(message for message in stream if message.jobs)
+        self.assertEqual([each.name for each in told.jobs], [again])
+
     def test_a_wrong_filter_is_refused(self):
         self.assert_fails(grpc.StatusCode.INVALID_ARGUMENT, self.jobs.WatchJobs,
                           job_service.WatchJobsRequest(filter="nonsense"))

@@ -6,7 +6,7 @@ import unittest
 
 import grpc
 
-from service import (PATIENCE, ServiceTest, event, exec_node, group, job, job_service)
+from service import (PATIENCE, ServiceTest, details_of, event, exec_node, group, job, job_service)
 
 
 class OutputTest(ServiceTest):
@@ -67,7 +67,9 @@ class OutputTest(ServiceTest):
         self.assertEqual(self.text(self.chunks(name, streams=out, offset=7)), b"789")
         self.assertEqual(self.text(self.chunks(name, tail_bytes=2)), b"89")
         self.assertEqual(self.text(self.chunks(name, tail_bytes=99)), b"0123456789")
-        for wrong in ({"offset": 1}, {"streams": out, "offset": -1}, {"tail_bytes": -1}):
+        for wrong in ({"offset": 1}, {"streams": out, "offset": -1}, {"tail_bytes": -1},
+                      {"tail_lines": -1}, {"attempt": -1},
+                      {"streams": out, "offset": 1, "recursive": True}):
             with self.assertRaises(grpc.RpcError) as raised:
                 list(self.read(name, **wrong))
             self.assertEqual(raised.exception.code(), grpc.StatusCode.INVALID_ARGUMENT)
@@ -96,10 +98,66 @@ class OutputTest(ServiceTest):
         name = self.submit_shell("exit 0")
         self.wait(name)
         self.assertEqual(self.chunks(name), [])
-        for path, fields in (("w2", {}), ("w2", {"follow": True})):
+        for path, fields in (("w2", {}), ("w2", {"follow": True}), ("w/x", {}), ("w[1]", {})):
             with self.assertRaises(grpc.RpcError) as raised:
                 list(self.read(name, path, **fields))
-            self.assertEqual(raised.exception.code(), grpc.StatusCode.FAILED_PRECONDITION)
+            self.assertEqual(raised.exception.code(), grpc.StatusCode.NOT_FOUND)
+            self.assertEqual(details_of(raised.exception)["ErrorInfo"].reason, "NODE_NOT_FOUND")
+        spec = job.JobSpec(name="skipped", root=group(
+            exec_node("false", name="first"), exec_node("echo", name="w", needs=["first"])))
+        name = self.wait(self.submit(spec).name).name
+        with self.assertRaises(grpc.RpcError) as raised:
+            list(self.read(name, follow=True))
+        self.assertEqual(raised.exception.code(), grpc.StatusCode.FAILED_PRECONDITION)
+
+    def test_reading_begins_so_many_lines_before_the_end(self):
+        name = self.submit_shell("printf 'one\\ntwo\\n\\nfour\\n'; printf 'err\\nend' >&2")
+        self.wait(name)
+        for lines, out, err in ((0, b"", b""), (1, b"four\n", b"end"),
+                                (2, b"\nfour\n", b"err\nend"),
+                                (9, b"one\ntwo\n\nfour\n", b"err\nend")):
+            chunks = self.chunks(name, tail_lines=lines)
+            self.assertEqual(self.text(chunks, event.OUTPUT_STREAM_STDOUT), out)
+            self.assertEqual(self.text(chunks, event.OUTPUT_STREAM_STDERR), err)
+
+    def test_an_earlier_attempt_can_be_read(self):
+        retry = job.RetryPolicy(max_attempts=3)
+        retry.backoff.initial.FromMilliseconds(1)
+        script = ('echo "try $NURSERY_ATTEMPT"; echo err >&2; '
+                  '[ $NURSERY_ATTEMPT != 2 ] || head -c 100000 /dev/zero; exit 1')
+        name = self.submit_shell(script, retry=retry)
+        self.wait(name)
+        err = event.OUTPUT_STREAM_STDERR
+        for attempt in (1, 3):
+            chunks = self.chunks(name, attempt=attempt)
+            self.assertEqual({each.attempt for each in chunks}, {attempt})
+            self.assertEqual(self.text(chunks), b"try %d\nerr\n" % attempt)
+        # Over what its event has of it.
+        chunks = self.chunks(name, attempt=2)
+        self.assertEqual([(each.gap, len(each.data)) for each in chunks if each.stream != err],
+                         [(100006, 0)])
+        self.assertEqual(self.text(chunks, err), b"err\n")
+        with self.assertRaises(grpc.RpcError) as raised:
+            self.chunks(name, attempt=4)
+        self.assertEqual(raised.exception.code(), grpc.StatusCode.FAILED_PRECONDITION)
+
+    def test_all_below_a_node_can_be_read(self):
+        inner = group(exec_node("echo", "x", name="x"),
+                      exec_node("sh", "-c", self.wait_for_signal + "echo y", name="y"))
+        inner.name = "in"
+        spec = job.JobSpec(name="tree", root=group(
+            exec_node("echo", "a", name="a"), inner, exec_node("echo", "z", name="z")))
+        name = self.submit(spec).name
+        stream = self.read(name, "in", recursive=True, follow=True)
+        first = next(each for each in stream if each.chunks)
+        self.assertEqual([(c.path, c.data) for c in first.chunks], [("in/x", b"x\n")])
+        self.signal.touch()
+        rest = [chunk for message in stream for chunk in message.chunks]
+        self.assertEqual([(c.path, c.data) for c in rest], [("in/y", b"y\n")])
+        self.wait(name)
+        request = job_service.ReadOutputRequest(name=name, recursive=True)
+        found = {c.path: c.data for m in self.jobs.ReadOutput(request) for c in m.chunks}
+        self.assertEqual(found, {"a": b"a\n", "in/x": b"x\n", "in/y": b"y\n", "z": b"z\n"})
 
 
 class RunOutputTest(ServiceTest):
