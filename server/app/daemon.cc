@@ -5,12 +5,15 @@
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
+#include <iomanip>
+#include <random>
 #include <sstream>
 
 #include "nursery/core/clock.h"
 #include "nursery/core/dump.h"
 #include "nursery/core/sleep.h"
 #include "nursery/core/status.h"
+#include "server/app/job_settings.h"
 #include "server/engine/convert.h"
 #include "server/ops/metrics.h"
 #include "server/ops/pages.h"
@@ -91,16 +94,13 @@ std::map<std::string, int64_t> PoolsOf(const v1::ServerConfig& config) {
   return pools;
 }
 
-std::vector<spec::Semaphore> SemaphoresOf(const v1::ServerConfig& config) {
-  std::vector<spec::Semaphore> semaphores;
-  for (const v1::SemaphoreConfig& each : config.semaphores()) {
-    spec::Semaphore& semaphore = semaphores.emplace_back();
-    semaphore.name = each.name();
-    semaphore.size = each.size() == 0 ? each.units_size() : each.size();
-    semaphore.units.assign(each.units().begin(), each.units().end());
-    semaphore.of_server = true;
-  }
-  return semaphores;
+// Chance, so that no two starts have the same.
+std::string NewInstanceId() {
+  std::random_device chance;
+  std::ostringstream text;
+  text << std::hex << std::setfill('0');
+  for (int i = 0; i < 4; ++i) text << std::setw(8) << chance();
+  return text.str();
 }
 
 extern "C" void OnWatchdog(int) { _exit(0); }
@@ -161,32 +161,23 @@ absl::Status Daemon::Build(const v1::ServerConfig& config) {
   parts.exec.data_dir = data_dir_.scratch();
   parts.pools = PoolsOf(config);
   parts.semaphores = SemaphoresOf(config);
+  parts.default_job_timeout = DefaultJobTimeout(config);
   parts.hold_fds = {data_dir_.lock_fd()};
   absl::StatusOr<std::unique_ptr<Parts>> made = Parts::Create(std::move(parts));
   if (!made.ok()) return made.status();
   parts_ = *std::move(made);
   table_ = std::make_unique<engine::JobTable>(*parts_->engine, LimitsOf(config));
-  spec::CompileOptions compile;
-  compile.pools = parts_->engine->PoolNames();
-  compile.semaphores = SemaphoresOf(config);
-  compile.functions = parts_->functions.Names();
-  if (config.limits().nodes_per_job() != 0) {
-    compile.limits.nodes_per_job = config.limits().nodes_per_job();
-  }
-  if (config.limits().items_per_map() != 0) {
-    compile.limits.items_per_map = config.limits().items_per_map();
-  }
-  if (config.limits().spec_bytes() != 0) compile.limits.spec_bytes = config.limits().spec_bytes();
-  if (config.has_default_attempt_timeout()) {
-    compile.default_attempt_timeout = engine::FromProto(config.default_attempt_timeout());
-  }
-  jobs_ = std::make_unique<rpc::JobService>(*table_, std::move(compile));
+  spec::CompileOptions compile =
+      CompileOptionsOf(config, parts_->engine->PoolNames(), parts_->functions.Names());
   rpc::ServerFacts facts;
   facts.version = NURSERY_VERSION;
+  facts.instance_id = NewInstanceId();
+  facts.job_limits = compile.limits;
   facts.functions = parts_->functions.Names();
   facts.limits = LimitsOf(config);
   facts.processes = [this] { return static_cast<int64_t>(parts_->host->stats().live); };
   facts.calls = [this] { return server_->calls(); };
+  facts.watchers = [this] { return jobs_->watchers(); };
   facts.drain = [this](Duration bound) {
     const auto live = static_cast<int64_t>(table_->Live().size());
     StopRequest request;
@@ -195,6 +186,7 @@ absl::Status Daemon::Build(const v1::ServerConfig& config) {
     stop_.TrySend(request).IgnoreError();
     return live;
   };
+  jobs_ = std::make_unique<rpc::JobService>(*table_, std::move(compile), RulesOf(config));
   introspection_ = std::make_unique<rpc::IntrospectionService>(*table_, std::move(facts));
   jobs_->AddTo(methods_);
   introspection_->AddTo(methods_);

@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "nursery/core/mutex.h"
 #include "server/engine/job.h"
+#include "server/engine/limits.h"
 
 namespace nursery::engine {
 
@@ -29,6 +30,8 @@ struct EngineOptions {
   std::map<std::string, int64_t> pools;
   // Those of the server, by rank.
   std::vector<spec::Semaphore> semaphores;
+  // Of a job that says none.
+  Duration default_job_timeout = kDefaultJobTimeout;
   // Where jobs get directories of their own.
   std::string data_dir = "/tmp";
   uint64_t seed = 0;  // of ids and of jitter
@@ -52,6 +55,7 @@ class Engine {
 
   const Clock& clock() const { return *options_.clock; }
   const EngineStats& stats() const { return stats_; }
+  Duration default_job_timeout() const { return options_.default_job_timeout; }
   v1::Containment containment() const { return options_.containment(); }
   std::vector<std::string> PoolNames() const;
   // By name.

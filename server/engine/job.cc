@@ -58,16 +58,16 @@ Job::Job(std::unique_ptr<Tree> tree, Runtime runtime, JobOptions options, std::s
       data_dir_(std::move(data_dir)),
       tree_(std::move(tree)),
       admitted_(tree_->clock().Now()),
-      deadline_(OwnDeadline(*tree_, &deadline_source_)),
+      deadline_(OwnDeadline(*tree_, options_.default_timeout, &deadline_source_)),
       runtime_(std::move(runtime)) {
   tree_->Admit(deadline_);
   runtime_.workdir = options_.workdir;
   runtime_.job_dir = [this] { return JobDir(); };
 }
 
-Time Job::OwnDeadline(const Tree& tree, std::string* source) {
+Time Job::OwnDeadline(const Tree& tree, Duration default_timeout, std::string* source) {
   spec::TimeLimit limit;
-  limit.limit = kDefaultJobTimeout;
+  limit.limit = default_timeout;
   if (tree.job().timeout) limit = *tree.job().timeout;
   *source = DeadlineSource(tree.job(), limit);
   return limit.limited() ? Later(tree.clock().Now(), limit.limit) : kNever;

@@ -31,6 +31,8 @@ struct JobOptions {
 
   // Where relative programs and paths start; empty: a fresh directory for each attempt.
   std::string workdir;
+  // Where the job says none; the engine's.
+  Duration default_timeout{};
   // Of the caller; the job's own timeout may be earlier.
   Time deadline = kNever;
   std::string submitter;
@@ -136,7 +138,7 @@ class Job {
   std::array<int64_t, 8> NodeCounts() const { return tree_->Counts(); }
 
  private:
-  static Time OwnDeadline(const Tree& tree, std::string* source);
+  static Time OwnDeadline(const Tree& tree, Duration default_timeout, std::string* source);
   absl::StatusOr<std::string> JobDir() NURSERY_EXCLUDES(mutex_);
   static const Node* LastAction(const Node& node);
   void AddViews(const Node& node, int depth, size_t limit, std::vector<NodeView>* views) const;

@@ -86,6 +86,9 @@ absl::StatusOr<v1::ServerInfo> IntrospectionService::GetServerInfo(
   }
   for (const std::string& function : facts_.functions) info.add_functions(function);
   auto& limits = *info.mutable_limits();
+  limits["nodes_per_job"] = facts_.job_limits.nodes_per_job;
+  limits["items_per_map"] = facts_.job_limits.items_per_map;
+  limits["spec_bytes"] = facts_.job_limits.spec_bytes;
   limits["live_jobs"] = facts_.limits.live_jobs;
   limits["total_nodes"] = facts_.limits.nodes;
   limits["admitted_bytes"] = facts_.limits.bytes;
@@ -112,6 +115,7 @@ absl::StatusOr<v1::ServerStats> IntrospectionService::GetServerStats(
   stats.set_tasks(LiveTasks());
   stats.set_processes(facts_.processes());
   stats.set_calls(facts_.calls());
+  stats.set_watchers(facts_.watchers());
   stats.set_admitted_bytes(table.bytes);
   return stats;
 }

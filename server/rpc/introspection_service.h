@@ -23,8 +23,10 @@ struct ServerFacts {
   std::string instance_id;
   std::vector<std::string> functions;
   engine::TableLimits limits;
+  spec::Limits job_limits;
   std::function<int64_t()> processes = [] { return 0; };
   std::function<int64_t()> calls = [] { return 0; };
+  std::function<int64_t()> watchers = [] { return 0; };
   // Asks the server to stop within a time, and gives how many jobs that cancels.
   std::function<int64_t(Duration)> drain;
 };

@@ -2,6 +2,8 @@
 
 #include <openssl/evp.h>
 
+#include <algorithm>
+
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
 #include "nursery/core/status.h"
@@ -11,6 +13,7 @@
 #include "server/rpc/errors.h"
 #include "server/rpc/job_view.h"
 #include "server/rpc/names.h"
+#include "server/spec/scalar.h"
 
 namespace nursery::rpc {
 namespace {
@@ -153,6 +156,17 @@ absl::StatusOr<engine::Submission> JobService::Prepare(const Session& session,
   return submission;
 }
 
+absl::Status JobService::CheckSlack(const spec::Job& job, Time deadline) const {
+  Duration left = job.timeout ? job.timeout->limit : table_.engine().default_job_timeout();
+  if (deadline != kNever) left = std::min(left, deadline - table_.engine().clock().Now());
+  if (left >= rules_.least_slack) return absl::OkStatus();
+  return WithReason(
+      Error(absl::StatusCode::kDeadlineExceeded,
+            "the job has " + spec::FormatDuration(left) + "; with less than " +
+                spec::FormatDuration(rules_.least_slack) + " this server does not begin"),
+      v1::ERROR_REASON_DEADLINE_UNREACHABLE);
+}
+
 Async<absl::StatusOr<v1::Job>> JobService::SubmitJob(Context context, JobService* service,
                                                      Session* session,
                                                      v1::SubmitJobRequest request) {
@@ -169,6 +183,8 @@ Async<absl::StatusOr<v1::Job>> JobService::SubmitJob(Context context, JobService
   if (!submission.ok()) co_return submission.status();
   if (request.validate_only()) co_return Preview(*submission->spec, submission->spec_digest);
   if (request.attach() == v1::ATTACH_DEADLINE) submission->options.deadline = session->deadline();
+  absl::Status slack = service->CheckSlack(*submission->spec, submission->options.deadline);
+  if (!slack.ok()) co_return slack;
   engine::JobTable& table = service->table_;
   absl::StatusOr<engine::Admitted> admitted =
       co_await engine::JobTable::AdmitWithin(std::move(context), &table, *std::move(submission),
@@ -194,8 +210,9 @@ absl::StatusOr<v1::ValidateJobResponse> JobService::ValidateJob(
   for (const std::string& pool : job.pools) response.add_pools(pool);
   for (const spec::Semaphore& each : job.semaphores) response.add_semaphores(each.name);
   *response.mutable_max_teardown() = engine::ToProto(job.max_teardown);
-  if (job.timeout && job.timeout->limited()) {
-    *response.mutable_timeout() = engine::ToProto(job.timeout->limit);
+  const Duration timeout = job.timeout ? job.timeout->limit : table_.engine().default_job_timeout();
+  if (timeout != spec::TimeLimit::kUnlimited) {
+    *response.mutable_timeout() = engine::ToProto(timeout);
   }
   return response;
 }

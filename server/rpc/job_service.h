@@ -11,16 +11,28 @@
 #include "nursery/v1/job_service.pb.h"
 #include "server/engine/job_table.h"
 #include "server/rpc/methods.h"
+#include "server/rpc/places.h"
 #include "server/spec/compile.h"
 
 namespace nursery::rpc {
 
+struct AdmissionRules {
+  AdmissionRules() = default;
+
+  // A job with less time than this left is refused.
+  Duration least_slack{};
+  // Streams that go on until something ends: each costs a task, a bell and a connection's stream.
+  int64_t watchers = 1'000;
+};
+
 class JobService {
  public:
-  JobService(engine::JobTable& table, spec::CompileOptions compile)
-      : table_(table), compile_(std::move(compile)) {}
+  JobService(engine::JobTable& table, spec::CompileOptions compile, AdmissionRules rules)
+      : table_(table), compile_(std::move(compile)), rules_(rules), watchers_(rules.watchers) {}
 
   void AddTo(Methods& methods);
+  // Streams that watch.
+  int64_t watchers() const { return watchers_.taken(); }
 
  private:
   using JobPtr = std::shared_ptr<engine::Job>;
@@ -52,9 +64,13 @@ class JobService {
   absl::StatusOr<JobPtr> Find(const std::string& name) const;
   absl::StatusOr<engine::Submission> Prepare(const Session& session, const v1::JobSpec& spec,
                                              const std::string& request_id) const;
+  // DEADLINE_EXCEEDED: `deadline`, or the job's own timeout, leaves less than the least slack.
+  absl::Status CheckSlack(const spec::Job& job, Time deadline) const;
 
   engine::JobTable& table_;
   const spec::CompileOptions compile_;
+  const AdmissionRules rules_;
+  Places watchers_;
 };
 
 }  // namespace nursery::rpc

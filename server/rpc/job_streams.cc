@@ -82,6 +82,8 @@ Async<absl::Status> JobService::WatchJob(Context context, JobService* service, S
                                          v1::WatchJobRequest request) {
   absl::StatusOr<JobPtr> job = service->Find(request.name());
   if (!job.ok()) co_return job.status();
+  const Places::Place place(service->watchers_);
+  if (!place.held()) co_return service->watchers_.Refusal("watchers");
   WatchFeed feed(*job, request);
   v1::WatchJobResponse last;
   co_await SendAll(context, session, &feed, &last);
@@ -103,6 +105,8 @@ Async<absl::Status> JobService::WatchJobs(Context context, JobService* service, 
                                           v1::WatchJobsRequest request) {
   absl::StatusOr<Filter> filter = Filter::Parse(request.filter(), Filter::Of::kJobs);
   if (!filter.ok()) co_return filter.status();
+  const Places::Place place(service->watchers_);
+  if (!place.held()) co_return service->watchers_.Refusal("watchers");
   JobsFeed feed(service->table_, *std::move(filter));
   v1::WatchJobsResponse next;
   co_await SendAll(context, session, &feed, &next);

@@ -78,6 +78,9 @@ Async<absl::Status> JobService::RunJob(Context context, JobService* service, Ses
   absl::StatusOr<engine::Submission> submission =
       service->Prepare(*session, request.job_spec(), request.request_id());
   if (!submission.ok()) co_return submission.status();
+  absl::Status slack =
+      service->CheckSlack(*submission->spec, AttachedDeadline(session->deadline(), context.Now()));
+  if (!slack.ok()) co_return slack;
   absl::StatusOr<engine::Admitted> admitted =
       co_await engine::JobTable::AdmitWithin(context, &service->table_, *std::move(submission),
                                              engine::FromProto(request.admission_wait()));

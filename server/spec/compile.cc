@@ -55,7 +55,7 @@ void JobCompiler::CompileJob() {
   if (!spec_.workdir().empty() && spec_.workdir() != "scratch" && !absolute) {
     Fail("workdir", "'" + spec_.workdir() + "' must be scratch or an absolute path");
   }
-  if (spec_.has_timeout()) job_->timeout = CompileTimeLimit("timeout", spec_.timeout());
+  CompileJobTimeout();
   CheckJobFeatures();
   CompileLabels();
   AddServerSemaphores();
@@ -87,6 +87,15 @@ void JobCompiler::CompileJob() {
   if (spec_.root().needs_size() > 0) Fail("needs", "the root has no siblings to need");
   CompileNode(0, spec_.root(), frame);
   ComputeTeardown();
+}
+
+void JobCompiler::CompileJobTimeout() {
+  if (!spec_.has_timeout()) return;
+  job_->timeout = CompileTimeLimit("timeout", spec_.timeout());
+  const std::optional<Duration>& most = options_.max_job_timeout;
+  if (!most || job_->timeout->limit <= *most) return;
+  const std::string what = job_->timeout->limited() ? FormatDuration(job_->timeout->limit) : "none";
+  Fail("timeout", what + " is over the server's limit of " + FormatDuration(*most));
 }
 
 void JobCompiler::CompileLabels() {

@@ -27,6 +27,8 @@ struct CompileOptions {
   Limits limits;
   // For actions that say none, sleep excepted.
   Duration default_attempt_timeout = std::chrono::hours(1);
+  // The largest that a job may ask for; unset: any, and none.
+  std::optional<Duration> max_job_timeout;
   // Of a map that says none: the slots of its pool.
   int64_t default_map_workers = 16;
   // Pools of the server; empty: names are not checked.

@@ -214,6 +214,7 @@ void JobCompiler::CompileFinally(const v1::NodeSpec& spec, const Frame& frame, N
   const FieldPath::Segment segment = path_.Enter("finally");
   auto finally = std::make_unique<Finally>();
   if (auto action = CompileAction(spec.finally(), frame)) finally->action = *action;
+  finally->timeout = std::min<Duration>(finally->timeout, options_.limits.max_finally);
   if (spec.finally().has_timeout()) {
     finally->timeout = CompileDuration("timeout", spec.finally().timeout(), kShortest,
                                        options_.limits.max_finally);

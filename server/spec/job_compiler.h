@@ -55,6 +55,7 @@ class JobCompiler {
 
   // compile.cc
   void CompileJob();
+  void CompileJobTimeout();
   void CompileLabels();
   void AddServerSemaphores();
   void CollectServerNames(const v1::NodeSpec& node, std::set<std::string>* names) const;

@@ -275,6 +275,82 @@ class LimitTest(ServiceTest):
             return None
 
 
+class BoundsTest(ServiceTest):
+    config = ("default_job_timeout: 1h\nmax_job_timeout: 2h\nmin_admission_slack: 2s\n"
+              "max_finally_timeout: 3s\nlimits: {watchers: 2}\n")
+
+    def timed(self, **fields):
+        return job.JobSpec(name="x", root=exec_node("true"), timeout=job.TimeLimit(**fields))
+
+    def test_a_job_that_says_no_timeout_has_the_default(self):
+        spec = job.JobSpec(name="x", root=exec_node("true"))
+        valid = self.jobs.ValidateJob(job_service.ValidateJobRequest(job_spec=spec))
+        self.assertEqual(valid.timeout.seconds, 3600)
+        done = self.wait(self.submit(spec).name)
+        self.assertEqual(done.deadline.seconds - done.create_time.seconds, 3600)
+        self.assertEqual(done.deadline_source, "job timeout 1h, the default")
+
+    def test_a_timeout_over_the_limit_is_refused(self):
+        for spec, problem in ((self.timed(duration={"seconds": 7201}), "2h1s is over"),
+                              (self.timed(none=True), "none is over")):
+            error = self.assert_fails(grpc.StatusCode.INVALID_ARGUMENT, self.jobs.SubmitJob,
+                                      job_service.SubmitJobRequest(job_spec=spec))
+            self.assertIn(problem, error.details())
+
+    def test_a_job_with_too_little_time_is_not_begun(self):
+        spec = self.timed(duration={"seconds": 1})
+        for call, request in ((self.jobs.SubmitJob, job_service.SubmitJobRequest(job_spec=spec)),
+                              (self.jobs.RunJob, job_service.RunJobRequest(job_spec=spec))):
+            error = self.assert_fails(grpc.StatusCode.DEADLINE_EXCEEDED, call, request)
+            self.assertEqual(details_of(error)["ErrorInfo"].reason, "DEADLINE_UNREACHABLE")
+        spec = self.timed(duration={"seconds": 60})
+        for call, request in (
+                (self.jobs.SubmitJob, job_service.SubmitJobRequest(
+                    job_spec=spec, attach=job_service.ATTACH_DEADLINE)),
+                (self.jobs.RunJob, job_service.RunJobRequest(job_spec=spec))):
+            with self.assertRaises(grpc.RpcError) as raised:
+                result = call(request, timeout=1.5)
+                list(result)
+            self.assertEqual(details_of(raised.exception)["ErrorInfo"].reason,
+                             "DEADLINE_UNREACHABLE")
+        self.assertEqual(len(self.jobs.ListJobs(job_service.ListJobsRequest()).jobs), 0)
+
+    def test_clean_up_is_bounded(self):
+        spec = job.JobSpec(name="x", root=exec_node("true"))
+        spec.root.finally_.exec.argv.append("true") if hasattr(spec.root, "finally_") else \
+            getattr(spec.root, "finally").exec.argv.append("true")
+        request = job_service.ValidateJobRequest(job_spec=spec)
+        self.assertEqual(self.jobs.ValidateJob(request).max_teardown.seconds, 5 + 3 + 5)
+        getattr(request.job_spec.root, "finally").timeout.seconds = 4
+        self.assertEqual(self.jobs.ValidateJob(request).violations[0].path,
+                         "job_spec.root.finally.timeout")
+
+    def test_watchers_have_a_bound(self):
+        name = self.submit(self.sleepers(1)).name
+        watches = [self.jobs.WatchJobs(job_service.WatchJobsRequest()),
+                   self.jobs.WatchJob(job_service.WatchJobRequest(name=name))]
+        for watch in watches:
+            next(watch)
+        stats = introspection.GetServerStatsRequest()
+        self.assertEqual(self.introspection.GetServerStats(stats).watchers, 2)
+        error = self.assert_fails(grpc.StatusCode.RESOURCE_EXHAUSTED, self.jobs.WatchJob,
+                                  job_service.WatchJobRequest(name=name))
+        self.assertEqual(details_of(error)["ErrorInfo"].reason, "TOO_MANY_CALLS")
+        for watch in watches:
+            watch.cancel()
+        wait_until(lambda: self.introspection.GetServerStats(stats).watchers == 0)
+        next(self.jobs.WatchJob(job_service.WatchJobRequest(name=name)))
+
+    def test_the_server_says_who_it_is_and_what_it_does(self):
+        info = self.introspection.GetServerInfo(introspection.GetServerInfoRequest())
+        self.assertRegex(info.instance_id, r"^[0-9a-f]{32}$")
+        self.assertEqual(info.limits["nodes_per_job"], 100_000)
+        self.submit(self.sleepers(2))
+        running = lambda: self.introspection.GetServerStats(introspection.GetServerStatsRequest())
+        # The group and its children.
+        wait_until(lambda: running().nodes.running == 3)
+
+
 class RunTest(ServiceTest):
     def run_job(self, spec, **options):
         options.setdefault("timeout", PATIENCE)
