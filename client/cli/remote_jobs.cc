@@ -32,7 +32,8 @@ void PrintLine(const v1::Job& job, bool json) {
 }  // namespace
 
 int Submit(const SubmitOptions& options) {
-  absl::StatusOr<spec::LoadedJob> loaded = LoadFile(options.file, options.parameters);
+  absl::StatusOr<spec::LoadedJob> loaded =
+      LoadFile(options.file, options.parameters, spec::CompileOptions());
   if (!loaded.ok()) return ComplainOf(loaded.status());
   if (loaded->job == nullptr) {
     PrintViolations(options.file, *loaded);

@@ -98,7 +98,8 @@ Async<absl::Status> DriveRun(Context context, RemoteRun* run) {
 }  // namespace
 
 int RunRemotely(const RunOptions& options) {
-  absl::StatusOr<spec::LoadedJob> loaded = LoadFile(options.file, options.parameters);
+  absl::StatusOr<spec::LoadedJob> loaded =
+      LoadFile(options.file, options.parameters, spec::CompileOptions());
   if (!loaded.ok()) return ComplainOf(loaded.status());
   if (loaded->job == nullptr) {
     PrintViolations(options.file, *loaded);
