@@ -58,18 +58,19 @@ IntrospectionService::IntrospectionService(engine::JobTable& table, ServerFacts 
 
 void IntrospectionService::AddTo(Methods& methods) {
   const std::string introspection = "nursery.v1.IntrospectionService";
-  const auto add = [&]<class Request, class Response>(
-                       const std::string& service, const char* name, uint8_t scope,
-                       absl::StatusOr<Response> (IntrospectionService::*handle)(const Request&)) {
-    methods.AddUnary<Request, Response>(service, name, scope,
-                                        [this, handle](Context, Session*, Request request) {
-                                          return Ready((this->*handle)(request));
-                                        });
+  const auto add =
+      [&]<class Request, class Response>(
+          const std::string& service, const char* name, uint8_t scope,
+          absl::StatusOr<Response> (IntrospectionService::*handle)(const Request&)) -> Method& {
+    return methods.AddUnary<Request, Response>(service, name, scope,
+                                               [this, handle](Context, Session*, Request request) {
+                                                 return Ready((this->*handle)(request));
+                                               });
   };
   add(introspection, "GetServerInfo", kRead, &IntrospectionService::GetServerInfo);
-  add(introspection, "GetServerStats", kRead, &IntrospectionService::GetServerStats);
+  add(introspection, "GetServerStats", kRead, &IntrospectionService::GetServerStats).is_long = true;
   add(introspection, "ListPools", kRead, &IntrospectionService::ListPools);
-  add(introspection, "ListSemaphores", kRead, &IntrospectionService::ListSemaphores);
+  add(introspection, "ListSemaphores", kRead, &IntrospectionService::ListSemaphores).is_long = true;
   add(introspection, "ExplainNode", kRead, &IntrospectionService::ExplainNode);
   add("nursery.v1.AdminService", "DrainServer", kAdmin, &IntrospectionService::DrainServer);
   methods.AddStreaming<v1::DumpTasksRequest>(introspection, "DumpTasks", kRead, DumpTasks).is_long =

@@ -114,16 +114,20 @@ void JobService::AddTo(Methods& methods) {
       [this](Context context, Session* session, v1::WatchJobRequest request) {
         return WatchJob(std::move(context), this, session, std::move(request));
       });
-  methods.AddStreaming<v1::WatchJobsRequest>(
-      service, "WatchJobs", kRead,
-      [this](Context context, Session* session, v1::WatchJobsRequest request) {
-        return WatchJobs(std::move(context), this, session, std::move(request));
-      });
-  methods.AddStreaming<v1::ReadOutputRequest>(
-      service, "ReadOutput", kRead,
-      [this](Context context, Session* session, v1::ReadOutputRequest request) {
-        return ReadOutput(std::move(context), this, session, std::move(request));
-      });
+  methods
+      .AddStreaming<v1::WatchJobsRequest>(
+          service, "WatchJobs", kRead,
+          [this](Context context, Session* session, v1::WatchJobsRequest request) {
+            return WatchJobs(std::move(context), this, session, std::move(request));
+          })
+      .is_long = true;
+  methods
+      .AddStreaming<v1::ReadOutputRequest>(
+          service, "ReadOutput", kRead,
+          [this](Context context, Session* session, v1::ReadOutputRequest request) {
+            return ReadOutput(std::move(context), this, session, std::move(request));
+          })
+      .is_long = true;
 }
 
 absl::StatusOr<JobService::JobPtr> JobService::Find(const std::string& name) const {

@@ -63,6 +63,11 @@ class CliTest(unittest.TestCase):
         self.assertIn("├─ good", out)
         self.assertIn("| no such luck", out)
         self.assertEqual(self.nursery("logs", job, "good"), "fine\n")
+        self.assertEqual(self.nursery("logs", job, "good", "-n", "0"), "")
+        self.assertEqual(self.nursery("logs", job, "good", "-n", "1", "--attempt", "1"), "fine\n")
+        self.assertIn("no attempt 2 of 'good'",
+                      self.nursery("logs", job, "good", "--attempt", "2", code=1))
+        self.nursery("logs", job, "good", "-n", "-1", code=2)
         self.assertIn("bad is FAILED: exit code 3", self.nursery("explain", job, "bad"))
         shown = json.loads(self.nursery("show", job, "-o", "json"))
         self.assertEqual((shown["id"], shown["state"]), (job, "FAILED"))
