@@ -65,6 +65,8 @@ struct JobOptions {
 
 struct LogsOptions : JobOptions {
   bool follow = false;
+  int64_t lines = -1;  // before the end; -1: all
+  int attempt = 0;     // 0: the last
 };
 
 struct CancelOptions : JobOptions {

@@ -100,9 +100,10 @@ std::string NameOf(const std::string& program) {
 }  // namespace
 
 absl::StatusOr<spec::LoadedJob> LoadFile(const std::string& file,
-                                         const std::vector<std::string>& parameters) {
+                                         const std::vector<std::string>& parameters,
+                                         spec::CompileOptions compile) {
   spec::LoadOptions options;
-  options.compile = app::Embedded::CompileOptions();
+  options.compile = std::move(compile);
   for (const std::string& parameter : parameters) {
     const size_t equals = parameter.find('=');
     if (equals == std::string::npos || equals == 0) {

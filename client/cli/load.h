@@ -14,8 +14,10 @@
 namespace nursery::cli {
 
 // INVALID_ARGUMENT: a parameter is not NAME=VALUE; NOT_FOUND and the like: the file cannot be read.
+// `compile`: what names the job may use; without them, any, for who asks a server.
 absl::StatusOr<spec::LoadedJob> LoadFile(const std::string& file,
-                                         const std::vector<std::string>& parameters);
+                                         const std::vector<std::string>& parameters,
+                                         spec::CompileOptions compile);
 // `command` as a job of one process, or of a map over the lines of options.each_line.
 absl::StatusOr<spec::LoadedJob> LoadCommand(const RunOptions& options);
 

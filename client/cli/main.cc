@@ -163,6 +163,10 @@ class RemoteCommands {
     AddJobName(logs, &logs_.job);
     AddPath(logs, &logs_.path);
     logs->add_flag("-f,--follow", logs_.follow, "Go on until the node has ended");
+    logs->add_option("-n,--lines", logs_.lines, "So many lines before the end (default all)")
+        ->check(CLI::NonNegativeNumber);
+    logs->add_option("--attempt", logs_.attempt, "Which attempt, from 1 (default the last)")
+        ->check(CLI::PositiveNumber);
   }
   void AddCancel(CLI::App& app) {
     CLI::App* cancel = Add(

@@ -53,6 +53,7 @@ int ComplainOf(const absl::Status& status) {
 absl::StatusOr<v1::Job> FindJob(client::Connection& connection, const std::string& word) {
   v1::GetJobRequest exact;
   exact.set_name("jobs/" + word);
+  exact.set_view(v1::JOB_VIEW_FULL);
   constexpr size_t kIdLength = 26;
   if (word.size() == kIdLength) return connection.GetJob(exact);
   std::vector<v1::Job> by_id;

@@ -20,10 +20,21 @@ std::string AgeOf(const v1::Job& job) {
   return FormatDuration(std::max(age, Duration::zero())) + " ago";
 }
 
+void PrintLine(const v1::Job& job, bool json) {
+  if (json) {
+    std::puts(JobJson(job).c_str());
+    return;
+  }
+  std::printf("%s  %s  %s  %s\n", job.id().c_str(),
+              PadRight(std::string(engine::ShortName(job.state())), 9).c_str(),
+              PadLeft(AgeOf(job), 12).c_str(), Printable(job.display_name()).c_str());
+}
+
 }  // namespace
 
 int Submit(const SubmitOptions& options) {
-  absl::StatusOr<spec::LoadedJob> loaded = LoadFile(options.file, options.parameters);
+  absl::StatusOr<spec::LoadedJob> loaded =
+      LoadFile(options.file, options.parameters, spec::CompileOptions());
   if (!loaded.ok()) return ComplainOf(loaded.status());
   if (loaded->job == nullptr) {
     PrintViolations(options.file, *loaded);
@@ -44,17 +55,14 @@ int List(const ListOptions& options) {
   auto connection = Connect(options.server);
   if (!connection.ok()) return ComplainOf(connection.status());
   v1::ListJobsRequest request;
-  request.set_page_size(options.count);
-  absl::StatusOr<v1::ListJobsResponse> response = (*connection)->ListJobs(request);
-  if (!response.ok()) return ComplainOf(response.status());
-  for (const v1::Job& job : response->jobs()) {
-    if (options.output.json) {
-      std::puts(JobJson(job).c_str());
-      continue;
-    }
-    std::printf("%s  %s  %s  %s\n", job.id().c_str(),
-                PadRight(std::string(engine::ShortName(job.state())), 9).c_str(),
-                PadLeft(AgeOf(job), 12).c_str(), Printable(job.display_name()).c_str());
+  for (int left = options.count; left > 0;) {
+    request.set_page_size(left);
+    absl::StatusOr<v1::ListJobsResponse> response = (*connection)->ListJobs(request);
+    if (!response.ok()) return ComplainOf(response.status());
+    for (const v1::Job& job : response->jobs()) PrintLine(job, options.output.json);
+    left -= response->jobs_size();
+    request.set_page_token(response->next_page_token());
+    if (request.page_token().empty()) break;
   }
   return kSucceeded;
 }

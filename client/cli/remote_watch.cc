@@ -45,6 +45,8 @@ int Logs(const LogsOptions& options) {
   v1::ReadOutputRequest request;
   request.set_name(job->name() + (options.path.empty() ? "" : "/nodes/" + options.path));
   request.set_follow(options.follow);
+  request.set_attempt(options.attempt);
+  if (options.lines >= 0) request.set_tail_lines(options.lines);
   const absl::Status done =
       (*connection)->ReadOutput(request, [](const v1::ReadOutputResponse& message) {
         for (const v1::OutputChunk& chunk : message.chunks()) {

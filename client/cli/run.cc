@@ -61,7 +61,9 @@ std::vector<std::string> OwnEnvironment() {
 
 absl::StatusOr<spec::LoadedJob> Load(const RunOptions& options) {
   absl::StatusOr<spec::LoadedJob> loaded =
-      options.file.empty() ? LoadCommand(options) : LoadFile(options.file, options.parameters);
+      options.file.empty()
+          ? LoadCommand(options)
+          : LoadFile(options.file, options.parameters, app::Embedded::CompileOptions());
   if (!loaded.ok() || options.timeout.empty()) return loaded;
   if (options.timeout == "none") return WithTimeout(*std::move(loaded), std::nullopt);
   absl::StatusOr<std::chrono::nanoseconds> timeout = spec::ParseDuration(options.timeout);

@@ -4,6 +4,7 @@
 #include "client/cli/load.h"
 #include "nursery/core/clock.h"
 #include "nursery/core/status.h"
+#include "server/app/embedded.h"
 #include "server/spec/json.h"
 
 namespace nursery::cli {
@@ -28,7 +29,8 @@ std::string ListJson(const std::vector<spec::Violation>& violations) {
 }  // namespace
 
 int Validate(const ValidateOptions& options) {
-  absl::StatusOr<spec::LoadedJob> loaded = LoadFile(options.file, options.parameters);
+  absl::StatusOr<spec::LoadedJob> loaded =
+      LoadFile(options.file, options.parameters, app::Embedded::CompileOptions());
   if (!loaded.ok()) {
     std::fprintf(stderr, "error: %s\n", std::string(Message(loaded.status())).c_str());
     return kUsage;

@@ -75,11 +75,15 @@ absl::StatusOr<JobInfo> Client::Run(const Job& job, const RunOptions& options,
   v1::RunJobRequest request;
   request.mutable_job_spec()->Swap(&*spec);
   request.set_detail(ToProto(options.detail));
+  request.set_output(handlers.on_output ? v1::OUTPUT_MODE_ALL : v1::OUTPUT_MODE_NONE);
   *request.mutable_admission_wait() = client::ToProto(options.admission_wait);
   std::optional<JobInfo> result;
   const auto on_message = [&](const v1::RunJobResponse& message) {
     if (!message.job().empty() && handlers.on_started) handlers.on_started(message.job());
     Tell(message.events(), handlers);
+    if (handlers.on_output) {
+      for (const v1::OutputChunk& chunk : message.output()) handlers.on_output(FromProto(chunk));
+    }
     if (message.has_result()) result = FromProto(message.result());
   };
   absl::Status ended = impl_->connection->RunJob(std::move(request), on_message, call);

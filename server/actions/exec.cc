@@ -81,7 +81,7 @@ ActionResult ResultOf(const absl::StatusOr<warden::ProcessResult>& ran) {
   result.max_resident_bytes = static_cast<int64_t>(ran->end.usage.max_rss_bytes);
   result.leftovers = static_cast<int>(ran->end.leftovers);
   SetExit(ran->exit, &result);
-  if (!ran->terminated) return result;
+  if (!ran->terminated && !ran->escalated) return result;
   result.terminated = static_cast<int>(ran->end.toll.terminated);
   result.killed = static_cast<int>(ran->end.toll.killed);
   return result;

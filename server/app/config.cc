@@ -1,12 +1,18 @@
 #include "server/app/config.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <fstream>
 #include <iterator>
 #include <set>
+#include <tuple>
 
 #include "nursery/core/status.h"
+#include "server/engine/convert.h"
+#include "server/spec/job_compiler.h"
+#include "server/spec/limits.h"
 #include "server/spec/load.h"
+#include "server/spec/scalar.h"
 
 namespace nursery::app {
 namespace {
@@ -16,20 +22,14 @@ void CheckSupported(const v1::ServerConfig& config, std::vector<spec::Violation>
   const auto refuse = [&](bool is_set, const char* field) {
     if (is_set) problems->push_back({field, "not in this version", 0, 0});
   };
-  refuse(config.semaphores_size() > 0, "semaphores");
   refuse(config.has_http(), "http");
   refuse(config.file_roots_size() > 0, "file_roots");
-  refuse(config.has_default_job_timeout(), "default_job_timeout");
-  refuse(config.has_max_job_timeout(), "max_job_timeout");
-  refuse(config.has_min_admission_slack(), "min_admission_slack");
-  refuse(config.has_max_finally_timeout(), "max_finally_timeout");
   refuse(config.exec().allow_new_privileges(), "exec.allow_new_privileges");
   refuse(config.exec().users_size() > 0, "exec.users");
   refuse(!config.exec().secret_files().empty(), "exec.secret_files");
   refuse(config.retention().has_age(), "retention.age");
   refuse(config.retention().jobs() != 0, "retention.jobs");
   refuse(config.retention().bytes() != 0, "retention.bytes");
-  refuse(config.limits().watchers() != 0, "limits.watchers");
   refuse(config.limits().calls_per_connection() != 0, "limits.calls_per_connection");
   refuse(config.limits().output_bytes() != 0, "limits.output_bytes");
   refuse(config.limits().tasks() != 0, "limits.tasks");
@@ -54,6 +54,62 @@ void CheckPools(const v1::ServerConfig& config, std::vector<spec::Violation>* pr
   }
 }
 
+void CheckSemaphores(const v1::ServerConfig& config, std::vector<spec::Violation>* problems) {
+  std::set<std::string> names;
+  for (int i = 0; i < config.semaphores_size(); ++i) {
+    const v1::SemaphoreConfig& semaphore = config.semaphores(i);
+    const std::string path = "semaphores[" + std::to_string(i) + "]";
+    const auto add = [&](const char* field, const std::string& what) {
+      problems->push_back({path + field, what, 0, 0});
+    };
+    if (!spec::IsName(semaphore.name())) {
+      add(".name", "'" + semaphore.name() + "' must be 1 to 64 of A-Z a-z 0-9 . _ -");
+    } else if (!names.insert(semaphore.name()).second) {
+      add(".name", "'" + semaphore.name() + "' is there twice");
+    }
+    const int units = semaphore.units_size();
+    const int64_t size = semaphore.size() == 0 ? units : semaphore.size();
+    if (size < 1 || size > spec::kMaxPermits) {
+      add(".size", "must be between 1 and " + std::to_string(spec::kMaxPermits));
+    } else if (units > 0 && units != size) {
+      add(".units", "are " + std::to_string(units) + ", but size is " + std::to_string(size));
+    }
+    const std::set<std::string> distinct(semaphore.units().begin(), semaphore.units().end());
+    if (distinct.size() != static_cast<size_t>(units)) add(".units", "one is there twice");
+    if (!std::all_of(distinct.begin(), distinct.end(), spec::IsName)) {
+      add(".units", "must each be 1 to 64 of A-Z a-z 0-9 . _ -");
+    }
+  }
+  if (config.semaphores_size() > spec::kMaxSemaphores) {
+    problems->push_back(
+        {"semaphores", "are more than the limit of " + std::to_string(spec::kMaxSemaphores), 0, 0});
+  }
+}
+
+void CheckTimes(const v1::ServerConfig& config, std::vector<spec::Violation>* problems) {
+  const std::tuple<const char*, bool, const google::protobuf::Duration*> times[] = {
+      {"default_job_timeout", config.has_default_job_timeout(), &config.default_job_timeout()},
+      {"max_job_timeout", config.has_max_job_timeout(), &config.max_job_timeout()},
+      {"default_attempt_timeout", config.has_default_attempt_timeout(),
+       &config.default_attempt_timeout()},
+      {"max_finally_timeout", config.has_max_finally_timeout(), &config.max_finally_timeout()},
+      {"min_admission_slack", config.has_min_admission_slack(), &config.min_admission_slack()}};
+  for (const auto& [field, is_set, value] : times) {
+    const Duration time = engine::FromProto(*value);
+    if (!is_set || (time > Duration::zero() && time <= spec::kMaxDuration)) continue;
+    problems->push_back(
+        {field, "must be between 1ns and " + spec::FormatDuration(spec::kMaxDuration), 0, 0});
+  }
+  if (config.has_default_job_timeout() && config.has_max_job_timeout() &&
+      engine::FromProto(config.default_job_timeout()) >
+          engine::FromProto(config.max_job_timeout())) {
+    problems->push_back({"default_job_timeout", "is over max_job_timeout", 0, 0});
+  }
+  if (config.limits().watchers() < 0) {
+    problems->push_back({"limits.watchers", "must not be negative", 0, 0});
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<v1::ServerConfig> ReadConfig(const std::string& file) {
@@ -67,6 +123,8 @@ absl::StatusOr<v1::ServerConfig> ReadConfig(const std::string& file) {
   if (problems.empty()) {
     CheckSupported(config, &problems);
     CheckPools(config, &problems);
+    CheckSemaphores(config, &problems);
+    CheckTimes(config, &problems);
   }
   if (problems.empty()) return config;
   std::string lines;

@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <iomanip>
+#include <random>
 #include <sstream>
 
 #include "absl/strings/str_replace.h"
@@ -14,6 +16,7 @@
 #include "nursery/core/dump.h"
 #include "nursery/core/sleep.h"
 #include "nursery/core/status.h"
+#include "server/app/job_settings.h"
 #include "server/app/settings.h"
 #include "server/engine/convert.h"
 #include "server/ops/metrics.h"
@@ -86,6 +89,15 @@ void LogNotReloaded(const absl::Status& status) {
                mistakes.c_str());
 }
 
+// Chance, so that no two starts have the same.
+std::string NewInstanceId() {
+  std::random_device chance;
+  std::ostringstream text;
+  text << std::hex << std::setfill('0');
+  for (int i = 0; i < 4; ++i) text << std::setw(8) << chance();
+  return text.str();
+}
+
 extern "C" void OnWatchdog(int) { _exit(0); }
 
 }  // namespace
@@ -143,21 +155,23 @@ absl::Status Daemon::Build(const v1::ServerConfig& config) {
   parts.exec.environment = PassedOn(config.exec());
   parts.exec.data_dir = data_dir_.scratch();
   parts.pools = PoolsOf(config);
+  parts.semaphores = SemaphoresOf(config);
+  parts.default_job_timeout = DefaultJobTimeout(config);
   parts.hold_fds = {data_dir_.lock_fd()};
   absl::StatusOr<std::unique_ptr<Parts>> made = Parts::Create(std::move(parts));
   if (!made.ok()) return made.status();
   parts_ = *std::move(made);
   table_ = std::make_unique<engine::JobTable>(*parts_->engine, TableLimitsOf(config));
-  spec::CompileOptions compile;
-  compile.pools = parts_->engine->PoolNames();
-  compile.functions = parts_->functions.Names();
-  SetJobLimits(config, &compile);
-  jobs_ = std::make_unique<rpc::JobService>(*table_, std::move(compile));
+  spec::CompileOptions compile =
+      CompileOptionsOf(config, parts_->engine->PoolNames(), parts_->functions.Names());
   rpc::ServerFacts facts;
   facts.version = NURSERY_VERSION;
+  facts.instance_id = NewInstanceId();
+  facts.job_limits = [this] { return jobs_->compile()->limits; };
   facts.functions = parts_->functions.Names();
   facts.processes = [this] { return static_cast<int64_t>(parts_->host->stats().live); };
   facts.calls = [this] { return server_->calls(); };
+  facts.watchers = [this] { return jobs_->watchers(); };
   facts.drain = [this](Duration bound) {
     const auto live = static_cast<int64_t>(table_->Live().size());
     StopRequest request;
@@ -166,6 +180,7 @@ absl::Status Daemon::Build(const v1::ServerConfig& config) {
     stop_.TrySend(request).IgnoreError();
     return live;
   };
+  jobs_ = std::make_unique<rpc::JobService>(*table_, std::move(compile), RulesOf(config));
   introspection_ = std::make_unique<rpc::IntrospectionService>(*table_, std::move(facts));
   jobs_->AddTo(methods_);
   introspection_->AddTo(methods_);

@@ -63,7 +63,7 @@ absl::Status Embedded::Build(EmbeddedOptions options) {
   if (!made.ok()) return made.status();
   parts_ = *std::move(made);
   table_ = std::make_unique<engine::JobTable>(*parts_->engine, OneJob());
-  jobs_ = std::make_unique<rpc::JobService>(*table_, CompileOptions());
+  jobs_ = std::make_unique<rpc::JobService>(*table_, CompileOptions(), rpc::AdmissionRules());
   jobs_->AddTo(methods_);
   rpc::ServerOptions serving;
   serving.max_message_bytes = -1;

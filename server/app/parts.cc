@@ -47,6 +47,8 @@ absl::StatusOr<std::unique_ptr<Parts>> Parts::Create(PartsOptions options) {
   engine.actions = parts->actions.get();
   engine.store = parts->store.get();
   engine.pools = std::move(options.pools);
+  engine.default_job_timeout = options.default_job_timeout;
+  engine.semaphores = std::move(options.semaphores);
   engine.data_dir = options.exec.data_dir;
   engine.seed = RandomSeed();
   engine.containment = [host = parts->host.get()] { return ContainmentOf(*host); };

@@ -14,6 +14,7 @@
 #include "server/actions/exec.h"
 #include "server/actions/functions.h"
 #include "server/engine/engine.h"
+#include "server/engine/limits.h"
 #include "server/store/memory_store.h"
 #include "server/warden/process_host.h"
 
@@ -25,6 +26,8 @@ struct PartsOptions {
   // Its data_dir is where attempts get their directories.
   actions::ExecOptions exec;
   std::map<std::string, int64_t> pools;
+  std::vector<spec::Semaphore> semaphores;  // by rank
+  Duration default_job_timeout = engine::kDefaultJobTimeout;
   // Held by the warden until everything it started is gone, as the lock of a data directory is.
   std::vector<int> hold_fds;
 };

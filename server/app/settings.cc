@@ -30,6 +30,8 @@ v1::ServerConfig FixedPart(v1::ServerConfig config) {
   for (const auto& [name, pool] : pools) *config.add_pools() = pool;
   config.clear_retention();
   config.clear_default_attempt_timeout();
+  config.clear_max_finally_timeout();
+  config.clear_max_job_timeout();
   config.mutable_auth()->clear_token_file();
   v1::LimitsConfig& limits = *config.mutable_limits();
   limits.clear_nodes_per_job();
@@ -98,6 +100,13 @@ void SetJobLimits(const v1::ServerConfig& config, spec::CompileOptions* options)
   options->default_attempt_timeout = config.has_default_attempt_timeout()
                                          ? engine::FromProto(config.default_attempt_timeout())
                                          : defaults.default_attempt_timeout;
+  options->limits.max_finally = config.has_max_finally_timeout()
+                                    ? engine::FromProto(config.max_finally_timeout())
+                                    : defaults.limits.max_finally;
+  options->max_job_timeout.reset();
+  if (config.has_max_job_timeout()) {
+    options->max_job_timeout = engine::FromProto(config.max_job_timeout());
+  }
 }
 
 std::map<std::string, int64_t> PoolsOf(const v1::ServerConfig& config) {

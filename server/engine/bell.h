@@ -31,10 +31,19 @@ class Bells {
 
   BellReceiver Watch() NURSERY_EXCLUDES(mutex_) {
     auto [sender, receiver] = MakeChannel<Tick>(1);
-    MutexLock lock(mutex_);
-    bells_.push_back(std::move(sender));
-    any_.store(true);
+    Add(std::move(sender));
     return receiver;
+  }
+  // The same for a watcher of several: one bell for all of them.
+  void Add(BellSender bell) NURSERY_EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    // What never rings again has to forget those who have gone all the same.
+    if (bells_.size() == room_) {
+      std::erase_if(bells_, [](const BellSender& each) { return each.Stats().receivers == 0; });
+      room_ = 2 * bells_.size() + kLeastRoom;
+    }
+    bells_.push_back(std::move(bell));
+    any_.store(true);
   }
 
   // What has changed was written under a lock that watchers take to look: a watcher that is missed
@@ -49,10 +58,19 @@ class Bells {
     any_.store(!bells_.empty());
   }
 
+  // Some of them may have gone.
+  size_t watchers() const NURSERY_EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    return bells_.size();
+  }
+
  private:
+  static constexpr size_t kLeastRoom = 8;
+
   std::atomic<bool> any_{false};
-  Mutex mutex_;
+  mutable Mutex mutex_;
   std::vector<BellSender> bells_ NURSERY_GUARDED_BY(mutex_);
+  size_t room_ NURSERY_GUARDED_BY(mutex_) = kLeastRoom;
 };
 
 }  // namespace nursery::engine

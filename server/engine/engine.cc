@@ -1,5 +1,6 @@
 #include "server/engine/engine.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "nursery/core/check.h"
@@ -14,6 +15,9 @@ Engine::Engine(EngineOptions options) : options_(std::move(options)), random_(op
                 options_.store != nullptr);
   for (const auto& [name, slots] : options_.pools) {
     pools_[name] = std::make_unique<Pool>(name, slots);
+  }
+  for (const spec::Semaphore& each : options_.semaphores) {
+    semaphores_.push_back(std::make_shared<NamedSemaphore>(each, *options_.clock));
   }
   NURSERY_CHECK(pools_.contains("default")) << "nodes that name no pool use 'default'";
 }
@@ -37,6 +41,24 @@ std::string Engine::NewId() {
   return id;
 }
 
+absl::Status Engine::AddSemaphores(const spec::Job& job, Runtime& runtime) const {
+  for (const spec::Semaphore& each : job.semaphores) {
+    if (!each.of_server) {
+      runtime.semaphores.push_back(std::make_shared<NamedSemaphore>(each, clock()));
+      continue;
+    }
+    const auto found = std::find_if(
+        semaphores_.begin(), semaphores_.end(),
+        [&each](const auto& semaphore) { return semaphore->spec().name == each.name; });
+    if (found == semaphores_.end()) {
+      return Error(absl::StatusCode::kInvalidArgument,
+                   "no semaphore '" + each.name + "' in this server");
+    }
+    runtime.semaphores.push_back(*found);
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::shared_ptr<Job>> Engine::Admit(std::shared_ptr<const spec::Job> spec,
                                                    JobOptions options) {
   std::string id = NewId();
@@ -55,11 +77,13 @@ absl::StatusOr<std::shared_ptr<Job>> Engine::Admit(std::shared_ptr<const spec::J
     runtime.pools.push_back(pool->second.get());
     runtime.cleanup_slots.push_back(std::make_unique<Semaphore>(spec::kCleanupSlots));
   }
+  NURSERY_RETURN_IF_ERROR(AddSemaphores(*spec, runtime));
   runtime.consumed = ConsumedOutputs(*spec);
   {
     MutexLock lock(mutex_);
     runtime.fair_key = ++jobs_;
   }
+  options.default_timeout = options_.default_job_timeout;
   return std::make_shared<Job>(std::move(tree), std::move(runtime), std::move(options),
                                options_.data_dir);
 }
@@ -74,6 +98,12 @@ void Engine::ResizePools(const std::map<std::string, int64_t>& slots) {
   for (const auto& [name, pool] : pools_) {
     if (const auto found = slots.find(name); found != slots.end()) pool->Resize(found->second);
   }
+}
+
+std::vector<SemaphoreView> Engine::Semaphores() const {
+  std::vector<SemaphoreView> views;
+  for (const auto& semaphore : semaphores_) views.push_back(semaphore->View());
+  return views;
 }
 
 std::vector<std::string> Engine::PoolNames() const {

@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "nursery/core/mutex.h"
 #include "server/engine/job.h"
+#include "server/engine/limits.h"
 
 namespace nursery::engine {
 
@@ -27,6 +28,10 @@ struct EngineOptions {
   Store* store = nullptr;
   // Slots by name; `default` must be there.
   std::map<std::string, int64_t> pools;
+  // Those of the server, by rank.
+  std::vector<spec::Semaphore> semaphores;
+  // Of a job that says none.
+  Duration default_job_timeout = kDefaultJobTimeout;
   // Where jobs get directories of their own.
   std::string data_dir = "/tmp";
   uint64_t seed = 0;  // of ids and of jitter
@@ -38,7 +43,7 @@ class Engine {
  public:
   explicit Engine(EngineOptions options);
 
-  // INVALID_ARGUMENT: it names a pool that does not exist.
+  // INVALID_ARGUMENT: it names a pool or a semaphore that does not exist.
   absl::StatusOr<std::shared_ptr<Job>> Admit(std::shared_ptr<const spec::Job> spec,
                                              JobOptions options);
 
@@ -50,20 +55,25 @@ class Engine {
 
   const Clock& clock() const { return *options_.clock; }
   const EngineStats& stats() const { return stats_; }
+  Duration default_job_timeout() const { return options_.default_job_timeout; }
   v1::Containment containment() const { return options_.containment(); }
   std::vector<std::string> PoolNames() const;
   // Pools of other names are passed over.
   void ResizePools(const std::map<std::string, int64_t>& slots);
   // By name.
   std::vector<std::pair<std::string, PoolStats>> Pools() const;
+  // Those of the server, by rank.
+  std::vector<SemaphoreView> Semaphores() const;
 
  private:
+  absl::Status AddSemaphores(const spec::Job& job, Runtime& runtime) const;
   std::string NewId() NURSERY_EXCLUDES(mutex_);
   double Random() NURSERY_EXCLUDES(mutex_);
 
   const EngineOptions options_;
   EngineStats stats_;
-  std::map<std::string, std::unique_ptr<Pool>> pools_;  // constant after construction
+  std::map<std::string, std::unique_ptr<Pool>> pools_;       // constant after construction
+  std::vector<std::shared_ptr<NamedSemaphore>> semaphores_;  // constant after construction
   Bells changed_;
   Mutex mutex_;
   std::mt19937_64 random_ NURSERY_GUARDED_BY(mutex_);

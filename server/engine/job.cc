@@ -37,6 +37,20 @@ void CollectSurvivors(const Node& node, std::vector<v1::Survivor>* survivors) {
   for (const Node* item : node.map->live) CollectSurvivors(*item, survivors);
 }
 
+void CollectOutputs(const Node& node, bool below, std::vector<OutputView>* views) {
+  if (node.output != nullptr) {
+    OutputView& view = views->emplace_back();
+    view.path = node.Path();
+    view.attempt = node.output_attempt;
+    view.output = node.output;
+    view.errors = node.errors;
+  }
+  if (!below) return;
+  for (const auto& child : node.children) CollectOutputs(*child, below, views);
+  if (node.map == nullptr) return;
+  for (const Node* item : node.map->live) CollectOutputs(*item, below, views);
+}
+
 }  // namespace
 
 Job::Job(std::unique_ptr<Tree> tree, Runtime runtime, JobOptions options, std::string data_dir)
@@ -44,19 +58,16 @@ Job::Job(std::unique_ptr<Tree> tree, Runtime runtime, JobOptions options, std::s
       data_dir_(std::move(data_dir)),
       tree_(std::move(tree)),
       admitted_(tree_->clock().Now()),
-      deadline_(OwnDeadline(*tree_, &deadline_source_)),
+      deadline_(OwnDeadline(*tree_, options_.default_timeout, &deadline_source_)),
       runtime_(std::move(runtime)) {
   tree_->Admit(deadline_);
   runtime_.workdir = options_.workdir;
   runtime_.job_dir = [this] { return JobDir(); };
-  for (const spec::Semaphore& each : tree_->job().semaphores) {
-    runtime_.semaphores.push_back(std::make_unique<JobSemaphore>(each));
-  }
 }
 
-Time Job::OwnDeadline(const Tree& tree, std::string* source) {
+Time Job::OwnDeadline(const Tree& tree, Duration default_timeout, std::string* source) {
   spec::TimeLimit limit;
-  limit.limit = kDefaultJobTimeout;
+  limit.limit = default_timeout;
   if (tree.job().timeout) limit = *tree.job().timeout;
   *source = DeadlineSource(tree.job(), limit);
   return limit.limited() ? Later(tree.clock().Now(), limit.limit) : kNever;
@@ -115,6 +126,7 @@ absl::StatusOr<v1::CancelReceipt> Job::Cancel(const CancelRequest& request) {
   v1::Cause cause = tree_->MakeCause(event, tree_->root(), request.reason);
   cause.set_actor(request.actor);
   cause.set_origin_path(request.path);
+  if (request.call_lost) cause.set_kind(v1::CAUSE_KIND_CALL_LOST);
   CancelRecord record;
   record.asked = tree_->clock().Now();
   record.request.set_job("jobs/" + id());
@@ -139,8 +151,9 @@ absl::StatusOr<v1::CancelReceipt> Job::Cancel(const CancelRequest& request) {
   nursery::Cause told(nursery::CauseKind::kExplicit,
                       Error(absl::StatusCode::kCancelled, request.reason));
   told.actor = request.actor;
-  if (closing->work != nullptr) closing->work->Cancel(told);
+  // First: whoever is woken by the other must see that there is no grace.
   for (const auto& kill : closing->kill) kill->Cancel(told);
+  if (closing->work != nullptr) closing->work->Cancel(told);
   return LastCancel();
 }
 
@@ -188,16 +201,28 @@ absl::StatusOr<EventBatch> Job::Events(int64_t after, size_t limit) const {
   return tree_->events().Read(after, limit);
 }
 
-std::optional<OutputView> Job::OutputOf(const std::string& path) const {
-  return tree_->Locked([&]() -> std::optional<OutputView> {
+std::vector<OutputView> Job::Outputs(const std::string& path, bool below) const {
+  std::vector<OutputView> views;
+  tree_->Locked([&] {
     const Node* node = FindNode(tree_->root(), path);
-    if (node == nullptr || node->output == nullptr) return std::nullopt;
-    OutputView view;
-    view.attempt = node->output_attempt;
-    view.output = node->output;
-    view.errors = node->errors;
-    return view;
+    if (node != nullptr) CollectOutputs(*node, below, &views);
   });
+  return views;
+}
+
+std::vector<SemaphoreView> Job::Semaphores() const {
+  std::vector<SemaphoreView> views;
+  for (const auto& semaphore : runtime_.semaphores) {
+    if (!semaphore->spec().of_server) views.push_back(semaphore->View());
+  }
+  return views;
+}
+
+std::optional<SemaphoreView> Job::SemaphoreNamed(const std::string& name) const {
+  for (const auto& semaphore : runtime_.semaphores) {
+    if (semaphore->spec().name == name) return semaphore->View();
+  }
+  return std::nullopt;
 }
 
 std::optional<NodeState> Job::StateOf(const std::string& path) const {

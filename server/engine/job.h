@@ -31,6 +31,8 @@ struct JobOptions {
 
   // Where relative programs and paths start; empty: a fresh directory for each attempt.
   std::string workdir;
+  // Where the job says none; the engine's.
+  Duration default_timeout{};
   // Of the caller; the job's own timeout may be earlier.
   Time deadline = kNever;
   std::string submitter;
@@ -46,6 +48,7 @@ struct CancelRequest {
   bool kill = false;              // SIGKILL at once, no `finally`
   std::optional<Duration> grace;  // instead of the nodes' own
   bool drain = false;             // because the server stops
+  bool call_lost = false;         // because the client that it was attached to has gone
   CountsAs counts_as = CountsAs::kFailure;
 };
 
@@ -80,6 +83,7 @@ struct NodeView {
 struct OutputView {
   OutputView() = default;
 
+  std::string path;
   int attempt = 0;
   std::shared_ptr<const Output> output;
   std::shared_ptr<const Output> errors;  // the same as output for streams that are merged
@@ -111,14 +115,21 @@ class Job {
   v1::Job Describe() const;
   // At most `limit` lines; failed and running children first where a group has more than `fold`.
   std::vector<NodeView> View(size_t limit) const;
-  // Nothing: no attempt of that node has written yet, or the node is gone (an item that succeeded).
-  std::optional<OutputView> OutputOf(const std::string& path) const;
+  // Of the node, and of all below it, those whose attempts have written. An item that has succeeded
+  // is gone.
+  std::vector<OutputView> Outputs(const std::string& path, bool below) const;
+  // Its own semaphores by rank; and one that its nodes acquire, its own or the server's.
+  std::vector<SemaphoreView> Semaphores() const;
+  std::optional<SemaphoreView> SemaphoreNamed(const std::string& name) const;
   // Nothing: no such node is open (any more).
   std::optional<NodeState> StateOf(const std::string& path) const;
 
   // Events with a sequence number above `after`, and a bell that rings for more.
   absl::StatusOr<EventBatch> Events(int64_t after, size_t limit) const;
   BellReceiver Watch() { return tree_->Watch(); }
+  void Watch(BellSender bell) { tree_->Watch(std::move(bell)); }
+  // Reads along with what attempts write. Before Run.
+  void Tap(std::shared_ptr<OutputTap> tap) { tree_->Tap(std::move(tap)); }
   // The sequence number of the last event.
   int64_t last_seq() const { return tree_->last_seq(); }
   bool done() const { return IsTerminal(state()); }
@@ -127,7 +138,7 @@ class Job {
   std::array<int64_t, 8> NodeCounts() const { return tree_->Counts(); }
 
  private:
-  static Time OwnDeadline(const Tree& tree, std::string* source);
+  static Time OwnDeadline(const Tree& tree, Duration default_timeout, std::string* source);
   absl::StatusOr<std::string> JobDir() NURSERY_EXCLUDES(mutex_);
   static const Node* LastAction(const Node& node);
   void AddViews(const Node& node, int depth, size_t limit, std::vector<NodeView>* views) const;

@@ -167,6 +167,15 @@ std::vector<std::shared_ptr<Job>> JobTable::List(const std::string& before, size
   return jobs;
 }
 
+std::vector<std::shared_ptr<Job>> JobTable::ListOldest(const std::string& after,
+                                                       size_t limit) const {
+  std::vector<std::shared_ptr<Job>> jobs;
+  MutexLock lock(mutex_);
+  auto entry = after.empty() ? entries_.begin() : entries_.upper_bound(after);
+  for (; entry != entries_.end() && jobs.size() < limit; ++entry) jobs.push_back(entry->second.job);
+  return jobs;
+}
+
 std::vector<std::shared_ptr<Job>> JobTable::Live() const {
   std::vector<std::shared_ptr<Job>> jobs;
   MutexLock lock(mutex_);

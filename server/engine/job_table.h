@@ -98,6 +98,9 @@ class JobTable {
   // The newest first, from those below `before` (empty: from the newest).
   std::vector<std::shared_ptr<Job>> List(const std::string& before, size_t limit) const
       NURSERY_EXCLUDES(mutex_);
+  // The oldest first, from those above `after` (empty: from the oldest).
+  std::vector<std::shared_ptr<Job>> ListOldest(const std::string& after, size_t limit) const
+      NURSERY_EXCLUDES(mutex_);
   std::vector<std::shared_ptr<Job>> Live() const NURSERY_EXCLUDES(mutex_);
   // Live jobs, and those that ended after the call that gave `mark`; gives the next mark. Mark 0:
   // live ones only.

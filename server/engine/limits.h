@@ -25,6 +25,10 @@ static_assert(kOutputTail >= kOutputHead, "the end is worth more than the beginn
 // Output that siblings consume is kept whole up to this, in an unlinked file.
 inline constexpr int64_t kOutputSpool = spec::kMaxOutputBytes;
 
+// Attempts whose output is held for the client of a run until it has read it; those it is too slow
+// for are told as a gap.
+inline constexpr size_t kMaxTapped = 256;
+
 // One expanded ${{ output.N }}: the kernel takes 128 KiB in one argument.
 inline constexpr size_t kOutputInText = 64 << 10;
 

@@ -139,7 +139,7 @@ absl::StatusOr<std::string> NodeScope::Output(spec::NodeIndex sibling) const {
 std::string NodeScope::Units(int semaphore) const {
   const spec::Semaphore& wanted = run_.tree.job().semaphores[static_cast<size_t>(semaphore)];
   for (const Hold& hold : holds_) {
-    if (&hold.of().spec() == &wanted) return hold.Units();
+    if (hold.of().spec().name == wanted.name) return hold.Units();
   }
   return "";
 }

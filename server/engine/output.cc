@@ -115,6 +115,21 @@ std::string Output::LastLines(size_t lines) const {
   return start == 0 ? text : text.substr(start + 1);
 }
 
+int64_t Output::StartOfLines(size_t lines) const {
+  MutexLock lock(mutex_);
+  const std::string text = tail_.empty() || whole_in_memory() ? head_ + tail_ : tail_;
+  const int64_t base = total_ - static_cast<int64_t>(text.size());
+  if (lines == 0) return total_;
+  size_t start = text.size();
+  // The newline that ends the last line begins none.
+  if (text.ends_with('\n')) --start;
+  for (; lines > 0; --lines) {
+    start = start == 0 ? std::string::npos : text.rfind('\n', start - 1);
+    if (start == std::string::npos) return base;
+  }
+  return base + static_cast<int64_t>(start) + 1;
+}
+
 absl::Status Output::Missing() const {
   if (total_ <= cap_) return ErrnoError(spool_errno_, "its output could not be spooled");
   return Error(absl::StatusCode::kFailedPrecondition,

@@ -41,12 +41,15 @@ class Output {
   void Append(std::string_view data) NURSERY_EXCLUDES(mutex_);
   // Rings when something was appended.
   BellReceiver Watch() const { return bells_.Watch(); }
+  void Watch(BellSender bell) const { bells_.Add(std::move(bell)); }
 
   int64_t total() const NURSERY_EXCLUDES(mutex_);
   // At most `limit` of the bytes that are kept, from `offset` on.
   OutputPiece Read(int64_t offset, size_t limit) const NURSERY_EXCLUDES(mutex_);
   // Beginning and end with a line between them that says how much is missing.
   std::string Excerpt() const NURSERY_EXCLUDES(mutex_);
+  // Where the last `lines` lines that are kept begin.
+  int64_t StartOfLines(size_t lines) const NURSERY_EXCLUDES(mutex_);
   // The last `lines` lines that are kept, without a final newline.
   std::string LastLines(size_t lines) const NURSERY_EXCLUDES(mutex_);
 

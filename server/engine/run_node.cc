@@ -12,34 +12,6 @@
 
 namespace nursery::engine {
 
-JobSemaphore::JobSemaphore(const spec::Semaphore& spec)
-    : spec_(spec), permits_(spec.size), taken_(spec.units.size()) {}
-
-std::vector<int> JobSemaphore::TakeUnits(int64_t weight) {
-  std::vector<int> units;
-  MutexLock lock(mutex_);
-  for (size_t i = 0; i < taken_.size() && static_cast<int64_t>(units.size()) < weight; ++i) {
-    if (taken_[i]) continue;
-    taken_[i] = true;
-    units.push_back(static_cast<int>(i));
-  }
-  return units;
-}
-
-void JobSemaphore::ReturnUnits(const std::vector<int>& units) {
-  MutexLock lock(mutex_);
-  for (int unit : units) taken_[static_cast<size_t>(unit)] = false;
-}
-
-std::string Hold::Units() const {
-  std::string text;
-  for (int unit : units_) {
-    if (!text.empty()) text += ",";
-    text += of_->spec().units[static_cast<size_t>(unit)];
-  }
-  return text;
-}
-
 namespace {
 
 // "timeout 5s of fetch, set in nightly.yaml:7": the label of a scope's deadline.
@@ -87,17 +59,25 @@ absl::StatusOr<int64_t> WeightOf(const spec::Acquire& acquire, const spec::Semap
 }
 
 // Takes what the node acquires, in rank order. An error that is no cancellation is the node's own.
-Async<absl::Status> AcquireAll(Context context, Runtime* run, Node* node,
+// `deadline` is the node's; the context's may be that of its queue_timeout.
+Async<absl::Status> AcquireAll(Context context, Time deadline, Runtime* run, Node* node,
                                std::vector<Hold>* holds) {
   const NodeScope scope(*run, *node, *holds);
   for (const spec::Acquire& acquire : node->spec.acquire) {
-    JobSemaphore& semaphore = *run->semaphores[static_cast<size_t>(acquire.semaphore)];
+    NamedSemaphore& semaphore = *run->semaphores[static_cast<size_t>(acquire.semaphore)];
     absl::StatusOr<int64_t> weight = WeightOf(acquire, semaphore.spec(), scope);
     if (!weight.ok()) co_return weight.status();
     run->tree.Enter(*node, Phase::kWaiting, v1::WAIT_REASON_SEMAPHORE, semaphore.spec().name);
+    SemaphoreUser user;
+    user.job = run->tree.id();
+    user.path = node->Path();
+    user.weight = *weight;
+    user.deadline = deadline;
+    Hold hold(semaphore, std::move(user));
     absl::StatusOr<Permit> permit = co_await semaphore.permits().Acquire(context, *weight);
     if (!permit.ok()) co_return permit.status();
-    holds->emplace_back(semaphore, std::move(*permit));
+    hold.Take(*std::move(permit));
+    holds->push_back(std::move(hold));
   }
   co_return absl::OkStatus();
 }
@@ -145,7 +125,7 @@ Async<void> RunUntilDecided(Context context, Runtime* run, Node* node, std::vect
                     DeadlineLabel(run->tree, *node, "queue_timeout", limit));
   }
   const Context queue = bounded ? bounded->context() : work->context();
-  absl::Status acquired = co_await AcquireAll(queue, run, node, holds);
+  absl::Status acquired = co_await AcquireAll(queue, work->context().deadline(), run, node, holds);
   if (acquired.ok()) {
     co_await RunWork(work->context(), queue, run, node, holds, slot);
   } else if (queue.cancelled()) {
@@ -185,9 +165,10 @@ void DecideByContext(const Context& context, Runtime& run, Node& node) {
   if (decided) return;
   if (cause->kind != nursery::CauseKind::kDeadline) {
     // The caller went away, or the process goes down.
-    run.tree.Decide(run.tree.root(), EventKind::kCancel,
-                    run.tree.MakeCause(EventKind::kCancel, run.tree.root(),
-                                       std::string(Message(cause->status))));
+    v1::Cause lost = run.tree.MakeCause(EventKind::kCancel, run.tree.root(),
+                                        std::string(Message(cause->status)));
+    lost.set_kind(v1::CAUSE_KIND_CALL_LOST);
+    run.tree.Decide(run.tree.root(), EventKind::kCancel, std::move(lost));
     return;
   }
   const absl::Status exceeded =

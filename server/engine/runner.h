@@ -16,49 +16,11 @@
 #include "nursery/core/context.h"
 #include "nursery/core/semaphore.h"
 #include "server/engine/action.h"
+#include "server/engine/named_semaphore.h"
 #include "server/engine/pool.h"
 #include "server/engine/tree.h"
 
 namespace nursery::engine {
-
-// A job-scoped semaphore: permits, and which of its units each holder has.
-class JobSemaphore {
- public:
-  explicit JobSemaphore(const spec::Semaphore& spec);
-
-  Semaphore& permits() { return permits_; }
-  // Numbers of `weight` free units, lowest first; the caller holds as many permits.
-  std::vector<int> TakeUnits(int64_t weight) NURSERY_EXCLUDES(mutex_);
-  void ReturnUnits(const std::vector<int>& units) NURSERY_EXCLUDES(mutex_);
-  const spec::Semaphore& spec() const { return spec_; }
-
- private:
-  const spec::Semaphore& spec_;
-  Semaphore permits_;
-  Mutex mutex_;
-  std::vector<bool> taken_ NURSERY_GUARDED_BY(mutex_);
-};
-
-// What a node holds of one semaphore; given back when it dies.
-class Hold {
- public:
-  Hold(JobSemaphore& of, Permit permit)
-      : of_(&of), permit_(std::move(permit)), units_(of.TakeUnits(permit_.weight())) {}
-  Hold(Hold&&) = default;
-  Hold& operator=(Hold&&) = delete;
-  ~Hold() {
-    if (permit_.weight() > 0) of_->ReturnUnits(units_);
-  }
-
-  const JobSemaphore& of() const { return *of_; }
-  // "0,2", or empty when the semaphore has no units.
-  std::string Units() const;
-
- private:
-  JobSemaphore* of_;
-  Permit permit_;
-  std::vector<int> units_;
-};
 
 // What all runners of one job share. Outlives them.
 struct Runtime {
@@ -69,8 +31,8 @@ struct Runtime {
   // By number of spec::Job::pools; the second for `finally` of inner nodes.
   std::vector<Pool*> pools;
   std::vector<std::unique_ptr<Semaphore>> cleanup_slots;
-  std::vector<std::unique_ptr<JobSemaphore>> semaphores;
-  std::vector<bool> consumed;  // by node: somebody reads its output
+  std::vector<std::shared_ptr<NamedSemaphore>> semaphores;  // by rank
+  std::vector<bool> consumed;                               // by node: somebody reads its output
   std::string workdir;
   std::function<absl::StatusOr<std::string>()> job_dir;
   std::function<v1::Containment()> containment;

@@ -239,6 +239,7 @@ void Tree::SetOutput(Node& node, std::shared_ptr<const Output> output,
     node.output = std::move(output);
     node.errors = std::move(errors);
     node.output_attempt = node.attempt;
+    if (tap_ != nullptr) tap_->OnStarted(node);
   }
   Ring();
 }
@@ -254,6 +255,7 @@ void Tree::EndAttempt(Node& node, const ActionResult& result, v1::AttemptState s
     node.output = result.output;
     node.errors = result.errors;
     node.output_attempt = node.attempt;
+    if (tap_ != nullptr) tap_->OnEnded(node, state);
     node.last_exit_code = result.exit_code.value_or(-1);
     if (node.teardowns != nullptr) {
       node.teardowns->terminated += result.terminated;

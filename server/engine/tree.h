@@ -22,6 +22,7 @@
 #include "nursery/v1/event.pb.h"
 #include "server/engine/engine_stats.h"
 #include "server/engine/node.h"
+#include "server/engine/output_tap.h"
 #include "server/engine/store.h"
 
 namespace nursery::engine {
@@ -118,6 +119,12 @@ class Tree {
   const EventLog& events() const { return *log_; }
   // A bell that rings whenever an event was logged.
   BellReceiver Watch() { return bells_.Watch(); }
+  void Watch(BellSender bell) { bells_.Add(std::move(bell)); }
+  // From now on attempts are told to `tap`. Before the first one starts.
+  void Tap(std::shared_ptr<OutputTap> tap) NURSERY_EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    tap_ = std::move(tap);
+  }
   v1::Cause MakeCause(EventKind event, const Node& node, std::string reason) const;
   void Log(v1::Event event) NURSERY_EXCLUDES(mutex_);
 
@@ -175,6 +182,7 @@ class Tree {
   std::map<std::string, Duration> waited_for_ NURSERY_GUARDED_BY(mutex_);
   std::vector<v1::NodeError> errors_ NURSERY_GUARDED_BY(mutex_);
   int64_t error_count_ NURSERY_GUARDED_BY(mutex_) = 0;
+  std::shared_ptr<OutputTap> tap_ NURSERY_GUARDED_BY(mutex_);  // null: nobody reads along
 
   Bells bells_;
 };

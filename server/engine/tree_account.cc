@@ -54,7 +54,12 @@ std::vector<std::string> Tree::WaitedFor() const {
 
 v1::Cause Tree::OwnCause(const Node& node) {
   v1::Cause cause = *node.cause;
-  if (node.cause_kind != CauseKind::kNone) cause.set_kind(ToProto(node.cause_kind));
+  // A lost call is a cancel that the contract tells from others.
+  const bool lost = cause.kind() == v1::CAUSE_KIND_CALL_LOST;
+  const bool cancelled = node.cause_kind == CauseKind::kCancelled;
+  if (node.cause_kind != CauseKind::kNone && !(lost && cancelled)) {
+    cause.set_kind(ToProto(node.cause_kind));
+  }
   return cause;
 }
 

@@ -16,6 +16,8 @@ void CollectTasks(const Executor& executor, Families& families);
 void CollectJobs(engine::JobTable& table, Families& families);
 void CollectNodes(const engine::EngineStats& stats, Families& families);
 void CollectPools(const engine::Engine& engine, Families& families);
+// Those of the server.
+void CollectSemaphores(const engine::Engine& engine, Families& families);
 void CollectCalls(rpc::Server& server, Families& families);
 // What was refused, by whichever part refused it.
 void CollectLimits(engine::JobTable& table, rpc::Server& server, Families& families);

@@ -145,4 +145,23 @@ void CollectPools(const engine::Engine& engine, Families& families) {
        [](const PoolStats& stats) { return stats.waits; });
 }
 
+void CollectSemaphores(const engine::Engine& engine, Families& families) {
+  const std::vector<engine::SemaphoreView> views = engine.Semaphores();
+  const auto each = [&views](Family family, const auto& value_of) {
+    for (const engine::SemaphoreView& view : views) {
+      family.Add({{"semaphore", view.name}}, value_of(view));
+    }
+  };
+  using engine::SemaphoreView;
+  each(families.Gauge("nursery_semaphore_permits", "Permits of a semaphore of the server."),
+       [](const SemaphoreView& view) { return view.size; });
+  each(families.Gauge("nursery_semaphore_held", "Permits that nodes hold."),
+       [](const SemaphoreView& view) { return view.held; });
+  each(families.Gauge("nursery_semaphore_waiters", "Nodes that wait for permits."),
+       [](const SemaphoreView& view) { return static_cast<int64_t>(view.waiters.size()); });
+  each(families.Histogram("nursery_semaphore_wait_seconds",
+                          "What nodes waited for the permits they got."),
+       [](const SemaphoreView& view) { return view.waits; });
+}
+
 }  // namespace nursery::ops

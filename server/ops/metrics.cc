@@ -20,6 +20,7 @@ class Collector final : public prometheus::Collectable {
     CollectJobs(*sources_.table, families);
     CollectNodes(sources_.table->engine().stats(), families);
     CollectPools(sources_.table->engine(), families);
+    CollectSemaphores(sources_.table->engine(), families);
     CollectChildren(*sources_.host, families);
     CollectLimits(*sources_.table, *sources_.server, families);
     CollectCalls(*sources_.server, families);

@@ -1,6 +1,7 @@
 #include "server/rpc/describe_node.h"
 
 #include <algorithm>
+#include <functional>
 #include <string_view>
 
 #include "nursery/core/status.h"
@@ -39,22 +40,29 @@ void AddItems(const engine::NodeView& view, v1::Node* node) {
   }
 }
 
-void AddAttempts(const engine::Job& job, v1::Node* node) {
+// What is kept of the job's events, in order.
+void VisitEvents(const engine::Job& job, const std::function<void(const v1::Event&)>& visit) {
   int64_t after = 0;
   for (;;) {
     absl::StatusOr<engine::EventBatch> batch = job.Events(after, 1000);
     if (!batch.ok() || batch->events.empty()) return;
     for (const v1::Event& event : batch->events) {
       after = event.seq();
-      if (event.finally_ended().path() == node->path() && event.has_finally_ended()) {
-        *node->mutable_finally_attempt() = event.finally_ended().attempt();
-      }
-      if (!event.has_attempt_ended() || event.attempt_ended().path() != node->path()) continue;
-      *node->add_attempts() = event.attempt_ended().attempt();
-      auto& attempts = *node->mutable_attempts();
-      if (attempts.size() > kMaxAttempts) attempts.DeleteSubrange(0, 1);
+      visit(event);
     }
   }
+}
+
+void AddAttempts(const engine::Job& job, v1::Node* node) {
+  VisitEvents(job, [node](const v1::Event& event) {
+    if (event.finally_ended().path() == node->path() && event.has_finally_ended()) {
+      *node->mutable_finally_attempt() = event.finally_ended().attempt();
+    }
+    if (!event.has_attempt_ended() || event.attempt_ended().path() != node->path()) return;
+    *node->add_attempts() = event.attempt_ended().attempt();
+    auto& attempts = *node->mutable_attempts();
+    if (attempts.size() > kMaxAttempts) attempts.DeleteSubrange(0, 1);
+  });
 }
 
 }  // namespace
@@ -89,19 +97,31 @@ v1::Node ToProto(const engine::NodeView& view, const std::string& job) {
   return node;
 }
 
+absl::Status NoNode(const engine::Job& job, const std::string& path) {
+  return WithReason(
+      Error(absl::StatusCode::kNotFound, "job " + job.id() + " has no node '" + path +
+                                             "'; its group may not have been opened yet"),
+      v1::ERROR_REASON_NODE_NOT_FOUND);
+}
+
 absl::StatusOr<v1::Node> DescribeNode(const engine::Job& job, const std::string& path) {
   const std::vector<engine::NodeView> nodes = job.View(kMaxNodes);
   const auto found = std::find_if(nodes.begin(), nodes.end(),
                                   [&](const engine::NodeView& node) { return node.path == path; });
-  if (found == nodes.end()) {
-    return WithReason(
-        Error(absl::StatusCode::kNotFound, "job " + job.id() + " has no node '" + path +
-                                               "'; its group may not have been opened yet"),
-        v1::ERROR_REASON_NODE_NOT_FOUND);
-  }
+  if (found == nodes.end()) return NoNode(job, path);
   v1::Node node = ToProto(*found, job.id());
   AddAttempts(job, &node);
   return node;
+}
+
+std::optional<v1::Attempt> EndedAttempt(const engine::Job& job, const std::string& path,
+                                        int number) {
+  std::optional<v1::Attempt> found;
+  VisitEvents(job, [&](const v1::Event& event) {
+    const v1::AttemptEnded& ended = event.attempt_ended();
+    if (ended.attempt().number() == number && ended.path() == path) found = ended.attempt();
+  });
+  return found;
 }
 
 }  // namespace nursery::rpc

@@ -52,6 +52,13 @@ absl::Status InvalidField(std::string_view field, std::string_view problem) {
   return WithDetail(WithReason(std::move(status), v1::ERROR_REASON_INVALID_REQUEST), request);
 }
 
+absl::Status CheckReason(std::string_view reason) {
+  constexpr size_t kMaxReasonBytes = 1024;
+  if (reason.size() <= kMaxReasonBytes) return absl::OkStatus();
+  return InvalidField("reason", "is " + std::to_string(reason.size()) +
+                                    " bytes, over the limit of " + std::to_string(kMaxReasonBytes));
+}
+
 absl::Status NotInThisVersion(std::string_view what) {
   return WithReason(
       Error(absl::StatusCode::kUnimplemented, std::string(what) + ": not in this version"),

@@ -26,6 +26,8 @@ absl::Status InvalidSpec(const std::vector<spec::Violation>& violations, size_t 
 
 // An error of a request's field.
 absl::Status InvalidField(std::string_view field, std::string_view problem);
+// The reason that somebody gives for what he does.
+absl::Status CheckReason(std::string_view reason);
 absl::Status NotInThisVersion(std::string_view what);
 
 // With details of at most 4 KiB: a client refuses headers above 8 KiB and would see another error.

@@ -44,10 +44,12 @@ const std::string* PathOf(const v1::Event& event) {
 EventFeed::EventFeed(std::shared_ptr<engine::Job> job, int64_t after, std::string path,
                      v1::EventDetail detail)
     : job_(std::move(job)),
-      bell_(job_->Watch()),
+      bell_(MakeChannel<engine::Tick>(1)),
       path_(std::move(path)),
       detail_(detail),
-      after_(after) {}
+      after_(after) {
+  job_->Watch(bell_.first);
+}
 
 bool EventFeed::Wanted(const v1::Event& event) const {
   const std::string* path = PathOf(event);
@@ -59,29 +61,25 @@ bool EventFeed::Wanted(const v1::Event& event) const {
 
 EventFeed::Batch EventFeed::Take() {
   Batch batch;
-  // Before the events: what ends the job is its last event.
   absl::StatusOr<engine::EventBatch> read = job_->Events(after_, kMaxEvents);
   if (!read.ok()) {
-    batch.ended = true;
+    ended_ = true;
     return batch;
   }
   batch.gap = read->oldest_seq > after_ + 1;
   for (v1::Event& event : read->events) {
     after_ = event.seq();
-    batch.ended |= event.has_job_ended();
+    // What ends the job is its last event.
+    ended_ |= event.has_job_ended();
     if (Wanted(event)) batch.events.push_back(std::move(event));
   }
   return batch;
 }
 
-Async<EventFeed::Batch> EventFeed::Next(Context context, Duration patience) {
+Async<void> EventFeed::Wait(Context context, Duration patience) {
   const CancelScope bounded(context, Later(context.Now(), patience), "heartbeat");
-  for (;;) {
-    Batch batch = Take();
-    if (!batch.events.empty() || batch.ended || bounded.context().cancelled()) co_return batch;
-    absl::StatusOr<engine::Tick> rung = co_await bell_.Receive(bounded.context());
-    static_cast<void>(rung);
-  }
+  absl::StatusOr<engine::Tick> rung = co_await bell_.second.Receive(bounded.context());
+  static_cast<void>(rung);
 }
 
 }  // namespace nursery::rpc

@@ -2,13 +2,17 @@
 // and a snapshot where events are gone.
 //
 // Thread safety: one task.
-// Suspends: Next until there are events, the job has ended, or `patience` has passed.
-// Resumes on: the executor. Cancellation: returns an empty batch; the context says why.
+// Suspends: Wait until there may be more, or its patience is over. Resumes on: the executor.
+// Cancellation: Wait returns.
+//
+//   EventFeed feed(job, 0, "", v1::EVENT_DETAIL_NODES);
+//   EventFeed::Batch batch = feed.Take();
 #ifndef NURSERY_SERVER_RPC_EVENT_FEED_H_
 #define NURSERY_SERVER_RPC_EVENT_FEED_H_
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "nursery/core/async.h"
@@ -23,27 +27,31 @@ class EventFeed {
   struct Batch {
     Batch() = default;
     std::vector<v1::Event> events;
-    bool gap = false;    // events before these are gone
-    bool ended = false;  // nothing follows
+    bool gap = false;  // events before these are gone
   };
 
   // Events with a seq above `after`, of nodes at or below `path`.
   EventFeed(std::shared_ptr<engine::Job> job, int64_t after, std::string path,
             v1::EventDetail detail);
 
-  Async<Batch> Next(Context context, Duration patience);
   // What is there now, without waiting.
   Batch Take();
+  // Nothing follows what was taken.
+  bool ended() const { return ended_; }
+  Async<void> Wait(Context context, Duration patience);
+  // Wakes whoever waits.
+  const engine::BellSender& bell() const { return bell_.first; }
   int64_t last_seq() const { return after_; }
 
  private:
   bool Wanted(const v1::Event& event) const;
 
   const std::shared_ptr<engine::Job> job_;
-  const engine::BellReceiver bell_;
+  const std::pair<engine::BellSender, engine::BellReceiver> bell_;
   const std::string path_;
   const v1::EventDetail detail_;
   int64_t after_;
+  bool ended_ = false;
 };
 
 }  // namespace nursery::rpc

@@ -1,11 +1,14 @@
 #include "server/rpc/introspection_service.h"
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 
 #include "nursery/core/dump.h"
 #include "nursery/core/status.h"
 #include "server/engine/convert.h"
 #include "server/rpc/describe_node.h"
+#include "server/rpc/describe_semaphore.h"
 #include "server/rpc/errors.h"
 #include "server/rpc/names.h"
 #include "server/spec/limits.h"
@@ -33,6 +36,21 @@ std::string TextOf(const v1::Node& node, const std::string& name) {
   return text;
 }
 
+// " (0 of 5 free, 2 wanted), held by jobs/01JD.../nodes/load".
+std::string HoldersText(const v1::Explanation& explanation) {
+  if (explanation.size() == 0) return "";
+  std::string text = " (" + std::to_string(explanation.free()) + " of " +
+                     std::to_string(explanation.size()) + " free, " +
+                     std::to_string(explanation.wanted()) + " wanted)";
+  const char* separator = ", held by ";
+  for (const v1::PermitHolder& holder : explanation.holders()) {
+    text += separator + holder.job() + (holder.path().empty() ? "" : "/nodes/" + holder.path());
+    separator = ", ";
+  }
+  const int64_t more = explanation.holder_count() - explanation.holders_size();
+  return more > 0 ? text + " and " + std::to_string(more) + " more" : text;
+}
+
 }  // namespace
 
 IntrospectionService::IntrospectionService(engine::JobTable& table, ServerFacts facts)
@@ -40,17 +58,19 @@ IntrospectionService::IntrospectionService(engine::JobTable& table, ServerFacts 
 
 void IntrospectionService::AddTo(Methods& methods) {
   const std::string introspection = "nursery.v1.IntrospectionService";
-  const auto add = [&]<class Request, class Response>(
-                       const std::string& service, const char* name, uint8_t scope,
-                       absl::StatusOr<Response> (IntrospectionService::*handle)(const Request&)) {
-    methods.AddUnary<Request, Response>(service, name, scope,
-                                        [this, handle](Context, Session*, Request request) {
-                                          return Ready((this->*handle)(request));
-                                        });
+  const auto add =
+      [&]<class Request, class Response>(
+          const std::string& service, const char* name, uint8_t scope,
+          absl::StatusOr<Response> (IntrospectionService::*handle)(const Request&)) -> Method& {
+    return methods.AddUnary<Request, Response>(service, name, scope,
+                                               [this, handle](Context, Session*, Request request) {
+                                                 return Ready((this->*handle)(request));
+                                               });
   };
   add(introspection, "GetServerInfo", kRead, &IntrospectionService::GetServerInfo);
-  add(introspection, "GetServerStats", kRead, &IntrospectionService::GetServerStats);
+  add(introspection, "GetServerStats", kRead, &IntrospectionService::GetServerStats).is_long = true;
   add(introspection, "ListPools", kRead, &IntrospectionService::ListPools);
+  add(introspection, "ListSemaphores", kRead, &IntrospectionService::ListSemaphores).is_long = true;
   add(introspection, "ExplainNode", kRead, &IntrospectionService::ExplainNode);
   add("nursery.v1.AdminService", "DrainServer", kAdmin, &IntrospectionService::DrainServer);
   methods.AddStreaming<v1::DumpTasksRequest>(introspection, "DumpTasks", kRead, DumpTasks).is_long =
@@ -67,6 +87,10 @@ absl::StatusOr<v1::ServerInfo> IntrospectionService::GetServerInfo(
   }
   for (const std::string& function : facts_.functions) info.add_functions(function);
   auto& limits = *info.mutable_limits();
+  const spec::Limits job = facts_.job_limits();
+  limits["nodes_per_job"] = job.nodes_per_job;
+  limits["items_per_map"] = job.items_per_map;
+  limits["spec_bytes"] = job.spec_bytes;
   const engine::TableLimits table = table_.Limits();
   limits["live_jobs"] = table.live_jobs;
   limits["total_nodes"] = table.nodes;
@@ -85,9 +109,16 @@ absl::StatusOr<v1::ServerStats> IntrospectionService::GetServerStats(
   v1::ServerStats stats;
   *stats.mutable_jobs() = engine::ToProto(table.finished, 0);
   stats.mutable_jobs()->set_running(table.live);
+  std::array<int64_t, 8> nodes{};
+  for (const std::shared_ptr<engine::Job>& job : table_.Live()) {
+    const std::array<int64_t, 8> counts = job->NodeCounts();
+    for (size_t i = 0; i < counts.size(); ++i) nodes[i] += counts[i];
+  }
+  *stats.mutable_nodes() = engine::ToProto(nodes, 0);
   stats.set_tasks(LiveTasks());
   stats.set_processes(facts_.processes());
   stats.set_calls(facts_.calls());
+  stats.set_watchers(facts_.watchers());
   stats.set_admitted_bytes(table.bytes);
   return stats;
 }
@@ -96,13 +127,17 @@ absl::StatusOr<v1::ListPoolsResponse> IntrospectionService::ListPools(
     const v1::ListPoolsRequest& request) {
   absl::StatusOr<int> size = PageSize(request.page_size());
   if (!size.ok()) return size.status();
+  absl::StatusOr<std::string> after = ParsePageToken(request.page_token(), "");
+  if (!after.ok()) return after.status();
   v1::ListPoolsResponse response;
+  std::string last;
   for (const auto& [name, stats] : table_.engine().Pools()) {
-    if (name <= request.page_token()) continue;
+    if (name <= *after) continue;
     if (response.pools_size() == *size) {
-      response.set_next_page_token(response.pools(*size - 1).name().substr(6));
+      response.set_next_page_token(PageToken(last, ""));
       break;
     }
+    last = name;
     v1::Pool& pool = *response.add_pools();
     pool.set_name("pools/" + name);
     pool.set_slots(static_cast<int32_t>(stats.slots));
@@ -113,15 +148,51 @@ absl::StatusOr<v1::ListPoolsResponse> IntrospectionService::ListPools(
   return response;
 }
 
+absl::StatusOr<std::shared_ptr<engine::Job>> IntrospectionService::Find(
+    const std::string& id) const {
+  std::shared_ptr<engine::Job> job = table_.Find(id);
+  if (job != nullptr) return job;
+  return WithReason(Error(absl::StatusCode::kNotFound, "no job '" + id + "' here"),
+                    v1::ERROR_REASON_JOB_NOT_FOUND);
+}
+
+absl::StatusOr<v1::ListSemaphoresResponse> IntrospectionService::ListSemaphores(
+    const v1::ListSemaphoresRequest& request) {
+  absl::StatusOr<int> size = PageSize(request.page_size());
+  if (!size.ok()) return size.status();
+  absl::StatusOr<std::string> after = ParsePageToken(request.page_token(), request.parent());
+  if (!after.ok()) return after.status();
+  std::vector<engine::SemaphoreView> views;
+  std::string prefix;
+  if (request.parent().empty()) {
+    views = table_.engine().Semaphores();
+  } else {
+    absl::StatusOr<std::string> id = ParseJobName(request.parent(), "parent");
+    if (!id.ok()) return id.status();
+    absl::StatusOr<std::shared_ptr<engine::Job>> job = Find(*id);
+    if (!job.ok()) return job.status();
+    views = (*job)->Semaphores();
+    prefix = request.parent() + "/";
+  }
+  v1::ListSemaphoresResponse response;
+  size_t at = 0;
+  std::from_chars(after->data(), after->data() + after->size(), at);
+  for (; at < views.size() && response.semaphores_size() < *size; ++at) {
+    *response.add_semaphores() = ToProto(views[at], prefix, table_.engine().clock());
+  }
+  if (at < views.size()) {
+    response.set_next_page_token(PageToken(std::to_string(at), request.parent()));
+  }
+  return response;
+}
+
 absl::StatusOr<v1::Explanation> IntrospectionService::ExplainNode(
     const v1::ExplainNodeRequest& request) {
   absl::StatusOr<NodeName> name = ParseNodeName(request.name(), "name");
   if (!name.ok()) return name.status();
-  const std::shared_ptr<engine::Job> job = table_.Find(name->job);
-  if (job == nullptr) {
-    return WithReason(Error(absl::StatusCode::kNotFound, "no job '" + name->job + "' here"),
-                      v1::ERROR_REASON_JOB_NOT_FOUND);
-  }
+  absl::StatusOr<std::shared_ptr<engine::Job>> found = Find(name->job);
+  if (!found.ok()) return found.status();
+  const std::shared_ptr<engine::Job>& job = *found;
   absl::StatusOr<v1::Node> node = DescribeNode(*job, name->path);
   if (!node.ok()) return node.status();
   v1::Explanation explanation;
@@ -131,7 +202,14 @@ absl::StatusOr<v1::Explanation> IntrospectionService::ExplainNode(
   const v1::Job described = job->Describe();
   if (described.has_deadline()) *explanation.mutable_deadline() = described.deadline();
   explanation.set_deadline_source(described.deadline_source());
-  explanation.set_text(TextOf(*node, name->path.empty() ? job->spec().name : name->path));
+  if (node->wait().reason() == v1::WAIT_REASON_SEMAPHORE) {
+    const auto semaphore = job->SemaphoreNamed(node->wait().object());
+    if (semaphore) {
+      ExplainSemaphore(*semaphore, job->id(), name->path, table_.engine().clock(), &explanation);
+    }
+  }
+  explanation.set_text(TextOf(*node, name->path.empty() ? job->spec().name : name->path) +
+                       HoldersText(explanation));
   return explanation;
 }
 

@@ -22,8 +22,10 @@ struct ServerFacts {
   std::string version;
   std::string instance_id;
   std::vector<std::string> functions;
+  std::function<spec::Limits()> job_limits;
   std::function<int64_t()> processes = [] { return 0; };
   std::function<int64_t()> calls = [] { return 0; };
+  std::function<int64_t()> watchers = [] { return 0; };
   // Asks the server to stop within a time, and gives how many jobs that cancels.
   std::function<int64_t(Duration)> drain;
 };
@@ -38,6 +40,9 @@ class IntrospectionService {
   absl::StatusOr<v1::ServerInfo> GetServerInfo(const v1::GetServerInfoRequest& request);
   absl::StatusOr<v1::ServerStats> GetServerStats(const v1::GetServerStatsRequest& request);
   absl::StatusOr<v1::ListPoolsResponse> ListPools(const v1::ListPoolsRequest& request);
+  absl::StatusOr<v1::ListSemaphoresResponse> ListSemaphores(
+      const v1::ListSemaphoresRequest& request);
+  absl::StatusOr<std::shared_ptr<engine::Job>> Find(const std::string& id) const;
   absl::StatusOr<v1::Explanation> ExplainNode(const v1::ExplainNodeRequest& request);
   absl::StatusOr<v1::DrainServerResponse> DrainServer(const v1::DrainServerRequest& request);
   static Async<absl::Status> DumpTasks(Context context, Session* session,

@@ -11,17 +11,12 @@
 #include "server/rpc/audit.h"
 #include "server/rpc/describe_node.h"
 #include "server/rpc/errors.h"
-#include "server/rpc/filter.h"
 #include "server/rpc/job_view.h"
 #include "server/rpc/names.h"
+#include "server/spec/scalar.h"
 
 namespace nursery::rpc {
 namespace {
-
-constexpr size_t kMaxNodesListed = 100'000;
-// Jobs that one call of ListJobs compares with its filter.
-constexpr size_t kJobsPerCall = 1'000;
-constexpr int kSampledNames = 20;
 
 // A million items are digested as they are serialised, not kept once more.
 class Sha256 final : public google::protobuf::io::CopyingOutputStream {
@@ -83,11 +78,6 @@ void AddViolations(const std::vector<spec::Violation>& from,
   }
 }
 
-absl::Status NoFilter(const std::string& filter, const std::string& order) {
-  if (!filter.empty()) return NotInThisVersion("filter");
-  return order.empty() ? absl::OkStatus() : NotInThisVersion("order_by");
-}
-
 }  // namespace
 
 void JobService::AddTo(Methods& methods) {
@@ -142,16 +132,20 @@ void JobService::AddTo(Methods& methods) {
       [this](Context context, Session* session, v1::WatchJobRequest request) {
         return WatchJob(std::move(context), this, session, std::move(request));
       });
-  methods.AddStreaming<v1::WatchJobsRequest>(
-      service, "WatchJobs", kRead,
-      [this](Context context, Session* session, v1::WatchJobsRequest request) {
-        return WatchJobs(std::move(context), this, session, std::move(request));
-      });
-  methods.AddStreaming<v1::ReadOutputRequest>(
-      service, "ReadOutput", kRead,
-      [this](Context context, Session* session, v1::ReadOutputRequest request) {
-        return ReadOutput(std::move(context), this, session, std::move(request));
-      });
+  methods
+      .AddStreaming<v1::WatchJobsRequest>(
+          service, "WatchJobs", kRead,
+          [this](Context context, Session* session, v1::WatchJobsRequest request) {
+            return WatchJobs(std::move(context), this, session, std::move(request));
+          })
+      .is_long = true;
+  methods
+      .AddStreaming<v1::ReadOutputRequest>(
+          service, "ReadOutput", kRead,
+          [this](Context context, Session* session, v1::ReadOutputRequest request) {
+            return ReadOutput(std::move(context), this, session, std::move(request));
+          })
+      .is_long = true;
 }
 
 std::shared_ptr<const spec::CompileOptions> JobService::compile() const {
@@ -195,6 +189,17 @@ absl::StatusOr<engine::Submission> JobService::Prepare(const Session& session,
   return submission;
 }
 
+absl::Status JobService::CheckSlack(const spec::Job& job, Time deadline) const {
+  Duration left = job.timeout ? job.timeout->limit : table_.engine().default_job_timeout();
+  if (deadline != kNever) left = std::min(left, deadline - table_.engine().clock().Now());
+  if (left >= rules_.least_slack) return absl::OkStatus();
+  return WithReason(
+      Error(absl::StatusCode::kDeadlineExceeded,
+            "the job has " + spec::FormatDuration(left) + "; with less than " +
+                spec::FormatDuration(rules_.least_slack) + " this server does not begin"),
+      v1::ERROR_REASON_DEADLINE_UNREACHABLE);
+}
+
 Async<absl::StatusOr<v1::Job>> JobService::SubmitJob(Context context, JobService* service,
                                                      Session* session,
                                                      v1::SubmitJobRequest request) {
@@ -211,6 +216,8 @@ Async<absl::StatusOr<v1::Job>> JobService::SubmitJob(Context context, JobService
   if (!submission.ok()) co_return submission.status();
   if (request.validate_only()) co_return Preview(*submission->spec, submission->spec_digest);
   if (request.attach() == v1::ATTACH_DEADLINE) submission->options.deadline = session->deadline();
+  absl::Status slack = service->CheckSlack(*submission->spec, submission->options.deadline);
+  if (!slack.ok()) co_return slack;
   engine::JobTable& table = service->table_;
   absl::StatusOr<engine::Admitted> admitted =
       co_await engine::JobTable::AdmitWithin(std::move(context), &table, *std::move(submission),
@@ -236,8 +243,9 @@ absl::StatusOr<v1::ValidateJobResponse> JobService::ValidateJob(
   for (const std::string& pool : job.pools) response.add_pools(pool);
   for (const spec::Semaphore& each : job.semaphores) response.add_semaphores(each.name);
   *response.mutable_max_teardown() = engine::ToProto(job.max_teardown);
-  if (job.timeout && job.timeout->limited()) {
-    *response.mutable_timeout() = engine::ToProto(job.timeout->limit);
+  const Duration timeout = job.timeout ? job.timeout->limit : table_.engine().default_job_timeout();
+  if (timeout != spec::TimeLimit::kUnlimited) {
+    *response.mutable_timeout() = engine::ToProto(timeout);
   }
   return response;
 }
@@ -245,53 +253,7 @@ absl::StatusOr<v1::ValidateJobResponse> JobService::ValidateJob(
 absl::StatusOr<v1::Job> JobService::GetJob(const v1::GetJobRequest& request) {
   absl::StatusOr<JobPtr> job = Find(request.name());
   if (!job.ok()) return job.status();
-  const bool basic = request.view() == v1::JOB_VIEW_BASIC;
-  return Viewed((*job)->Describe(), basic ? v1::JOB_VIEW_BASIC : v1::JOB_VIEW_FULL);
-}
-
-absl::StatusOr<v1::ListJobsResponse> JobService::ListJobs(const v1::ListJobsRequest& request) {
-  if (!request.order_by().empty()) return NotInThisVersion("order_by");
-  absl::StatusOr<Filter> filter = Filter::Parse(request.filter());
-  if (!filter.ok()) return filter.status();
-  absl::StatusOr<int> size = PageSize(request.page_size());
-  if (!size.ok()) return size.status();
-  v1::ListJobsResponse response;
-  // A page of a filter that fits little is short, so that no call looks at more than one batch.
-  const size_t batch = filter->empty() ? static_cast<size_t>(*size) : kJobsPerCall;
-  const auto jobs = table_.List(request.page_token(), batch);
-  std::string last;
-  for (const JobPtr& job : jobs) {
-    if (response.jobs_size() == *size) break;
-    last = job->id();
-    v1::Job described = job->Describe();
-    if (!filter->Fits(described)) continue;
-    *response.add_jobs() = Viewed(std::move(described), request.view());
-  }
-  const bool looked_at_all = jobs.size() < batch && (jobs.empty() || last == jobs.back()->id());
-  if (!looked_at_all) response.set_next_page_token(last);
-  return response;
-}
-
-absl::StatusOr<v1::CancelJobsResponse> JobService::CancelJobs(
-    const Session& session, const v1::CancelJobsRequest& request) {
-  if (request.filter().empty()) return InvalidField("filter", "is required");
-  absl::StatusOr<Filter> filter = Filter::Parse(request.filter());
-  if (!filter.ok()) return filter.status();
-  v1::CancelJobsResponse response;
-  for (const JobPtr& job : table_.Live()) {
-    if (!filter->Fits(job->Describe())) continue;
-    response.set_count(response.count() + 1);
-    if (response.sample_size() < kSampledNames) response.add_sample("jobs/" + job->id());
-    if (!request.force()) continue;
-    engine::CancelRequest cancel;
-    cancel.reason = request.reason();
-    cancel.actor = session.identity().name;
-    cancel.kill = request.mode() == v1::CANCEL_MODE_KILL;
-    Audit(table_.engine().clock().WallNow(), session.identity(), "CancelJobs", job->id(),
-          request.reason());
-    job->Cancel(cancel).IgnoreError();
-  }
-  return response;
+  return Viewed((*job)->Describe(), request.view());
 }
 
 absl::StatusOr<v1::Node> JobService::GetNode(const v1::GetNodeRequest& request) {
@@ -300,35 +262,6 @@ absl::StatusOr<v1::Node> JobService::GetNode(const v1::GetNodeRequest& request) 
   absl::StatusOr<JobPtr> job = Find("jobs/" + name->job);
   if (!job.ok()) return job.status();
   return DescribeNode(**job, name->path);
-}
-
-absl::StatusOr<v1::ListNodesResponse> JobService::ListNodes(const v1::ListNodesRequest& request) {
-  NURSERY_RETURN_IF_ERROR(NoFilter(request.filter(), request.order_by()));
-  absl::StatusOr<JobPtr> job = Find(request.parent());
-  if (!job.ok()) return job.status();
-  absl::StatusOr<int> size = PageSize(request.page_size());
-  if (!size.ok()) return size.status();
-  size_t start = 0;
-  if (!request.page_token().empty()) {
-    const auto& token = request.page_token();
-    const bool is_number = token.size() < 10 && token.find_first_not_of("0123456789") == token.npos;
-    if (!is_number) {
-      return WithReason(Error(absl::StatusCode::kInvalidArgument, "page_token: is none of ours"),
-                        v1::ERROR_REASON_INVALID_PAGE_TOKEN);
-    }
-    start = std::stoul(token);
-  }
-  v1::ListNodesResponse response;
-  const std::vector<engine::NodeView> nodes = (*job)->View(kMaxNodesListed);
-  size_t at = start;
-  for (; at < nodes.size() && response.nodes_size() < *size; ++at) {
-    const engine::NodeView& node = nodes[at];
-    if (!IsAtOrBelow(node.path, request.path())) continue;
-    if (request.depth() > 0 && node.depth > request.depth()) continue;
-    *response.add_nodes() = ToProto(node, (*job)->id());
-  }
-  if (at < nodes.size()) response.set_next_page_token(std::to_string(at));
-  return response;
 }
 
 }  // namespace nursery::rpc

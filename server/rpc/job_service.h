@@ -12,16 +12,31 @@
 #include "nursery/v1/job_service.pb.h"
 #include "server/engine/job_table.h"
 #include "server/rpc/methods.h"
+#include "server/rpc/places.h"
 #include "server/spec/compile.h"
 
 namespace nursery::rpc {
 
+struct AdmissionRules {
+  AdmissionRules() = default;
+
+  // A job with less time than this left is refused.
+  Duration least_slack{};
+  // Streams that go on until something ends: each costs a task, a bell and a connection's stream.
+  int64_t watchers = 1'000;
+};
+
 class JobService {
  public:
-  JobService(engine::JobTable& table, spec::CompileOptions compile)
-      : table_(table), compile_(std::make_shared<const spec::CompileOptions>(std::move(compile))) {}
+  JobService(engine::JobTable& table, spec::CompileOptions compile, AdmissionRules rules)
+      : table_(table),
+        rules_(rules),
+        watchers_(rules.watchers),
+        compile_(std::make_shared<const spec::CompileOptions>(std::move(compile))) {}
 
   void AddTo(Methods& methods);
+  // Streams that watch.
+  int64_t watchers() const { return watchers_.taken(); }
 
   std::shared_ptr<const spec::CompileOptions> compile() const NURSERY_EXCLUDES(mutex_);
   // For specs that come from now on.
@@ -57,8 +72,12 @@ class JobService {
   absl::StatusOr<JobPtr> Find(const std::string& name) const;
   absl::StatusOr<engine::Submission> Prepare(const Session& session, const v1::JobSpec& spec,
                                              const std::string& request_id) const;
+  // DEADLINE_EXCEEDED: `deadline`, or the job's own timeout, leaves less than the least slack.
+  absl::Status CheckSlack(const spec::Job& job, Time deadline) const;
 
   engine::JobTable& table_;
+  const AdmissionRules rules_;
+  Places watchers_;
   mutable Mutex mutex_;
   std::shared_ptr<const spec::CompileOptions> compile_ NURSERY_GUARDED_BY(mutex_);
 };

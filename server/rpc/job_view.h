@@ -8,12 +8,16 @@
 
 namespace nursery::rpc {
 
-// FULL is all of it; everything else leaves out what grows with the job.
+// A message of several jobs is full at about this: far below the 4 MiB that clients take.
+inline constexpr size_t kJobsBytes = 1 << 20;
+
+// FULL is all of it; everything else has the first errors only.
 inline v1::Job Viewed(v1::Job job, v1::JobView view) {
-  if (view == v1::JOB_VIEW_FULL) return job;
-  job.clear_errors();
-  job.clear_output();
-  job.clear_last_cancel();
+  constexpr int kBasicErrors = 4;
+  const int more = job.errors_size() - kBasicErrors;
+  if (view != v1::JOB_VIEW_FULL && more > 0) {
+    job.mutable_errors()->DeleteSubrange(kBasicErrors, more);
+  }
   return job;
 }
 

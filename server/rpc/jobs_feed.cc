@@ -9,7 +9,6 @@ namespace nursery::rpc {
 namespace {
 
 constexpr int kMaxJobs = 200;
-constexpr int64_t kNever = -1;
 // Between two looks: a watcher sees progress, not every step.
 constexpr std::chrono::milliseconds kPause{100};
 
@@ -19,30 +18,33 @@ JobsFeed::JobsFeed(engine::JobTable& table, Filter filter)
     : table_(table), filter_(std::move(filter)), bell_(table.engine().WatchAll()) {}
 
 void JobsFeed::Look() {
-  std::unordered_map<std::string, int64_t> told;
+  std::unordered_map<std::string, Told> told;
   for (std::shared_ptr<engine::Job>& job : table_.Changes(&mark_)) {
     const auto before = told_.find(job->id());
-    const int64_t seq = before == told_.end() ? kNever : before->second;
-    const bool is_new = told.try_emplace(job->id(), seq).second;
-    if (is_new && seq != job->last_seq()) changed_.push_back(std::move(job));
+    const Told last = before == told_.end() ? Told() : before->second;
+    const bool is_new = told.try_emplace(job->id(), last).second;
+    if (is_new && last.seq != job->last_seq()) changed_.push_back(std::move(job));
   }
   told_ = std::move(told);
 }
 
 void JobsFeed::Tell(const engine::Job& job, v1::WatchJobsResponse* response) {
   // Before the description, which may then be newer and is told again.
-  told_[job.id()] = job.last_seq();
+  Told& told = told_[job.id()];
+  told.seq = job.last_seq();
   v1::Job described = Viewed(job.Describe(), v1::JOB_VIEW_BASIC);
-  if (filter_.Fits(described)) *response->add_jobs() = std::move(described);
+  const bool fitted = std::exchange(told.fitted, filter_.Fits(described));
+  if (told.fitted || fitted) *response->add_jobs() = std::move(described);
 }
 
 bool JobsFeed::Take(v1::WatchJobsResponse* response) {
   if (changed_.empty()) Look();
-  while (!changed_.empty() && response->jobs_size() < kMaxJobs) {
+  while (!changed_.empty() && response->jobs_size() < kMaxJobs &&
+         response->ByteSizeLong() < kJobsBytes) {
     Tell(*changed_.front(), response);
     changed_.pop_front();
   }
-  return response->jobs_size() > 0;
+  return !std::exchange(begun_, true) || response->jobs_size() > 0;
 }
 
 Async<void> JobsFeed::Wait(Context context, Duration patience) {

@@ -1,5 +1,6 @@
 // JobsFeed: the jobs of a server that have changed since it was asked before. First those that are
-// alive; then what comes, goes on or ends. Many changes of one job are told as one.
+// alive; then what comes, goes on or ends. Many changes of one job are told as one. One that has
+// ceased to fit is told once more, as it is then.
 //
 // Thread safety: one task. Lifetime: the table outlives it.
 // Suspends: Wait until something has changed, or its patience is over. Resumes on: the executor.
@@ -28,8 +29,11 @@ class JobsFeed {
  public:
   JobsFeed(engine::JobTable& table, Filter filter);
 
-  // A message's share of what has changed. False: nothing has.
+  // A message's share of what has changed. False: nothing has. The first time true all the same:
+  // its message says that from here on nothing is missed.
   bool Take(v1::WatchJobsResponse* response);
+  // There is always a next job.
+  bool ended() const { return false; }
   Async<void> Wait(Context context, Duration patience);
 
  private:
@@ -40,9 +44,14 @@ class JobsFeed {
   const Filter filter_;
   const engine::BellReceiver bell_;
   uint64_t mark_ = 0;
+  bool begun_ = false;
   std::deque<std::shared_ptr<engine::Job>> changed_;  // and not told yet
-  // By id: the last event told of, for those that were alive at the last look.
-  std::unordered_map<std::string, int64_t> told_;
+  struct Told {
+    int64_t seq = -1;  // of the last event told of; -1: of none yet
+    bool fitted = false;
+  };
+  // By id, for those that were alive at the last look.
+  std::unordered_map<std::string, Told> told_;
 };
 
 }  // namespace nursery::rpc

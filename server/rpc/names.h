@@ -4,6 +4,7 @@
 #ifndef NURSERY_SERVER_RPC_NAMES_H_
 #define NURSERY_SERVER_RPC_NAMES_H_
 
+#include <initializer_list>
 #include <string>
 #include <string_view>
 
@@ -24,6 +25,17 @@ std::string NameOfNode(std::string_view job, std::string_view path);
 
 // The number of entries of a page: 0 is 50, at most 1,000. INVALID_ARGUMENT: negative.
 absl::StatusOr<int> PageSize(int wanted);
+
+// The token of a page that begins after `position`, for the same question only: `asked` is what
+// must not change from page to page.
+std::string PageToken(std::string_view position, std::string_view asked);
+// The position; empty for the first page. INVALID_ARGUMENT: none of ours, or that of another
+// question.
+absl::StatusOr<std::string> ParsePageToken(std::string_view token, std::string_view asked);
+
+// Which of `orders` is meant; an empty one is the first. INVALID_ARGUMENT: none of them.
+absl::StatusOr<size_t> ParseOrder(std::string_view order_by,
+                                  std::initializer_list<std::string_view> orders);
 
 }  // namespace nursery::rpc
 

@@ -55,9 +55,10 @@ void JobCompiler::CompileJob() {
   if (!spec_.workdir().empty() && spec_.workdir() != "scratch" && !absolute) {
     Fail("workdir", "'" + spec_.workdir() + "' must be scratch or an absolute path");
   }
-  if (spec_.has_timeout()) job_->timeout = CompileTimeLimit("timeout", spec_.timeout());
+  CompileJobTimeout();
   CheckJobFeatures();
   CompileLabels();
+  AddServerSemaphores();
   CompileSemaphores();
   CheckParams();
   const int64_t count = CountNodes(spec_.root());
@@ -88,6 +89,15 @@ void JobCompiler::CompileJob() {
   ComputeTeardown();
 }
 
+void JobCompiler::CompileJobTimeout() {
+  if (!spec_.has_timeout()) return;
+  job_->timeout = CompileTimeLimit("timeout", spec_.timeout());
+  const std::optional<Duration>& most = options_.max_job_timeout;
+  if (!most || job_->timeout->limit <= *most) return;
+  const std::string what = job_->timeout->limited() ? FormatDuration(job_->timeout->limit) : "none";
+  Fail("timeout", what + " is over the server's limit of " + FormatDuration(*most));
+}
+
 void JobCompiler::CompileLabels() {
   if (spec_.labels().size() > kMaxLabels) {
     Fail("labels", std::to_string(spec_.labels().size()) + " labels, over the limit of " +
@@ -105,6 +115,37 @@ void JobCompiler::CompileLabels() {
   }
 }
 
+bool JobCompiler::IsOfServer(const std::string& semaphore) const {
+  if (!options_.semaphores) return false;
+  return std::any_of(options_.semaphores->begin(), options_.semaphores->end(),
+                     [&](const Semaphore& each) { return each.name == semaphore; });
+}
+
+void JobCompiler::CollectServerNames(const v1::NodeSpec& node, std::set<std::string>* names) const {
+  for (const v1::AcquireSpec& acquire : node.acquire()) {
+    if (acquire.scope() == v1::SCOPE_SERVER) names->insert(acquire.semaphore());
+  }
+  if (node.has_map()) CollectServerNames(node.map().node(), names);
+  for (const v1::NodeSpec& child : node.group().nodes()) CollectServerNames(child, names);
+}
+
+// Those that the job uses rank before its own, in the order of the configuration.
+void JobCompiler::AddServerSemaphores() {
+  std::set<std::string> names;
+  CollectServerNames(spec_.root(), &names);
+  std::vector<Semaphore> known;
+  if (options_.semaphores) known = *options_.semaphores;
+  if (!options_.semaphores) {
+    for (const std::string& name : names) known.push_back({name, kMaxPermits, {}, true});
+  }
+  for (const Semaphore& each : known) {
+    if (!names.contains(each.name)) continue;
+    semaphores_[each.name] = static_cast<int>(job_->semaphores.size());
+    job_->semaphores.push_back(each);
+    job_->semaphores.back().of_server = true;
+  }
+}
+
 void JobCompiler::CompileSemaphores() {
   const FieldPath::Segment list = path_.Enter("semaphores");
   if (spec_.semaphores_size() > kMaxSemaphores) {
@@ -114,7 +155,11 @@ void JobCompiler::CompileSemaphores() {
   for (int i = 0; i < spec_.semaphores_size(); ++i) {
     const FieldPath::Segment segment = path_.Enter(static_cast<size_t>(i));
     const v1::SemaphoreSpec& spec = spec_.semaphores(i);
-    if (CheckName("name", spec.name()) && !semaphores_.emplace(spec.name(), i).second) {
+    const auto number = static_cast<int>(job_->semaphores.size());
+    if (IsOfServer(spec.name())) {
+      Fail("name",
+           "'" + spec.name() + "' is the name of a semaphore of the server; choose another");
+    } else if (CheckName("name", spec.name()) && !semaphores_.emplace(spec.name(), number).second) {
       Fail("name", "'" + spec.name() + "' is declared twice");
     }
     Semaphore& semaphore = job_->semaphores.emplace_back();

@@ -9,6 +9,7 @@
 #define NURSERY_SERVER_SPEC_COMPILE_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,10 +27,14 @@ struct CompileOptions {
   Limits limits;
   // For actions that say none, sleep excepted.
   Duration default_attempt_timeout = std::chrono::hours(1);
+  // The largest that a job may ask for; unset: any, and none.
+  std::optional<Duration> max_job_timeout;
   // Of a map that says none: the slots of its pool.
   int64_t default_map_workers = 16;
   // Pools of the server; empty: names are not checked.
   std::vector<std::string> pools;
+  // Semaphores of the server, by rank; unset: they are not known, and names are not checked.
+  std::optional<std::vector<Semaphore>> semaphores;
   // Functions registered for `call`; empty: names are not checked.
   std::vector<std::string> functions;
 };

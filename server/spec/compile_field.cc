@@ -135,8 +135,10 @@ class JobCompiler::FrameNames : public NameResolver {
       if (found == compiler_.semaphores_.end() || frame->node == kNoNode) continue;
       for (const Acquire& acquire : compiler_.job_->node(frame->node).acquire) {
         if (acquire.semaphore != found->second) continue;
-        const size_t semaphore = static_cast<size_t>(acquire.semaphore);
-        if (!compiler_.job_->semaphores[semaphore].units.empty()) return acquire.semaphore;
+        const Semaphore& semaphore =
+            compiler_.job_->semaphores[static_cast<size_t>(acquire.semaphore)];
+        const bool unknown = semaphore.of_server && !compiler_.options_.semaphores;
+        if (!semaphore.units.empty() || unknown) return acquire.semaphore;
         return Error(absl::StatusCode::kInvalidArgument,
                      "semaphore '" + name + "' has no `units` to tell apart");
       }

@@ -141,41 +141,57 @@ void JobCompiler::CompileAcquire(const v1::NodeSpec& spec, Frame& frame, Node& n
   frame.top_holder = node.index;
 }
 
-std::optional<Acquire> JobCompiler::CompileOneAcquire(const v1::AcquireSpec& spec,
-                                                      const Frame& frame) {
+std::optional<int> JobCompiler::FindSemaphore(const v1::AcquireSpec& spec) {
   const std::string& name = spec.semaphore();
   const auto found = semaphores_.find(name);
+  const bool wants_server = spec.scope() == v1::SCOPE_SERVER;
+  const bool is_there =
+      found != semaphores_.end() &&
+      job_->semaphores[static_cast<size_t>(found->second)].of_server == wants_server;
   if (spec.has_rate()) {
     NotInThisVersion("rate");
-  } else if (spec.scope() == v1::SCOPE_SERVER) {
-    NotInThisVersion("scope");
   } else if (name.empty()) {
     Fail("semaphore", "is required");
-  } else if (found == semaphores_.end()) {
-    Fail("semaphore", "'" + name + "' is not declared; declare it in `semaphores` of the job");
+  } else if (is_there) {
+    return found->second;
+  } else if (wants_server) {
+    Fail("semaphore", "the server has no semaphore '" + name + "'");
+  } else if (IsOfServer(name)) {
+    Fail("semaphore", "'" + name + "' is a semaphore of the server; say `scope: server`");
   } else {
-    Acquire acquire;
-    acquire.semaphore = found->second;
-    acquire.weight = spec.weight() == 0 ? 1 : spec.weight();
-    if (!spec.weight_expression().empty()) {
-      if (spec.weight() != 0) Fail("weight_expression", "excludes weight");
-      const Template weight = CompileTemplate("weight", spec.weight_expression(), frame);
-      if (!weight.IsLiteral()) {
-        acquire.expression = weight;
-        return acquire;
-      }
-      const absl::StatusOr<int64_t> number = Value::String(weight.Source()).ToInt64();
-      if (number.ok()) acquire.weight = *number;
-      if (!number.ok()) Fail("weight", "'" + weight.Source() + "' is not a whole number");
-    }
-    const int64_t size = job_->semaphores[static_cast<size_t>(found->second)].size;
-    if (acquire.weight < 1 || acquire.weight > size) {
-      Fail("weight", std::to_string(acquire.weight) + " must be between 1 and the size of '" +
-                         name + "', " + std::to_string(size));
-    }
-    return acquire;
+    Fail("semaphore", "'" + name + "' is not declared; declare it in `semaphores` of the job");
   }
   return std::nullopt;
+}
+
+void JobCompiler::CompileWeight(const v1::AcquireSpec& spec, const Frame& frame, Acquire& acquire) {
+  acquire.weight = spec.weight() == 0 ? 1 : spec.weight();
+  if (!spec.weight_expression().empty()) {
+    if (spec.weight() != 0) Fail("weight_expression", "excludes weight");
+    const Template weight = CompileTemplate("weight", spec.weight_expression(), frame);
+    if (!weight.IsLiteral()) {
+      acquire.expression = weight;
+      return;
+    }
+    const absl::StatusOr<int64_t> number = Value::String(weight.Source()).ToInt64();
+    if (number.ok()) acquire.weight = *number;
+    if (!number.ok()) Fail("weight", "'" + weight.Source() + "' is not a whole number");
+  }
+  const int64_t size = job_->semaphores[static_cast<size_t>(acquire.semaphore)].size;
+  if (acquire.weight < 1 || acquire.weight > size) {
+    Fail("weight", std::to_string(acquire.weight) + " must be between 1 and the size of '" +
+                       spec.semaphore() + "', " + std::to_string(size));
+  }
+}
+
+std::optional<Acquire> JobCompiler::CompileOneAcquire(const v1::AcquireSpec& spec,
+                                                      const Frame& frame) {
+  const std::optional<int> semaphore = FindSemaphore(spec);
+  if (!semaphore) return std::nullopt;
+  Acquire acquire;
+  acquire.semaphore = *semaphore;
+  CompileWeight(spec, frame, acquire);
+  return acquire;
 }
 
 // Below a node that holds a semaphore only later ones may be acquired: nobody can wait in a circle.
@@ -198,6 +214,7 @@ void JobCompiler::CompileFinally(const v1::NodeSpec& spec, const Frame& frame, N
   const FieldPath::Segment segment = path_.Enter("finally");
   auto finally = std::make_unique<Finally>();
   if (auto action = CompileAction(spec.finally(), frame)) finally->action = *action;
+  finally->timeout = std::min<Duration>(finally->timeout, options_.limits.max_finally);
   if (spec.finally().has_timeout()) {
     finally->timeout = CompileDuration("timeout", spec.finally().timeout(), kShortest,
                                        options_.limits.max_finally);

@@ -19,6 +19,32 @@ std::string Job::PathOf(NodeIndex index) const {
   return path;
 }
 
+NodeIndex Job::Find(std::string_view path) const {
+  NodeIndex at = root();
+  while (!path.empty()) {
+    const Node& from = node(at);
+    if (from.kind == Kind::kMap) {
+      const size_t end = path.find(']');
+      if (!path.starts_with('[') || end == std::string_view::npos) return kNoNode;
+      path.remove_prefix(end + 1);
+      at = from.first_child;
+      continue;
+    }
+    if (at != root()) {
+      if (!path.starts_with('/')) return kNoNode;
+      path.remove_prefix(1);
+    }
+    const std::string_view name = path.substr(0, path.find_first_of("/["));
+    const auto children = Children(at);
+    const auto child =
+        std::ranges::find_if(children, [&](NodeIndex index) { return node(index).name == name; });
+    if (name.empty() || child == children.end()) return kNoNode;
+    path.remove_prefix(name.size());
+    at = *child;
+  }
+  return at;
+}
+
 std::vector<const EnvLayer::Variable*> Environment(const Exec& exec) {
   std::vector<const EnvLayer*> layers;
   for (const EnvLayer* layer = exec.env.get(); layer != nullptr; layer = layer->outer.get()) {

@@ -15,6 +15,7 @@
 #include <optional>
 #include <ranges>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -179,6 +180,7 @@ struct Semaphore {
   std::string name;
   int64_t size = 1;
   std::vector<std::string> units;  // empty, or `size` of them
+  bool of_server = false;          // one of its configuration, shared by all jobs
 };
 
 struct Job {
@@ -188,8 +190,8 @@ struct Job {
   std::optional<TimeLimit> timeout;
   std::string workdir;  // empty: not said; "scratch"; or an absolute path
   std::map<std::string, std::string> labels;
-  std::vector<Semaphore> semaphores;
-  std::vector<std::string> pools;  // names that nodes use
+  std::vector<Semaphore> semaphores;  // those of the server that it uses come first
+  std::vector<std::string> pools;     // names that nodes use
   // Every parent before its children; node 0 is the root.
   std::vector<Node> nodes;
   // A cancel at any time is verified complete within this and 250 ms.
@@ -202,6 +204,8 @@ struct Job {
     const Node& parent = node(index);
     return std::views::iota(parent.first_child, parent.first_child + parent.child_count);
   }
+  // The node that `path` leads to, whichever item of a map it names; kNoNode: there is none.
+  NodeIndex Find(std::string_view path) const;
   // "build/test"; a map's node ends in "[]"; the root's is empty.
   std::string PathOf(NodeIndex index) const;
 };

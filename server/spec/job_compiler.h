@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -54,7 +55,10 @@ class JobCompiler {
 
   // compile.cc
   void CompileJob();
+  void CompileJobTimeout();
   void CompileLabels();
+  void AddServerSemaphores();
+  void CollectServerNames(const v1::NodeSpec& node, std::set<std::string>* names) const;
   void CompileSemaphores();
   void CompileUnits(const v1::SemaphoreSpec& spec, Semaphore& semaphore);
   void CheckParams();
@@ -70,6 +74,9 @@ class JobCompiler {
   void CompileQueueing(const v1::NodeSpec& spec, Frame& frame, Node& node);
   void CompileAcquire(const v1::NodeSpec& spec, Frame& frame, Node& node);
   std::optional<Acquire> CompileOneAcquire(const v1::AcquireSpec& spec, const Frame& frame);
+  // Its number; nothing after a violation.
+  std::optional<int> FindSemaphore(const v1::AcquireSpec& spec);
+  void CompileWeight(const v1::AcquireSpec& spec, const Frame& frame, Acquire& acquire);
   void CheckRank(const Acquire& acquire, const Frame& frame);
   void CompileFinally(const v1::NodeSpec& spec, const Frame& frame, Node& node);
   void CompileKind(const v1::NodeSpec& spec, Frame& frame, Node& node);
@@ -134,6 +141,9 @@ class JobCompiler {
   // Why the output of `node` cannot be used; empty if it can.
   std::string NoOutput(NodeIndex node) const;
   void NotInThisVersion(std::string_view field);
+
+  // It is one of the server's configuration.
+  bool IsOfServer(const std::string& semaphore) const;
 
   void Fail(std::string_view field, std::string message);
 

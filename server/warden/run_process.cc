@@ -74,11 +74,12 @@ Async<absl::StatusOr<ProcessResult>> RunProcess(Context ctx, ProcessHost* host, 
   // A wait that fails was cut short by its context; the end is still to come.
   const absl::StatusOr<Ended> ended = co_await receiver.Receive(ctx);
   bool over = ended.ok();
-  if (!over) {
+  const CancelScope shield = CancelScope::Shielded(ctx, Duration::max(), "");
+  const Context outer = take_down.kill.value_or(shield.context());
+  // Who is to be killed is not asked first: it would be told as ended by SIGTERM if it was quick.
+  if (!over && !outer.cancelled()) {
     attempt.result.terminated = true;
     host->Terminate(*id);
-    const CancelScope shield = CancelScope::Shielded(ctx, Duration::max(), "");
-    const Context outer = take_down.kill.value_or(shield.context());
     const CancelScope grace(outer, Later(ctx.Now(), take_down.grace()), "grace");
     const Context context = grace.context();
     const absl::StatusOr<Ended> in_time = co_await receiver.Receive(context);

@@ -37,7 +37,7 @@ struct ProcessResult {
   // Those that outlived SIGKILL for a while (uninterruptible sleep); gone by now.
   std::vector<Survivor> survivors;
   bool terminated = false;  // SIGTERM was sent, because the context was cancelled
-  bool escalated = false;   // SIGKILL was sent, because the grace had passed
+  bool escalated = false;   // SIGKILL was sent, because the grace had passed or for want of any
   Time spawn_time{};        // when the program was running
   Time exit_time{};         // when the leader's exit was known
   Time end_time{};          // when nothing was left
@@ -57,7 +57,8 @@ struct TakeDown {
   explicit TakeDown(Duration the_grace) : grace([the_grace] { return the_grace; }) {}
 
   std::function<Duration()> grace;  // SIGTERM to SIGKILL; asked when SIGTERM is sent
-  std::optional<Context> kill;      // its cancellation ends the grace at once
+  // Its cancellation ends the grace at once; before that of `ctx`: there is no SIGTERM at all.
+  std::optional<Context> kill;
 };
 
 // An error when the program never ran (its status says which step failed), or ABORTED when warden

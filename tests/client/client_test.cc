@@ -99,6 +99,15 @@ TEST_F(ClientTest, ARunTellsItsEventsAndItsResult) {
   EXPECT_GE(*result->end_time, *result->start_time);
 }
 
+TEST_F(ClientTest, ARunTellsWhatItsNodesWrite) {
+  std::string text;
+  Handlers handlers;
+  handlers.on_output = [&](const OutputChunk& chunk) { text += chunk.path + ": " + chunk.data; };
+  const Job job = Job("hello").Root(Group().Add(Exec("one", {"echo", "hello"})));
+  ASSERT_TRUE(client_->Run(job, {}, handlers, kPatience).ok());
+  EXPECT_EQ(text, "one: hello\n");
+}
+
 TEST_F(ClientTest, AFailedJobIsNoErrorOfItsCall) {
   std::optional<int> exit_code;
   Handlers handlers;

@@ -26,7 +26,7 @@ SEEDED_TEST(JobTest, ASingleActionIsAJob) {
   std::shared_ptr<Job> job = co_await harness.Run(ctx, yaml);
   EXPECT_EQ(harness.StateOf(*job, ""), "SUCCEEDED");
   EXPECT_EQ(ctx.Now() - start, seconds(1));
-  EXPECT_EQ(job->OutputOf("")->output->Excerpt(), "output of a\n");
+  EXPECT_EQ(job->Outputs("", /*below=*/false).at(0).output->Excerpt(), "output of a\n");
   co_return absl::OkStatus();
 }
 

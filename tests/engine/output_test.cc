@@ -54,5 +54,27 @@ TEST(OutputTest, RingsForEachAppendUntilItIsHeard) {
   EXPECT_FALSE(bell.TryReceive().ok());
 }
 
+TEST(OutputTest, TellsWhereItsLastLinesBegin) {
+  Output output(/*keep_whole=*/false, kOutputSpool);
+  EXPECT_EQ(output.StartOfLines(1), 0);
+  output.Append("one\n\nthree");
+  EXPECT_EQ(output.StartOfLines(0), 10);
+  EXPECT_EQ(output.StartOfLines(1), 5);
+  EXPECT_EQ(output.StartOfLines(2), 4);
+  EXPECT_EQ(output.StartOfLines(9), 0);
+  output.Append("\n");
+  EXPECT_EQ(output.StartOfLines(1), 5);
+}
+
+TEST(BellsTest, ForgetWatchersThatHaveGone) {
+  Bells bells;
+  const auto [sender, receiver] = MakeChannel<Tick>(1);
+  bells.Add(sender);
+  for (int i = 0; i < 1000; ++i) static_cast<void>(bells.Watch());
+  EXPECT_LT(bells.watchers(), 20u);
+  bells.Ring();
+  EXPECT_TRUE(receiver.TryReceive().ok());
+}
+
 }  // namespace
 }  // namespace nursery::engine

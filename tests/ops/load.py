@@ -10,7 +10,8 @@ STUBBORN = "trap '' TERM; echo; while :; do sleep 60; done"
 # One for each way in which a job or a node can end; each ends by itself.
 ENDING = {
     "succeeds": {"group": {"nodes": [
-        {"name": "program", "exec": {"argv": ["echo", "hello"]}},
+        {"name": "program", "exec": {"argv": ["echo", "hello"]},
+         "acquire": [{"semaphore": "license", "scope": "SCOPE_SERVER"}]},
         {"name": "pause", "sleep": {"duration": "0.001s"}},
         {"name": "items", "map": {"items": {"range": {"to": 5}}, "workers": 2,
                                   "node": {"call": {"function": "noop"}}}}]}},
@@ -43,7 +44,7 @@ def spec(name, root):
 
 class LoadedTest(ServiceTest):
     """With what puts its server under load, and takes the load away again."""
-    config = "limits: {live_jobs: 20}\n"
+    config = "limits: {live_jobs: 20}\nsemaphores: [{name: license, size: 1}]\n"
 
     def metrics(self):
         return Metrics(self.server.http)

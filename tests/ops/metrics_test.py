@@ -42,6 +42,7 @@ COUNTED = [
     'nursery_processes_killed_total{signal="KILL"}', "nursery_processes_leftover_total",
     'nursery_admission_rejected_total{reason="jobs"}', "nursery_tasks_finished_total",
     'nursery_pool_wait_seconds_count{pool="io"}',
+    'nursery_semaphore_wait_seconds_count{semaphore="license"}',
     'grpc_server_handled_total{grpc_service="unknown",grpc_method="unknown",grpc_type="unary",'
     'grpc_code="Unimplemented"}',
     'grpc_server_handled_total{grpc_service="nursery.v1.JobService",grpc_method="SubmitJob",'

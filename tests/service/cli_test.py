@@ -26,7 +26,7 @@ class CliTest(unittest.TestCase):
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         self.cwd = pathlib.Path(directory.name)
-        self.server = Server(directory.name)
+        self.server = Server(directory.name, config="semaphores: [{name: license, size: 1}]\n")
         self.addCleanup(self.server.stop)
         self.environment = dict(os.environ, NURSERY_SERVER=self.server.address)
         self.mark = "mark-" + uuid.uuid4().hex
@@ -64,6 +64,11 @@ class CliTest(unittest.TestCase):
         self.assertIn("├─ good", out)
         self.assertIn("| no such luck", out)
         self.assertEqual(self.nursery("logs", job, "good"), "fine\n")
+        self.assertEqual(self.nursery("logs", job, "good", "-n", "0"), "")
+        self.assertEqual(self.nursery("logs", job, "good", "-n", "1", "--attempt", "1"), "fine\n")
+        self.assertIn("no attempt 2 of 'good'",
+                      self.nursery("logs", job, "good", "--attempt", "2", code=1))
+        self.nursery("logs", job, "good", "-n", "-1", code=2)
         self.assertIn("bad is FAILED: exit code 3", self.nursery("explain", job, "bad"))
         shown = json.loads(self.nursery("show", job, "-o", "json"))
         self.assertEqual((shown["id"], shown["state"]), (job, "FAILED"))
@@ -74,6 +79,14 @@ class CliTest(unittest.TestCase):
         self.assertIn("\njob.yaml:3:8: nodes", out)
         out = self.nursery("submit", self.write('name: "a\\x1b[31m"\ncall: noop\n'), code=2)
         self.assertNotIn("\x1b", out)
+
+    def test_what_only_the_server_has_is_left_to_it(self):
+        for command in ("submit", "run"):
+            self.nursery(command, self.write("name: io\ncall: noop\npool: io\n"))
+        node = "acquire: [{semaphore: license, scope: server}]\ncall: noop\n"
+        self.nursery("submit", self.write("name: licensed\n" + node))
+        out = self.nursery("submit", self.write("name: x\ncall: noop\npool: nope\n"), code=2)
+        self.assertIn("'nope' is no pool of this server", out)
 
     def test_ls_shows_the_newest_first(self):
         first, second = self.submit(HELLO), self.submit(HELLO)

@@ -117,6 +117,48 @@ class SubmitTest(ServiceTest):
                                       job_service.ListJobsRequest(filter=text))
             self.assertIn(problem, error.details())
 
+    def pages(self, call, request, field):
+        """All entries, page after page."""
+        seen = []
+        while True:
+            page = call(request, timeout=PATIENCE)
+            seen += getattr(page, field)
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return seen
+
+    def test_jobs_are_listed_in_either_order(self):
+        names = [self.submit(job.JobSpec(name="n", root=exec_node("true"))).name for _ in range(5)]
+        for order, expected in (("create_time", sorted(names)),
+                                ("create_time desc", sorted(names, reverse=True))):
+            request = job_service.ListJobsRequest(page_size=2, order_by=order)
+            seen = self.pages(self.jobs.ListJobs, request, "jobs")
+            self.assertEqual([each.name for each in seen], expected)
+        error = self.assert_fails(grpc.StatusCode.INVALID_ARGUMENT, self.jobs.ListJobs,
+                                  job_service.ListJobsRequest(order_by="priority"))
+        self.assertEqual(details_of(error)["ErrorInfo"].reason, "INVALID_FILTER")
+
+    def test_a_page_token_goes_with_its_question_only(self):
+        for _ in range(3):
+            self.submit(job.JobSpec(name="n", root=exec_node("true")))
+        token = self.jobs.ListJobs(job_service.ListJobsRequest(page_size=1)).next_page_token
+        for wrong in ({"filter": "priority = 5"}, {"order_by": "create_time"},
+                      {"page_token": "nonsense"}, {"page_token": token + "1"}):
+            request = job_service.ListJobsRequest(**{"page_token": token, **wrong})
+            error = self.assert_fails(grpc.StatusCode.INVALID_ARGUMENT, self.jobs.ListJobs, request)
+            self.assertEqual(details_of(error)["ErrorInfo"].reason, "INVALID_PAGE_TOKEN")
+
+    def test_a_list_has_the_first_errors_only(self):
+        root = group(*(exec_node("false", name=f"n{i}") for i in range(7)))
+        root.group.join.mode = job.JOIN_MODE_COLLECT
+        name = self.wait(self.submit(job.JobSpec(name="bad", root=root)).name).name
+        view = job_service.JOB_VIEW_FULL
+        for listed, count in ((self.get(name), 4),
+                              (self.jobs.ListJobs(job_service.ListJobsRequest()).jobs[0], 4),
+                              (self.jobs.ListJobs(job_service.ListJobsRequest(view=view)).jobs[0],
+                               7)):
+            self.assertEqual((len(listed.errors), listed.error_count), (count, 7))
+
     def test_jobs_are_cancelled_by_a_filter(self):
         names = [self.submit(self.sleepers(1)).name for _ in range(3)]
         request = job_service.CancelJobsRequest(filter="display_name = sleepers", reason="all")
@@ -139,6 +181,40 @@ class SubmitTest(ServiceTest):
         text = self.introspection.ExplainNode(
             introspection.ExplainNodeRequest(name=done.name + "/nodes/b")).text
         self.assertIn("b is FAILED: exit code 3", text)
+
+    def test_nodes_are_chosen_by_filter_path_and_depth(self):
+        inner = group(exec_node("true", name="x"), exec_node("false", name="y"))
+        inner.name, inner.group.join.mode = "in", job.JOIN_MODE_COLLECT
+        root = group(exec_node("true", name="a"), inner, exec_node("false", name="z"))
+        root.group.join.mode = job.JOIN_MODE_COLLECT
+        done = self.wait(self.submit(job.JobSpec(name="tree", root=root)).name)
+
+        def paths(**fields):
+            request = job_service.ListNodesRequest(parent=done.name, page_size=2, **fields)
+            seen = self.pages(self.jobs.ListNodes, request, "nodes")
+            return [each.path for each in seen]
+
+        self.assertEqual(paths(), ["", "a", "in", "in/x", "in/y", "z"])
+        self.assertEqual(paths(depth=1), ["", "a", "in", "z"])
+        self.assertEqual(paths(path="in", depth=1), ["in", "in/x", "in/y"])
+        self.assertEqual(paths(order_by="failed_first"), ["", "in", "in/y", "z", "a", "in/x"])
+        self.assertEqual(paths(filter="state = FAILED AND kind = EXEC"), ["in/y", "z"])
+        self.assertEqual(paths(filter="outcome = SUCCEEDED"), ["a", "in/x"])
+        self.assertEqual(paths(filter="path = in/*"), ["in/x", "in/y"])
+        self.assertEqual(paths(filter="attempt_count > 0 AND kind != GROUP"),
+                         ["a", "in/x", "in/y", "z"])
+        self.assertEqual(paths(filter='end_time < "2020-01-01T00:00:00Z"'), [])
+        for fields, reason in (({"filter": "labels.x = y"}, "INVALID_FILTER"),
+                               ({"filter": "kind = SHELL"}, "INVALID_FILTER"),
+                               ({"order_by": "name"}, "INVALID_FILTER"),
+                               ({"page_token": "17"}, "INVALID_PAGE_TOKEN"),
+                               ({"depth": -1}, "INVALID_REQUEST")):
+            error = self.assert_fails(grpc.StatusCode.INVALID_ARGUMENT, self.jobs.ListNodes,
+                                      job_service.ListNodesRequest(parent=done.name, **fields))
+            self.assertEqual(details_of(error)["ErrorInfo"].reason, reason)
+        error = self.assert_fails(grpc.StatusCode.NOT_FOUND, self.jobs.ListNodes,
+                                  job_service.ListNodesRequest(parent=done.name, path="nope"))
+        self.assertEqual(details_of(error)["ErrorInfo"].reason, "NODE_NOT_FOUND")
 
 
 class LimitTest(ServiceTest):
@@ -199,6 +275,82 @@ class LimitTest(ServiceTest):
             return None
 
 
+class BoundsTest(ServiceTest):
+    config = ("default_job_timeout: 1h\nmax_job_timeout: 2h\nmin_admission_slack: 2s\n"
+              "max_finally_timeout: 3s\nlimits: {watchers: 2}\n")
+
+    def timed(self, **fields):
+        return job.JobSpec(name="x", root=exec_node("true"), timeout=job.TimeLimit(**fields))
+
+    def test_a_job_that_says_no_timeout_has_the_default(self):
+        spec = job.JobSpec(name="x", root=exec_node("true"))
+        valid = self.jobs.ValidateJob(job_service.ValidateJobRequest(job_spec=spec))
+        self.assertEqual(valid.timeout.seconds, 3600)
+        done = self.wait(self.submit(spec).name)
+        self.assertEqual(done.deadline.seconds - done.create_time.seconds, 3600)
+        self.assertEqual(done.deadline_source, "job timeout 1h, the default")
+
+    def test_a_timeout_over_the_limit_is_refused(self):
+        for spec, problem in ((self.timed(duration={"seconds": 7201}), "2h1s is over"),
+                              (self.timed(none=True), "none is over")):
+            error = self.assert_fails(grpc.StatusCode.INVALID_ARGUMENT, self.jobs.SubmitJob,
+                                      job_service.SubmitJobRequest(job_spec=spec))
+            self.assertIn(problem, error.details())
+
+    def test_a_job_with_too_little_time_is_not_begun(self):
+        spec = self.timed(duration={"seconds": 1})
+        for call, request in ((self.jobs.SubmitJob, job_service.SubmitJobRequest(job_spec=spec)),
+                              (self.jobs.RunJob, job_service.RunJobRequest(job_spec=spec))):
+            error = self.assert_fails(grpc.StatusCode.DEADLINE_EXCEEDED, call, request)
+            self.assertEqual(details_of(error)["ErrorInfo"].reason, "DEADLINE_UNREACHABLE")
+        spec = self.timed(duration={"seconds": 60})
+        for call, request in (
+                (self.jobs.SubmitJob, job_service.SubmitJobRequest(
+                    job_spec=spec, attach=job_service.ATTACH_DEADLINE)),
+                (self.jobs.RunJob, job_service.RunJobRequest(job_spec=spec))):
+            with self.assertRaises(grpc.RpcError) as raised:
+                result = call(request, timeout=1.5)
+                list(result)
+            self.assertEqual(details_of(raised.exception)["ErrorInfo"].reason,
+                             "DEADLINE_UNREACHABLE")
+        self.assertEqual(len(self.jobs.ListJobs(job_service.ListJobsRequest()).jobs), 0)
+
+    def test_clean_up_is_bounded(self):
+        spec = job.JobSpec(name="x", root=exec_node("true"))
+        spec.root.finally_.exec.argv.append("true") if hasattr(spec.root, "finally_") else \
+            getattr(spec.root, "finally").exec.argv.append("true")
+        request = job_service.ValidateJobRequest(job_spec=spec)
+        self.assertEqual(self.jobs.ValidateJob(request).max_teardown.seconds, 5 + 3 + 5)
+        getattr(request.job_spec.root, "finally").timeout.seconds = 4
+        self.assertEqual(self.jobs.ValidateJob(request).violations[0].path,
+                         "job_spec.root.finally.timeout")
+
+    def test_watchers_have_a_bound(self):
+        name = self.submit(self.sleepers(1)).name
+        watches = [self.jobs.WatchJobs(job_service.WatchJobsRequest()),
+                   self.jobs.WatchJob(job_service.WatchJobRequest(name=name))]
+        for watch in watches:
+            next(watch)
+        stats = introspection.GetServerStatsRequest()
+        self.assertEqual(self.introspection.GetServerStats(stats).watchers, 2)
+        error = self.assert_fails(grpc.StatusCode.RESOURCE_EXHAUSTED, self.jobs.WatchJob,
+                                  job_service.WatchJobRequest(name=name))
+        self.assertEqual(details_of(error)["ErrorInfo"].reason, "TOO_MANY_CALLS")
+        for watch in watches:
+            watch.cancel()
+        wait_until(lambda: self.introspection.GetServerStats(stats).watchers == 0)
+        next(self.jobs.WatchJob(job_service.WatchJobRequest(name=name)))
+
+    def test_the_server_says_who_it_is_and_what_it_does(self):
+        info = self.introspection.GetServerInfo(introspection.GetServerInfoRequest())
+        self.assertRegex(info.instance_id, r"^[0-9a-f]{32}$")
+        self.assertEqual(info.limits["nodes_per_job"], 100_000)
+        self.submit(self.sleepers(2))
+        running = lambda: self.introspection.GetServerStats(introspection.GetServerStatsRequest())
+        # The group and its children.
+        wait_until(lambda: running().nodes.running == 3)
+
+
 class RunTest(ServiceTest):
     def run_job(self, spec, **options):
         options.setdefault("timeout", PATIENCE)
@@ -235,8 +387,11 @@ class RunTest(ServiceTest):
             self.assertEqual(raised.exception.code(), grpc.StatusCode.DEADLINE_EXCEEDED)
         for name in names:
             done = self.wait(name)
-            self.assertEqual(done.state, resources.NODE_STATE_DEADLINE_EXCEEDED)
-            self.assertIn("call deadline", done.cause.reason)
+            # The client's clock began earlier: where calls arrive late it may be the first to say.
+            lost = done.cause.kind == resources.CAUSE_KIND_CALL_LOST
+            self.assertEqual(done.state, resources.NODE_STATE_CANCELLED if lost
+                             else resources.NODE_STATE_DEADLINE_EXCEEDED)
+            self.assertIn("the client has gone" if lost else "call deadline", done.cause.reason)
 
     def test_a_deadline_of_its_own_is_a_result(self):
         spec = self.sleepers(2)
@@ -253,6 +408,11 @@ class RunTest(ServiceTest):
         done = self.wait(name)
         self.assertEqual(done.state, resources.NODE_STATE_CANCELLED)
         self.assertIn("the client has gone", done.cause.reason)
+        self.assertEqual(done.cause.kind, resources.CAUSE_KIND_CALL_LOST)
+        watched = self.jobs.WatchJob(job_service.WatchJobRequest(name=name), timeout=PATIENCE)
+        ended = [each.node_ended for message in watched for each in message.events
+                 if each.HasField("node_ended")]
+        self.assertEqual({each.cause.kind for each in ended}, {resources.CAUSE_KIND_CALL_LOST})
 
     def test_a_killed_client_cancels_the_tree(self):
         code = ("import sys; sys.path.insert(0, sys.argv[1]); from service import *; "
@@ -290,6 +450,18 @@ class WatchTest(ServiceTest):
                     break
         self.assertEqual(seqs, list(range(1, len(seqs) + 1)))
         self.assertGreater(len(seqs), 60)
+
+    def test_a_job_may_end_with_its_watcher(self):
+        name = self.submit(self.sleepers(1)).name
+        call = self.jobs.WatchJob(job_service.WatchJobRequest(name=name,
+                                                              cancel_on_disconnect=True))
+        next(call)
+        wait_until(lambda: marked(self.mark))
+        call.cancel()
+        done = self.wait(name)
+        self.assertEqual(done.state, resources.NODE_STATE_CANCELLED)
+        self.assertEqual(done.cause.kind, resources.CAUSE_KIND_CALL_LOST)
+        self.assertEqual(marked(self.mark), [])
 
     def test_wait_gives_the_job_as_it_stands_when_its_time_is_over(self):
         submitted = self.submit(self.sleepers(1))
@@ -333,6 +505,20 @@ class CancelTest(ServiceTest):
         self.assertTrue(receipt.complete)
         self.assertGreaterEqual(receipt.killed, 1)
         self.assertEqual(marked(self.mark), [])
+
+    def test_what_is_killed_is_not_told_as_ended_by_sigterm(self):
+        for _ in range(10):
+            name = self.submit(self.sleepers(3)).name
+            wait_until(lambda: len(marked(self.mark)) >= 3)
+            receipt = self.jobs.CancelJob(job_service.CancelJobRequest(
+                name=name, mode=job_service.CANCEL_MODE_KILL, wait=True), timeout=PATIENCE)
+            self.assertTrue(receipt.complete)
+            self.assertEqual((receipt.terminated, receipt.interrupted), (0, 3))
+            self.assertGreaterEqual(receipt.killed, 3)
+
+    def test_a_reason_has_a_bound(self):
+        self.assert_fails(grpc.StatusCode.INVALID_ARGUMENT, self.jobs.CancelJob,
+                          job_service.CancelJobRequest(name="jobs/x", reason="x" * 1025))
 
     def test_a_subtree_is_cancelled_alone(self):
         spec = job.JobSpec(name="two", root=group(
@@ -436,6 +622,17 @@ class WatchJobsTest(ServiceTest):
                  for name in ["wanted", "other"] * 50]
         told = self.until_done(stream, names[::2])
         self.assertEqual(sorted(told), sorted(names[::2]))
+
+    def test_a_job_that_ceases_to_fit_is_told_once_more(self):
+        name = self.submit(self.sleepers(1)).name
+        stream = self.watch("state = RUNNING")
+        self.assertEqual([each.name for each in next(stream).jobs], [name])
+        self.jobs.CancelJob(job_service.CancelJobRequest(name=name, wait=True), timeout=PATIENCE)
+        told = self.until_done(stream, [name])[name]
+        self.assertTrue(any(each.state != resources.NODE_STATE_RUNNING for each in told))
+        again = self.submit(self.sleepers(1)).name
+        told = next(message for message in stream if message.jobs)
+        self.assertEqual([each.name for each in told.jobs], [again])
 
     def test_a_wrong_filter_is_refused(self):
         self.assert_fails(grpc.StatusCode.INVALID_ARGUMENT, self.jobs.WatchJobs,

@@ -6,7 +6,7 @@ import unittest
 
 import grpc
 
-from service import (PATIENCE, ServiceTest, event, exec_node, group, job, job_service)
+from service import (PATIENCE, ServiceTest, details_of, event, exec_node, group, job, job_service)
 
 
 class OutputTest(ServiceTest):
@@ -67,7 +67,9 @@ class OutputTest(ServiceTest):
         self.assertEqual(self.text(self.chunks(name, streams=out, offset=7)), b"789")
         self.assertEqual(self.text(self.chunks(name, tail_bytes=2)), b"89")
         self.assertEqual(self.text(self.chunks(name, tail_bytes=99)), b"0123456789")
-        for wrong in ({"offset": 1}, {"streams": out, "offset": -1}, {"tail_bytes": -1}):
+        for wrong in ({"offset": 1}, {"streams": out, "offset": -1}, {"tail_bytes": -1},
+                      {"tail_lines": -1}, {"attempt": -1},
+                      {"streams": out, "offset": 1, "recursive": True}):
             with self.assertRaises(grpc.RpcError) as raised:
                 list(self.read(name, **wrong))
             self.assertEqual(raised.exception.code(), grpc.StatusCode.INVALID_ARGUMENT)
@@ -96,10 +98,137 @@ class OutputTest(ServiceTest):
         name = self.submit_shell("exit 0")
         self.wait(name)
         self.assertEqual(self.chunks(name), [])
-        for path, fields in (("w2", {}), ("w2", {"follow": True})):
+        for path, fields in (("w2", {}), ("w2", {"follow": True}), ("w/x", {}), ("w[1]", {})):
             with self.assertRaises(grpc.RpcError) as raised:
                 list(self.read(name, path, **fields))
-            self.assertEqual(raised.exception.code(), grpc.StatusCode.FAILED_PRECONDITION)
+            self.assertEqual(raised.exception.code(), grpc.StatusCode.NOT_FOUND)
+            self.assertEqual(details_of(raised.exception)["ErrorInfo"].reason, "NODE_NOT_FOUND")
+        spec = job.JobSpec(name="skipped", root=group(
+            exec_node("false", name="first"), exec_node("echo", name="w", needs=["first"])))
+        name = self.wait(self.submit(spec).name).name
+        with self.assertRaises(grpc.RpcError) as raised:
+            list(self.read(name, follow=True))
+        self.assertEqual(raised.exception.code(), grpc.StatusCode.FAILED_PRECONDITION)
+
+    def test_reading_begins_so_many_lines_before_the_end(self):
+        name = self.submit_shell("printf 'one\\ntwo\\n\\nfour\\n'; printf 'err\\nend' >&2")
+        self.wait(name)
+        for lines, out, err in ((0, b"", b""), (1, b"four\n", b"end"),
+                                (2, b"\nfour\n", b"err\nend"),
+                                (9, b"one\ntwo\n\nfour\n", b"err\nend")):
+            chunks = self.chunks(name, tail_lines=lines)
+            self.assertEqual(self.text(chunks, event.OUTPUT_STREAM_STDOUT), out)
+            self.assertEqual(self.text(chunks, event.OUTPUT_STREAM_STDERR), err)
+
+    def test_an_earlier_attempt_can_be_read(self):
+        retry = job.RetryPolicy(max_attempts=3)
+        retry.backoff.initial.FromMilliseconds(1)
+        script = ('echo "try $NURSERY_ATTEMPT"; echo err >&2; '
+                  '[ $NURSERY_ATTEMPT != 2 ] || head -c 100000 /dev/zero; exit 1')
+        name = self.submit_shell(script, retry=retry)
+        self.wait(name)
+        err = event.OUTPUT_STREAM_STDERR
+        for attempt in (1, 3):
+            chunks = self.chunks(name, attempt=attempt)
+            self.assertEqual({each.attempt for each in chunks}, {attempt})
+            self.assertEqual(self.text(chunks), b"try %d\nerr\n" % attempt)
+        # Over what its event has of it.
+        chunks = self.chunks(name, attempt=2)
+        self.assertEqual([(each.gap, len(each.data)) for each in chunks if each.stream != err],
+                         [(100006, 0)])
+        self.assertEqual(self.text(chunks, err), b"err\n")
+        with self.assertRaises(grpc.RpcError) as raised:
+            self.chunks(name, attempt=4)
+        self.assertEqual(raised.exception.code(), grpc.StatusCode.FAILED_PRECONDITION)
+
+    def test_all_below_a_node_can_be_read(self):
+        inner = group(exec_node("echo", "x", name="x"),
+                      exec_node("sh", "-c", self.wait_for_signal + "echo y", name="y"))
+        inner.name = "in"
+        spec = job.JobSpec(name="tree", root=group(
+            exec_node("echo", "a", name="a"), inner, exec_node("echo", "z", name="z")))
+        name = self.submit(spec).name
+        stream = self.read(name, "in", recursive=True, follow=True)
+        first = next(each for each in stream if each.chunks)
+        self.assertEqual([(c.path, c.data) for c in first.chunks], [("in/x", b"x\n")])
+        self.signal.touch()
+        rest = [chunk for message in stream for chunk in message.chunks]
+        self.assertEqual([(c.path, c.data) for c in rest], [("in/y", b"y\n")])
+        self.wait(name)
+        request = job_service.ReadOutputRequest(name=name, recursive=True)
+        found = {c.path: c.data for m in self.jobs.ReadOutput(request) for c in m.chunks}
+        self.assertEqual(found, {"a": b"a\n", "in/x": b"x\n", "in/y": b"y\n", "z": b"z\n"})
+
+
+class RunOutputTest(ServiceTest):
+    """What RunJob sends of the output."""
+
+    def run_job(self, root, mode=job_service.OUTPUT_MODE_UNSPECIFIED, **fields):
+        request = job_service.RunJobRequest(job_spec=job.JobSpec(name="run", root=root),
+                                            output=mode)
+        return self.jobs.RunJob(request, timeout=PATIENCE, **fields)
+
+    @staticmethod
+    def shell(script, **fields):
+        return exec_node("sh", "-c", script, **fields)
+
+    @staticmethod
+    def by_stream(messages):
+        found = {}
+        for chunk in (chunk for message in messages for chunk in message.output):
+            key = (chunk.path, chunk.attempt, chunk.stream)
+            found[key] = found.get(key, b"") + chunk.data
+        return found
+
+    def test_what_failed_attempts_wrote_comes_unless_it_is_not_wanted(self):
+        retry = job.RetryPolicy(max_attempts=2)
+        retry.backoff.initial.FromMilliseconds(1)
+        root = group(self.shell("echo fine", name="good"),
+                     self.shell('echo "out $NURSERY_ATTEMPT"; echo err >&2; exit 3', name="bad",
+                                needs=["good"], retry=retry))
+        out, err = event.OUTPUT_STREAM_STDOUT, event.OUTPUT_STREAM_STDERR
+        failed = {("bad", 1, out): b"out 1\n", ("bad", 1, err): b"err\n",
+                  ("bad", 2, out): b"out 2\n", ("bad", 2, err): b"err\n"}
+        for mode in (job_service.OUTPUT_MODE_UNSPECIFIED, job_service.OUTPUT_MODE_FAILED):
+            self.assertEqual(self.by_stream(self.run_job(root, mode)), failed)
+        self.assertEqual(self.by_stream(self.run_job(root, job_service.OUTPUT_MODE_NONE)), {})
+        found = self.by_stream(self.run_job(root, job_service.OUTPUT_MODE_ALL))
+        self.assertEqual(found, {("good", 1, out): b"fine\n", **failed})
+
+    def test_all_of_it_comes_while_it_is_written(self):
+        with tempfile.TemporaryDirectory() as directory:
+            go_on = pathlib.Path(directory, "go-on")
+            script = f"echo one; until [ -e {go_on} ]; do sleep 0.01; done; echo two"
+            stream = self.run_job(self.shell(script), job_service.OUTPUT_MODE_ALL)
+            first = next(each for each in stream if each.output)
+            self.assertEqual(first.output[0].data, b"one\n")
+            go_on.touch()
+            rest = list(stream)
+        chunk = next(each for message in rest for each in message.output)
+        self.assertEqual((chunk.data, chunk.offset, chunk.path), (b"two\n", 4, ""))
+        self.assertEqual(rest[-1].result.output, b"one\ntwo\n")
+
+    def test_items_that_succeeded_are_told_too(self):
+        root = job.NodeSpec(map=job.MapSpec(node=self.shell("echo $NURSERY_ITEM"), workers=1))
+        root.map.items.range.to = 300
+        found = self.by_stream(self.run_job(root, job_service.OUTPUT_MODE_ALL))
+        self.assertEqual(len(found), 300)
+        self.assertEqual(found["[7]", 1, event.OUTPUT_STREAM_STDOUT], b"7\n")
+
+    def test_a_reader_that_is_too_slow_is_told_what_it_has_missed(self):
+        # More than connection and server hold: the rest waits for a reader that does not come.
+        size, count = 1 << 20, 600
+        root = job.NodeSpec(map=job.MapSpec(node=self.shell(f"head -c {size} /dev/zero"),
+                                            workers=8))
+        root.map.items.range.to = count
+        stream = self.run_job(root, job_service.OUTPUT_MODE_ALL)
+        name = next(stream).job
+        self.wait(name)
+        chunks = [chunk for message in stream for chunk in message.output]
+        self.assertEqual(sum(len(each.data) + each.gap for each in chunks), size * count)
+        left_out = [each for each in chunks if each.attempt == 0]
+        self.assertTrue(left_out)
+        self.assertTrue(all(not each.data and not each.path for each in left_out))
 
 
 if __name__ == "__main__":

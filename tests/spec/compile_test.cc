@@ -132,6 +132,69 @@ TEST(CompileTest, AcquisitionIsInOrderOfDeclaration) {
   EXPECT_EQ(job->node(1).acquire[0].semaphore, 2);
 }
 
+TEST(CompileTest, SemaphoresOfTheServerRankBeforeTheJobs) {
+  v1::JobSpec spec = Minimal();
+  v1::SemaphoreSpec& own = *spec.add_semaphores();
+  own.set_name("own");
+  own.set_size(1);
+  for (const char* name : {"own", "second", "first"}) {
+    v1::AcquireSpec& acquire = *spec.mutable_root()->add_acquire();
+    acquire.set_semaphore(name);
+    acquire.set_scope(std::string(name) == "own" ? v1::SCOPE_JOB : v1::SCOPE_SERVER);
+  }
+  CompileOptions options;
+  options.semaphores = {{"unused", 1, {}}, {"first", 1, {}}, {"second", 1, {}}};
+  const CompileResult result = Compile(spec, options);
+  ASSERT_NE(result.job, nullptr);
+  std::vector<std::string> names;
+  for (const Semaphore& each : result.job->semaphores) names.push_back(each.name);
+  EXPECT_THAT(names, testing::ElementsAre("first", "second", "own"));
+  std::vector<int> ranks;
+  for (const Acquire& each : result.job->node(0).acquire) ranks.push_back(each.semaphore);
+  EXPECT_THAT(ranks, testing::ElementsAre(0, 1, 2));
+  // Where the server is not known, as on the command line, names are not checked.
+  EXPECT_EQ(Violations(spec), "");
+  options.semaphores = {{"own", 1, {}}};
+  EXPECT_EQ(Violations(spec, options),
+            "semaphores[0].name: 'own' is the name of a semaphore of the server; choose another\n"
+            "root.acquire[0].semaphore: 'own' is a semaphore of the server; say `scope: server`\n"
+            "root.acquire[1].semaphore: the server has no semaphore 'second'\n"
+            "root.acquire[2].semaphore: the server has no semaphore 'first'\n");
+}
+
+TEST(CompileTest, NodesAreFoundByTheirPaths) {
+  const auto job = CompileText(
+      "name: x\n"
+      "nodes:\n"
+      "  - {name: a, nodes: [{name: b, sleep: 1s}]}\n"
+      "  - {name: d, map: {items: [1], node: {nodes: [{name: e, call: noop}]}}}\n");
+  for (const auto& [path, found] : {std::pair{"", ""},
+                                    {"a", "a"},
+                                    {"a/b", "a/b"},
+                                    {"d", "d"},
+                                    {"d[0]", "d[]"},
+                                    {"d[a%2Fb]/e", "d[]/e"}}) {
+    ASSERT_NE(job->Find(path), kNoNode) << path;
+    EXPECT_EQ(job->PathOf(job->Find(path)), found);
+  }
+  for (const char* path : {"b", "a/", "a//b", "/a", "a[0]", "d[0", "d/e", "d[0]e/f", "a/b/c"}) {
+    EXPECT_EQ(job->Find(path), kNoNode) << path;
+  }
+}
+
+TEST(CompileTest, TheServerBoundsTheTimeOfAJob) {
+  v1::JobSpec spec = Minimal();
+  CompileOptions options;
+  options.max_job_timeout = 1h;
+  EXPECT_EQ(Violations(spec, options), "");
+  spec.mutable_timeout()->mutable_duration()->set_seconds(3600);
+  EXPECT_EQ(Violations(spec, options), "");
+  spec.mutable_timeout()->mutable_duration()->set_seconds(3601);
+  EXPECT_EQ(Violations(spec, options), "timeout: 1h1s is over the server's limit of 1h\n");
+  spec.mutable_timeout()->set_none(true);
+  EXPECT_EQ(Violations(spec, options), "timeout: none is over the server's limit of 1h\n");
+}
+
 TEST(CompileTest, OutputOfANeedOfAnAncestorIsSeen) {
   const auto job = CompileText(
       "name: x\nnodes:\n  - {name: v1.2, exec: {argv: [date]}}\n"

@@ -48,9 +48,10 @@ enum class Detail { kJob, kNodes, kItems };
 struct Handlers {
   Handlers() = default;
 
-  std::function<void(const std::string& job)> on_started;   // Run: the job's name
-  std::function<void(const Event& event)> on_event;         // Run, Watch
-  std::function<void(const OutputChunk& chunk)> on_output;  // ReadOutput
+  std::function<void(const std::string& job)> on_started;  // Run: the job's name
+  std::function<void(const Event& event)> on_event;        // Run, Watch
+  // ReadOutput; Run: all that attempts write, while they do.
+  std::function<void(const OutputChunk& chunk)> on_output;
   // Watch: the events asked for are gone; this is the job at `as_of_seq`, and later ones follow.
   std::function<void(const JobInfo& job, int64_t as_of_seq)> on_snapshot;
 };
