@@ -328,6 +328,55 @@ SEEDED_TEST(GroupTest, StatsFollowTheTasks) {
   co_return result.status;
 }
 
+Async<absl::Status> HoldForASecond(Context ctx, Semaphore* db, Trace* trace) {
+  trace->peak = std::max(trace->peak, db->Stats().held);
+  absl::Status slept = co_await Sleep(ctx, seconds(1));
+  EXPECT_GE(db->Stats().held, 1);
+  ++trace->ended;
+  co_return slept;
+}
+
+Async<absl::Status> SpawnHolders(Group& group, Semaphore* db, Trace* trace) {
+  for (int i = 0; i < 6; ++i) {
+    absl::StatusOr<Permit> permit = co_await db->Acquire(group.context());
+    if (!permit.ok()) co_return permit.status();
+    absl::Status spawned =
+        co_await group.SpawnWith(std::move(*permit), "holder", HoldForASecond, db, trace);
+    if (!spawned.ok()) co_return spawned;
+  }
+  co_return absl::OkStatus();
+}
+
+SEEDED_TEST(GroupTest, ATaskHoldsItsPermitUntilItsEnd) {
+  Semaphore db(2);
+  Trace trace;
+  const Time start = ctx.Now();
+  GroupResult result = co_await WithGroup(ctx, GroupOptions(), SpawnHolders, &db, &trace);
+  EXPECT_EQ(trace.peak, 2);
+  EXPECT_EQ(trace.ended, 6);
+  EXPECT_EQ(ctx.Now() - start, seconds(3));
+  EXPECT_EQ(db.Stats().held, 0);
+  co_return result.status;
+}
+
+SEEDED_TEST(GroupTest, ARefusedSpawnGivesItsPermitBack) {
+  Semaphore db(1);
+  Trace trace;
+  auto body = [](Group& group, Semaphore* of, Trace* seen) -> Async<absl::Status> {
+    absl::Status first = co_await group.Spawn("first", Child, seen, Plan(true, seconds(1)), 1);
+    EXPECT_TRUE(first.ok());
+    Permit permit = std::move(*of->TryAcquire());
+    absl::Status refused =
+        co_await group.SpawnWith(std::move(permit), "holder", HoldForASecond, of, seen);
+    EXPECT_TRUE(absl::IsCancelled(refused)) << refused;
+    EXPECT_EQ(of->Stats().held, 0);
+    co_return refused;
+  };
+  GroupResult result = co_await WithGroup(ctx, Options(Join::All(), 1), body, &db, &trace);
+  EXPECT_EQ(result.status, Boom(1));
+  co_return absl::OkStatus();
+}
+
 Async<absl::Status> Fail(Context) {
   co_await Yield();
   co_return Boom(1);

@@ -7,6 +7,27 @@
 
 namespace nursery {
 
+namespace internal {
+
+// A task's function and what it holds; both live in the task's frame, until its end.
+template <class Function>
+class HoldingPermit {
+ public:
+  HoldingPermit(Permit permit, Function function)
+      : permit_(std::move(permit)), function_(std::move(function)) {}
+  template <class... Args>
+  auto operator()(Context context, Args... args) && {
+    if (PLANTED(permit_not_held)) permit_.Release();
+    return std::invoke(std::move(function_), std::move(context), std::move(args)...);
+  }
+
+ private:
+  Permit permit_;
+  Function function_;
+};
+
+}  // namespace internal
+
 class [[nodiscard]] Group::SpawnAwaiter {
  public:
   SpawnAwaiter(Group& group, internal::TaskRecord* task) : group_(group), task_(task) {}
@@ -82,6 +103,14 @@ Group::SpawnAwaiter Group::Spawn(TaskName name, Function function, Args... args)
   return SpawnAwaiter(
       *this, NewTask(std::move(name),
                      internal::RunInTask(context(), std::move(function), std::move(args)...)));
+}
+
+template <class Function, class... Args>
+Group::SpawnAwaiter Group::SpawnWith(Permit permit, TaskName name, Function function,
+                                     Args... args) {
+  return Spawn(std::move(name),
+               internal::HoldingPermit<Function>(std::move(permit), std::move(function)),
+               std::move(args)...);
 }
 
 template <class Function, class... Args>
