@@ -49,6 +49,11 @@ std::optional<Cause> JoinState::OnBodyEnded(const absl::Status& status) {
                       "the body of the group failed: " + std::string(Message(status))));
 }
 
+std::optional<Cause> JoinState::OnStopped(const absl::Status& status) {
+  if (decided_) return std::nullopt;
+  return Decide(CauseKind::kExplicit, status, status);
+}
+
 std::optional<Cause> JoinState::OnRemaining(int64_t running) {
   const bool wants_some = join_.kind == Join::Kind::kAny || join_.kind == Join::Kind::kQuorum;
   if (decided_ || !wants_some || result_.succeeded + running >= join_.count) return std::nullopt;

@@ -83,6 +83,8 @@ class JoinState {
   // cancelled.
   std::optional<Cause> OnTaskEnded(const std::string& name, const absl::Status& status);
   std::optional<Cause> OnBodyEnded(const absl::Status& status);
+  // Somebody asked for the end; `status` is what all are told.
+  std::optional<Cause> OnStopped(const absl::Status& status);
   // `running` tasks are left and none will be added.
   std::optional<Cause> OnRemaining(int64_t running);
 
