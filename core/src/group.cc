@@ -39,9 +39,7 @@ Group::Group(const Context& parent, GroupOptions options)
     : scope_(parent),
       limit_(options.limit),
       observer_(internal::ObserverOf(parent)),
-      join_(options.join) {
-  NURSERY_CHECK(limit_ >= 0) << "a limit is not negative";
-}
+      join_(options.join) {}
 
 Group::~Group() {
   std::shared_ptr<internal::GroupLink> link;

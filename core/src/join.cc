@@ -5,6 +5,15 @@
 
 namespace nursery::internal {
 
+absl::Status Validate(const GroupOptions& options) {
+  const int64_t least = options.join.kind == Join::Kind::kQuorum ? 1 : 0;
+  if (options.limit >= 0 && options.join.count >= least) return absl::OkStatus();
+  return Error(absl::StatusCode::kInvalidArgument,
+               "a group has a limit of at least 0 and a join of at least " + std::to_string(least) +
+                   "; these are " + std::to_string(options.limit) + " and " +
+                   std::to_string(options.join.count));
+}
+
 std::optional<Cause> JoinState::Decide(CauseKind kind, absl::Status outcome,
                                        absl::Status for_others) {
   decided_ = true;

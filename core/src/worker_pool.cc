@@ -24,6 +24,9 @@ WorkerPool::WorkerPool(const Context& context, WorkerPoolOptions options)
       join_(options.join) {}
 
 absl::Status WorkerPool::Validate(const WorkerPoolOptions& options) {
+  GroupOptions as_group;
+  as_group.join = options.join;
+  NURSERY_RETURN_IF_ERROR(internal::Validate(as_group));
   if (options.workers < 1 || options.queue < 0) {
     return Error(absl::StatusCode::kInvalidArgument,
                  "a pool has at least 1 worker and a queue of at least 0; these are " +

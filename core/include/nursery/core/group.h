@@ -129,7 +129,8 @@ class Group final : private internal::TaskOwner {
   internal::Wait* join_wait_ NURSERY_GUARDED_BY(mutex_) = nullptr;
 };
 
-// `body(group, args...)` gives an Async<absl::Status>.
+// `body(group, args...)` gives an Async<absl::Status>. INVALID_ARGUMENT, and no body, when the
+// options make no sense.
 template <class Body, class... Args>
 Async<GroupResult> WithGroup(Context context, GroupOptions options, Body body, Args... args);
 

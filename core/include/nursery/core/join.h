@@ -74,6 +74,9 @@ struct GroupStats {
 
 namespace internal {
 
+// INVALID_ARGUMENT: a limit or a count that makes no sense.
+absl::Status Validate(const GroupOptions& options);
+
 // Pure accounting of one group.
 class JoinState {
  public:

@@ -121,6 +121,9 @@ absl::Status Group::TrySpawn(TaskName name, Function function, Args... args) {
 
 template <class Body, class... Args>
 Async<GroupResult> WithGroup(Context context, GroupOptions options, Body body, Args... args) {
+  GroupResult result;
+  result.status = internal::Validate(options);
+  if (!result.status.ok()) co_return result;
   Group group(context, options);
   co_await Group::EnterAwaiter(group);
   absl::Status status;
@@ -130,7 +133,7 @@ Async<GroupResult> WithGroup(Context context, GroupOptions options, Body body, A
     status = internal::StatusOfException(std::current_exception());
   }
   group.Close(status);
-  GroupResult result = co_await Group::JoinAwaiter(group);
+  result = co_await Group::JoinAwaiter(group);
   co_return result;
 }
 
