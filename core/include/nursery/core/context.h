@@ -105,7 +105,7 @@ class Context {
 };
 
 // Keeps a function of Context::AfterFunc registered. When it dies, the function is not running and
-// never will: what it refers to may go.
+// never will: what it refers to may go. Whoever stops it holds no lock that the function takes.
 class [[nodiscard]] CancelCallback {
  public:
   CancelCallback(CancelCallback&& other) noexcept = default;
