@@ -2,12 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "core/testing/seeds.h"
+#include "nursery/core/semaphore.h"
 #include "nursery/core/sleep.h"
 #include "nursery/core/status.h"
 
@@ -402,6 +404,46 @@ TEST(GroupStressTest, AnyOfTasksThatAllFailFails) {
     const absl::Status status = executor.Run("root", AnyOfWhatFails);
     ASSERT_EQ(status.code(), absl::StatusCode::kDataLoss) << "round " << i;
   }
+}
+
+struct Holders {
+  Holders() = default;
+  Semaphore permits{3};
+  std::atomic<int> live = 0;
+  std::atomic<int> ended = 0;
+};
+
+Async<absl::Status> CountHolders(Context ctx, Holders* holders) {
+  EXPECT_LE(holders->live.fetch_add(1), 2);
+  co_await Yield();
+  holders->live.fetch_sub(1);
+  holders->ended.fetch_add(1);
+  co_return ctx.status();
+}
+
+Async<absl::Status> SpawnWithPermits(Group& group, Holders* holders) {
+  for (int i = 0; i < 3000; ++i) {
+    absl::StatusOr<Permit> permit = co_await holders->permits.Acquire(group.context());
+    if (!permit.ok()) co_return permit.status();
+    absl::Status spawned =
+        co_await group.SpawnWith(std::move(*permit), "holder", CountHolders, holders);
+    if (!spawned.ok()) co_return spawned;
+  }
+  co_return absl::OkStatus();
+}
+
+TEST(GroupStressTest, TasksWithPermitsOnThreads) {
+  ThreadExecutor executor(2);
+  Holders holders;
+  absl::Status status = executor.Run("stress", [&holders](Context ctx) {
+    return [](Context root, Holders* of) -> Async<absl::Status> {
+      GroupResult result = co_await WithGroup(root, GroupOptions(), SpawnWithPermits, of);
+      co_return result.status;
+    }(std::move(ctx), &holders);
+  });
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(holders.ended, 3000);
+  EXPECT_EQ(holders.permits.Stats().held, 0);
 }
 
 TEST(GroupStressTest, ManyTasksOnThreads) {
