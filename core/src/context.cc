@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "nursery/core/executor.h"
+#include "nursery/core/internal/after_func.h"
 #include "nursery/core/internal/context_node.h"
 #include "nursery/core/internal/planted.h"
 #include "nursery/core/status.h"
@@ -28,7 +29,8 @@ ContextNode::ContextNode(ContextNode& parent, bool shielded, Time deadline, std:
       root_(false),
       shielded_(shielded && !PLANTED(shield_ignored)),
       label_(std::move(label)),
-      deadline_(deadline) {
+      deadline_(deadline),
+      values_(parent.values_) {
   parent.Ref();
   const Time inherited = shielded_ ? kNever : parent.deadline_;
   // A later own deadline can never bind: the parent's cancellation arrives first, with its own
@@ -92,7 +94,7 @@ class CancelWalk {
     }
     return first;
   }
-  WakeList& wake() { return wake_; }
+  Cancelled& cancelled() { return cancelled_; }
 
  private:
   struct Step {
@@ -114,7 +116,7 @@ class CancelWalk {
     MutexLock lock(node->mutex_);
     if (node->cause_ != nullptr && !PLANTED(second_cause_wins)) return false;
     node->flag_.store(true, std::memory_order_release);
-    while (CancelHook* hook = node->hooks_.PopFront()) hook->OnCancel(wake_);
+    while (CancelHook* hook = node->hooks_.PopFront()) hook->OnCancel(cancelled_);
     while (ContextNode* child = node->children_.PopFront()) {
       if (PLANTED(child_not_cancelled)) continue;
       // A child whose count is zero is about to unlink itself; it has nobody left to tell.
@@ -125,14 +127,17 @@ class CancelWalk {
   }
 
   std::vector<Step> worklist_;
-  WakeList wake_;
+  Cancelled cancelled_;
 };
 
 bool ContextNode::Cancel(std::shared_ptr<const Cause> cause) {
   CancelWalk walk;
   Ref();
   const bool first = walk.Run(this, std::move(cause));
-  Schedule(walk.wake());
+  Schedule(walk.cancelled().wake);
+  // The inner scopes' before the outer ones', the last that came first, as destructors run.
+  auto& callbacks = walk.cancelled().callbacks;
+  for (auto each = callbacks.rbegin(); each != callbacks.rend(); ++each) (*each)->Run();
   return first;
 }
 
@@ -153,6 +158,18 @@ void ContextNode::RemoveHook(CancelHook& hook) {
 std::shared_ptr<const Cause> ContextNode::cause() const {
   MutexLock lock(mutex_);
   return cause_;
+}
+
+const void* ContextNode::FindValue(const void* key) const {
+  const ContextValue* each = values_;
+  while (each != nullptr && each->key != key) each = each->outer;
+  return each == nullptr ? nullptr : each->value.get();
+}
+
+void ContextNode::AddValue(const void* key, std::shared_ptr<const void> value) {
+  const ContextValue* outer = PLANTED(outer_value_lost) ? nullptr : values_;
+  own_value_ = std::make_unique<const ContextValue>(key, std::move(value), outer);
+  values_ = own_value_.get();
 }
 
 void ContextNode::OnExpire(Expired& expired) {
@@ -189,6 +206,14 @@ absl::Status Context::status() const {
 }
 
 std::shared_ptr<const Cause> Context::cause() const { return node_->cause(); }
+
+Context Context::WithAny(const void* key, std::shared_ptr<const void> value) const {
+  Context context(new ContextNode(*node_, /*shielded=*/false, kNever, ""));
+  context.node_->AddValue(key, std::move(value));
+  return context;
+}
+
+const void* Context::FindAny(const void* key) const { return node_->FindValue(key); }
 
 Time Context::deadline() const { return node_->deadline(); }
 

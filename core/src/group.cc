@@ -6,6 +6,7 @@
 #include "nursery/core/internal/context_node.h"
 #include "nursery/core/internal/planted.h"
 #include "nursery/core/status.h"
+#include "nursery/core/task_observer.h"
 
 namespace nursery {
 
@@ -18,16 +19,37 @@ namespace {
 constexpr uint32_t kNoPlace = 0;
 constexpr uint32_t kPlaceTaken = 1;
 
+absl::Status ClosedStatus() {
+  return Error(absl::StatusCode::kFailedPrecondition,
+               "the group takes no more tasks: its body and all its tasks have ended");
+}
+
+TaskInfo InfoOf(const TaskRecord& task) {
+  TaskInfo info;
+  info.id = task.id;
+  info.parent_id = task.parent_id;
+  info.name = task.name;
+  info.spawn_site = task.spawn_site;
+  return info;
+}
+
 }  // namespace
 
 Group::Group(const Context& parent, GroupOptions options)
-    : scope_(parent), limit_(options.limit), join_(options.join) {
-  NURSERY_CHECK(limit_ >= 0) << "a limit is not negative";
-}
+    : scope_(parent),
+      limit_(options.limit),
+      observer_(internal::ObserverOf(parent)),
+      join_(options.join) {}
 
 Group::~Group() {
-  MutexLock lock(mutex_);
-  NURSERY_CHECK(running_ == 0) << running_ << " tasks outlive their scope";
+  std::shared_ptr<internal::GroupLink> link;
+  {
+    MutexLock lock(mutex_);
+    NURSERY_CHECK(running_ == 0) << running_ << " tasks outlive their scope";
+    link = std::move(link_);
+  }
+  // A Spawner that came before finds the group closed; the lock of the link waits for it.
+  if (link != nullptr) link->Cut();
 }
 
 TaskRecord* Group::NewTask(TaskName name, internal::TaskFrame frame) {
@@ -51,12 +73,8 @@ void Group::Discard(TaskRecord* task) {
 
 void Group::Start(TaskRecord* task) {
   task->executor->registry().Add(task);
+  if (observer_ != nullptr) observer_->OnStart(InfoOf(*task));
   task->executor->Schedule(task);
-}
-
-absl::Status Group::closed_status() const {
-  return Error(absl::StatusCode::kFailedPrecondition,
-               "the group takes no more tasks: its body and all its tasks have ended");
 }
 
 void Group::AddPlace(int64_t change) {
@@ -66,7 +84,7 @@ void Group::AddPlace(int64_t change) {
 }
 
 absl::Status Group::TakePlace() {
-  if (closed_ && running_ == 0) return closed_status();
+  if (closed_ && running_ == 0 && !PLANTED(spawned_after_the_join)) return ClosedStatus();
   const int64_t places = limit_ + (PLANTED(limit_off_by_one) ? 1 : 0);
   if (limit_ != 0 && running_ >= places) {
     return Error(absl::StatusCode::kResourceExhausted,
@@ -76,18 +94,38 @@ absl::Status Group::TakePlace() {
   return absl::OkStatus();
 }
 
+absl::Status Group::TryPlace() {
+  NURSERY_RETURN_IF_ERROR(context().status());
+  MutexLock lock(mutex_);
+  return TakePlace();
+}
+
 absl::Status Group::TryStart(TaskRecord* task) {
-  absl::Status status = context().status();
-  if (status.ok()) {
-    MutexLock lock(mutex_);
-    status = TakePlace();
-  }
+  absl::Status status = TryPlace();
   if (status.ok()) {
     Start(task);
   } else {
     Discard(task);
   }
   return status;
+}
+
+std::shared_ptr<internal::GroupLink> Group::Link() {
+  MutexLock lock(mutex_);
+  if (link_ == nullptr) link_ = std::make_shared<internal::GroupLink>(*this);
+  return link_;
+}
+
+absl::StatusOr<Group*> internal::GroupLink::TakePlace() {
+  MutexLock lock(mutex_);
+  if (group_ == nullptr) return ClosedStatus();
+  NURSERY_RETURN_IF_ERROR(group_->TryPlace());
+  return group_;
+}
+
+void internal::GroupLink::Cut() {
+  MutexLock lock(mutex_);
+  group_ = nullptr;
 }
 
 void Group::EnterPlaceWait(internal::Wait& wait) {
@@ -124,16 +162,17 @@ absl::Status Group::SpawnAwaiter::await_resume() {
     group_.LeavePlaceWait();
     return group_.context().status();
   }
-  if (wait_.index() == kNoPlace) {
-    MutexLock lock(group_.mutex_);
-    return group_.closed_status();
-  }
+  if (wait_.index() == kNoPlace) return ClosedStatus();
   group_.Start(std::exchange(task_, nullptr));
   return absl::OkStatus();
 }
 
 void Group::OnTaskDone(TaskRecord* task) {
   const std::unique_ptr<TaskRecord> record(task);
+  if (observer_ != nullptr && !(PLANTED(failure_not_observed) && !task->result.ok())) {
+    const Time now = task->executor->clock().CoarseNow();
+    observer_->OnEnd(InfoOf(*task), now - task->spawned, task->result);
+  }
   task->executor->registry().Remove(task);
   std::optional<Cause> decision;
   {

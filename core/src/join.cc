@@ -5,6 +5,15 @@
 
 namespace nursery::internal {
 
+absl::Status Validate(const GroupOptions& options) {
+  const int64_t least = options.join.kind == Join::Kind::kQuorum ? 1 : 0;
+  if (options.limit >= 0 && options.join.count >= least) return absl::OkStatus();
+  return Error(absl::StatusCode::kInvalidArgument,
+               "a group has a limit of at least 0 and a join of at least " + std::to_string(least) +
+                   "; these are " + std::to_string(options.limit) + " and " +
+                   std::to_string(options.join.count));
+}
+
 std::optional<Cause> JoinState::Decide(CauseKind kind, absl::Status outcome,
                                        absl::Status for_others) {
   decided_ = true;
@@ -47,6 +56,11 @@ std::optional<Cause> JoinState::OnBodyEnded(const absl::Status& status) {
   return Decide(CauseKind::kScopeEnded, status,
                 Error(absl::StatusCode::kCancelled,
                       "the body of the group failed: " + std::string(Message(status))));
+}
+
+std::optional<Cause> JoinState::OnStopped(const absl::Status& status) {
+  if (decided_) return std::nullopt;
+  return Decide(CauseKind::kExplicit, status, status);
 }
 
 std::optional<Cause> JoinState::OnRemaining(int64_t running) {

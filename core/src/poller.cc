@@ -77,19 +77,21 @@ void Poller::Ready(int fd, uint32_t events, WakeList& wake) {
   if (found == entries_.end()) return;
   Entry& entry = found->second;
   constexpr uint32_t kBoth = EPOLLHUP | EPOLLERR;
-  if ((events & (EPOLLIN | EPOLLRDHUP | kBoth)) != 0 && entry.reader != nullptr) {
-    std::exchange(entry.reader, nullptr)->Fire(0, wake);
-  }
-  if ((events & (EPOLLOUT | kBoth)) != 0 && entry.writer != nullptr) {
-    std::exchange(entry.writer, nullptr)->Fire(0, wake);
-  }
+  Wait* const reader = (events & (EPOLLIN | EPOLLRDHUP | kBoth)) != 0
+                           ? std::exchange(entry.reader, nullptr)
+                           : nullptr;
+  Wait* const writer =
+      (events & (EPOLLOUT | kBoth)) != 0 ? std::exchange(entry.writer, nullptr) : nullptr;
   if (entry.reader != nullptr || entry.writer != nullptr) {
     NURSERY_CHECK(Arm(fd, entry).ok());
-    return;
+  } else {
+    // Removed at once: a descriptor number that is closed and reused must not find old state.
+    epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr);
+    entries_.erase(found);
   }
-  // Removed at once: a descriptor number that is closed and reused must not find old state.
-  epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr);
-  entries_.erase(found);
+  // Last: a waiter that is still arming goes on by itself, and may close the descriptor.
+  if (reader != nullptr) reader->Fire(0, wake);
+  if (writer != nullptr) writer->Fire(0, wake);
 }
 
 namespace {

@@ -38,7 +38,7 @@ bool Semaphore::Take(int64_t weight) {
 
 std::optional<Permit> Semaphore::TryAcquire(int64_t weight) {
   MutexLock lock(mutex_);
-  if (!Take(weight)) return std::nullopt;
+  if (!CanHold(weight) || !Take(weight)) return std::nullopt;
   return Permit(this, weight);
 }
 
@@ -91,10 +91,12 @@ void Semaphore::Leave(Waiter& waiter) {
 }
 
 absl::StatusOr<Permit> Semaphore::AcquireAwaiter::await_resume() {
-  if (waiter_.weight > semaphore_.size_) {
-    return Error(absl::StatusCode::kInvalidArgument, "weight " + std::to_string(waiter_.weight) +
-                                                         " is above the semaphore's size of " +
-                                                         std::to_string(semaphore_.size_));
+  if (!semaphore_.CanHold(waiter_.weight)) {
+    return Error(absl::StatusCode::kInvalidArgument,
+                 "weight " + std::to_string(waiter_.weight) +
+                     (waiter_.weight < 1 ? " is below 1"
+                                         : " is above the semaphore's size of " +
+                                               std::to_string(semaphore_.size_)));
   }
   if (waiter_.Finish()) {
     semaphore_.Leave(waiter_);

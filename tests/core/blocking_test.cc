@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <stdexcept>
 #include <string>
 
 #include "core/testing/seeds.h"
@@ -19,6 +20,13 @@ SEEDED_TEST(BlockingTest, GivesTheResult) {
   auto failing = [] { return Error(absl::StatusCode::kDataLoss, "torn"); };
   absl::Status status = co_await RunBlocking(ctx, failing);
   EXPECT_EQ(status, Error(absl::StatusCode::kDataLoss, "torn"));
+  co_return absl::OkStatus();
+}
+
+SEEDED_TEST(BlockingTest, AnExceptionIsAnError) {
+  auto work = []() -> absl::StatusOr<int> { throw std::runtime_error("torn"); };
+  absl::StatusOr<int> number = co_await RunBlocking(ctx, work);
+  EXPECT_EQ(number.status(), Error(absl::StatusCode::kInternal, "exception: torn"));
   co_return absl::OkStatus();
 }
 

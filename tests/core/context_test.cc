@@ -2,9 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "core/testing/seeds.h"
@@ -164,6 +167,122 @@ SEEDED_TEST(ContextTest, CancelWakesEveryTaskBelow) {
   EXPECT_EQ(errors, 5);
   EXPECT_EQ(ctx.Now() - start, seconds(1));
   co_return result.status;
+}
+
+const ContextKey<std::string> kTenant;
+const ContextKey<int> kPriority;
+
+SEEDED_TEST(ContextTest, ValuesReachWhatIsBelowAndNothingElse) {
+  EXPECT_EQ(ctx.Value(kTenant), nullptr);
+  Context tenant = ctx.With(kTenant, std::string("ann"));
+  Context urgent = tenant.With(kPriority, 7);
+  CancelScope below(urgent);
+  Context other = below.context().With(kTenant, std::string("bob"));
+  EXPECT_EQ(*below.context().Value(kTenant), "ann");
+  EXPECT_EQ(*below.context().Value(kPriority), 7);
+  EXPECT_EQ(*other.Value(kTenant), "bob");
+  EXPECT_EQ(*other.Value(kPriority), 7);
+  EXPECT_EQ(tenant.Value(kPriority), nullptr);
+  EXPECT_EQ(ctx.Value(kTenant), nullptr);
+  co_return absl::OkStatus();
+}
+
+SEEDED_TEST(ContextTest, ValuesAreCancelledWithTheirParentAndSurviveInShieldedScopes) {
+  CancelScope work(ctx);
+  Context tenant = work.context().With(kTenant, std::string("ann"));
+  CancelScope cleanup = CancelScope::Shielded(tenant, seconds(1), "cleanup");
+  work.Cancel("stop");
+  EXPECT_EQ(tenant.status(), Error(absl::StatusCode::kCancelled, "stop"));
+  EXPECT_FALSE(cleanup.context().cancelled());
+  EXPECT_EQ(*cleanup.context().Value(kTenant), "ann");
+  co_return absl::OkStatus();
+}
+
+SEEDED_TEST(ContextTest, AfterFuncRunsOnceWhenCancelled) {
+  CancelScope outer(ctx);
+  CancelScope inner(outer.context());
+  std::vector<int> ran;
+  CancelCallback one = outer.context().AfterFunc([&ran]() noexcept { ran.push_back(1); });
+  CancelCallback two = outer.context().AfterFunc([&ran]() noexcept { ran.push_back(2); });
+  CancelCallback three = inner.context().AfterFunc([&ran]() noexcept { ran.push_back(3); });
+  EXPECT_TRUE(ran.empty());
+  outer.Cancel("stop");
+  outer.Cancel("again");
+  EXPECT_EQ(ran, (std::vector<int>{3, 2, 1}));
+  EXPECT_FALSE(one.Stop());
+  CancelCallback late = inner.context().AfterFunc([&ran]() noexcept { ran.push_back(4); });
+  EXPECT_EQ(ran.back(), 4);
+  EXPECT_FALSE(late.Stop());
+  co_return absl::OkStatus();
+}
+
+SEEDED_TEST(ContextTest, AfterFuncDoesNotRunOnceItWasStopped) {
+  CancelScope scope(ctx, ctx.Now() + seconds(1), "scope");
+  int ran = 0;
+  CancelCallback stopped = scope.context().AfterFunc([&ran]() noexcept { ++ran; });
+  EXPECT_TRUE(stopped.Stop());
+  EXPECT_FALSE(stopped.Stop());
+  {
+    CancelCallback gone = scope.context().AfterFunc([&ran]() noexcept { ++ran; });
+  }
+  CancelCallback moved = scope.context().AfterFunc([&ran]() noexcept { ran += 10; });
+  CancelCallback kept(std::move(moved));
+  absl::Status slept = co_await Sleep(scope.context(), seconds(60));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(slept));
+  EXPECT_TRUE(ctx.AfterFunc([&ran]() noexcept { ++ran; }).Stop());
+  // The deadline wakes tasks first, and its function a moment later.
+  co_await Yield();
+  EXPECT_EQ(ran, 10);
+  co_return absl::OkStatus();
+}
+
+// Both are due when the first one runs.
+SEEDED_TEST(ContextTest, AfterFuncMayStopAnotherAndItself) {
+  CancelScope scope(ctx);
+  bool ran = false;
+  std::optional<CancelCallback> victim, killer;
+  victim.emplace(scope.context().AfterFunc([&ran]() noexcept { ran = true; }));
+  killer.emplace(scope.context().AfterFunc([&]() noexcept {
+    EXPECT_TRUE(victim->Stop());
+    killer.reset();
+  }));
+  scope.Cancel("stop");
+  EXPECT_FALSE(killer.has_value());
+  EXPECT_FALSE(ran);
+  co_return absl::OkStatus();
+}
+
+Async<absl::Status> CancelNow(Context ctx, const CancelScope* scope) {
+  scope->Cancel("now");
+  co_return ctx.status();
+}
+
+Async<absl::Status> StopWhileCancelled(Group& group, const CancelScope* scope, int yields) {
+  auto value = std::make_unique<std::atomic<int>>(0);
+  CancelCallback callback =
+      scope->context().AfterFunc([of = value.get()]() noexcept { of->fetch_add(1); });
+  absl::Status spawned = co_await group.Spawn("canceller", CancelNow, scope);
+  for (int i = 0; i < yields; ++i) co_await Yield();
+  const bool prevented = callback.Stop();
+  // Whatever came first, the function does not run any more: its value may go.
+  EXPECT_EQ(value->load(), prevented ? 0 : 1);
+  value.reset();
+  co_return spawned;
+}
+
+TEST(ContextStressTest, AfterFuncNeverRunsAfterItsStop) {
+  ThreadExecutor executor(2);
+  auto rounds = [](Context ctx) -> Async<absl::Status> {
+    for (int i = 0; i < 5000; ++i) {
+      CancelScope scope(ctx);
+      GroupResult result =
+          co_await WithGroup(ctx, GroupOptions(), StopWhileCancelled, &scope, i % 3);
+      if (!result.status.ok()) co_return result.status;
+    }
+    co_return absl::OkStatus();
+  };
+  absl::Status status = executor.Run("stress", rounds);
+  EXPECT_TRUE(status.ok()) << status;
 }
 
 }  // namespace

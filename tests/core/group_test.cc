@@ -2,12 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "core/testing/seeds.h"
+#include "nursery/core/semaphore.h"
 #include "nursery/core/sleep.h"
 #include "nursery/core/status.h"
 
@@ -328,6 +330,55 @@ SEEDED_TEST(GroupTest, StatsFollowTheTasks) {
   co_return result.status;
 }
 
+Async<absl::Status> HoldForASecond(Context ctx, Semaphore* db, Trace* trace) {
+  trace->peak = std::max(trace->peak, db->Stats().held);
+  absl::Status slept = co_await Sleep(ctx, seconds(1));
+  EXPECT_GE(db->Stats().held, 1);
+  ++trace->ended;
+  co_return slept;
+}
+
+Async<absl::Status> SpawnHolders(Group& group, Semaphore* db, Trace* trace) {
+  for (int i = 0; i < 6; ++i) {
+    absl::StatusOr<Permit> permit = co_await db->Acquire(group.context());
+    if (!permit.ok()) co_return permit.status();
+    absl::Status spawned =
+        co_await group.SpawnWith(std::move(*permit), "holder", HoldForASecond, db, trace);
+    if (!spawned.ok()) co_return spawned;
+  }
+  co_return absl::OkStatus();
+}
+
+SEEDED_TEST(GroupTest, ATaskHoldsItsPermitUntilItsEnd) {
+  Semaphore db(2);
+  Trace trace;
+  const Time start = ctx.Now();
+  GroupResult result = co_await WithGroup(ctx, GroupOptions(), SpawnHolders, &db, &trace);
+  EXPECT_EQ(trace.peak, 2);
+  EXPECT_EQ(trace.ended, 6);
+  EXPECT_EQ(ctx.Now() - start, seconds(3));
+  EXPECT_EQ(db.Stats().held, 0);
+  co_return result.status;
+}
+
+SEEDED_TEST(GroupTest, ARefusedSpawnGivesItsPermitBack) {
+  Semaphore db(1);
+  Trace trace;
+  auto body = [](Group& group, Semaphore* of, Trace* seen) -> Async<absl::Status> {
+    absl::Status first = co_await group.Spawn("first", Child, seen, Plan(true, seconds(1)), 1);
+    EXPECT_TRUE(first.ok());
+    Permit permit = std::move(*of->TryAcquire());
+    absl::Status refused =
+        co_await group.SpawnWith(std::move(permit), "holder", HoldForASecond, of, seen);
+    EXPECT_TRUE(absl::IsCancelled(refused)) << refused;
+    EXPECT_EQ(of->Stats().held, 0);
+    co_return refused;
+  };
+  GroupResult result = co_await WithGroup(ctx, Options(Join::All(), 1), body, &db, &trace);
+  EXPECT_EQ(result.status, Boom(1));
+  co_return absl::OkStatus();
+}
+
 Async<absl::Status> Fail(Context) {
   co_await Yield();
   co_return Boom(1);
@@ -353,6 +404,46 @@ TEST(GroupStressTest, AnyOfTasksThatAllFailFails) {
     const absl::Status status = executor.Run("root", AnyOfWhatFails);
     ASSERT_EQ(status.code(), absl::StatusCode::kDataLoss) << "round " << i;
   }
+}
+
+struct Holders {
+  Holders() = default;
+  Semaphore permits{3};
+  std::atomic<int> live = 0;
+  std::atomic<int> ended = 0;
+};
+
+Async<absl::Status> CountHolders(Context ctx, Holders* holders) {
+  EXPECT_LE(holders->live.fetch_add(1), 2);
+  co_await Yield();
+  holders->live.fetch_sub(1);
+  holders->ended.fetch_add(1);
+  co_return ctx.status();
+}
+
+Async<absl::Status> SpawnWithPermits(Group& group, Holders* holders) {
+  for (int i = 0; i < 3000; ++i) {
+    absl::StatusOr<Permit> permit = co_await holders->permits.Acquire(group.context());
+    if (!permit.ok()) co_return permit.status();
+    absl::Status spawned =
+        co_await group.SpawnWith(std::move(*permit), "holder", CountHolders, holders);
+    if (!spawned.ok()) co_return spawned;
+  }
+  co_return absl::OkStatus();
+}
+
+TEST(GroupStressTest, TasksWithPermitsOnThreads) {
+  ThreadExecutor executor(2);
+  Holders holders;
+  absl::Status status = executor.Run("stress", [&holders](Context ctx) {
+    return [](Context root, Holders* of) -> Async<absl::Status> {
+      GroupResult result = co_await WithGroup(root, GroupOptions(), SpawnWithPermits, of);
+      co_return result.status;
+    }(std::move(ctx), &holders);
+  });
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(holders.ended, 3000);
+  EXPECT_EQ(holders.permits.Stats().held, 0);
 }
 
 TEST(GroupStressTest, ManyTasksOnThreads) {

@@ -8,7 +8,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import markdown
 
 ROOT = pathlib.Path(__file__).parents[2]
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
+DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "core/README.md")
 
 
 def text_of(name):
@@ -20,7 +20,7 @@ class DocumentsTest(unittest.TestCase):
         for name in DOCUMENTS:
             for target, line in markdown.links_of(text_of(name)):
                 path, _, anchor = target.partition("#")
-                file = ROOT / path if path else ROOT / name
+                file = (ROOT / name).parent / path if path else ROOT / name
                 with self.subTest(document=name, line=line, target=target):
                     self.assertTrue(file.exists())
                     if anchor:

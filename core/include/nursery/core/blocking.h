@@ -11,16 +11,19 @@
 #ifndef NURSERY_CORE_BLOCKING_H_
 #define NURSERY_CORE_BLOCKING_H_
 
+#include <exception>
 #include <optional>
 #include <type_traits>
 #include <utility>
 
 #include "nursery/core/context.h"
 #include "nursery/core/executor.h"
+#include "nursery/core/internal/task_frame.h"
 
 namespace nursery {
 
-// `Function` takes nothing and gives an absl::Status or an absl::StatusOr. It must not throw.
+// `Function` takes nothing and gives an absl::Status or an absl::StatusOr; an exception becomes
+// INTERNAL.
 template <class Function>
 class [[nodiscard]] BlockingAwaiter {
  public:
@@ -39,7 +42,11 @@ class [[nodiscard]] BlockingAwaiter {
     task->resume_point = handle;
     task->Enter(TaskState::kBlocking, WaitReason::kBlocking, nullptr);
     task->executor->RunOnBlockingThread([this, task] {
-      result_.emplace(function_());
+      try {
+        result_.emplace(function_());
+      } catch (...) {
+        result_.emplace(internal::StatusOfException(std::current_exception()));
+      }
       task->executor->Schedule(task);
     });
   }

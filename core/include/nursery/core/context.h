@@ -4,11 +4,17 @@
 // A child's deadline is the earlier of its own and its parent's. Cancelling a scope reaches every
 // scope below exactly once; a finished scope leaves nothing behind in a long-lived parent.
 //
+// It also carries values of the request that it belongs to: typed, immutable, found in a time that
+// grows with their number only. Shielded scopes keep them.
+//
 // Thread safety: any thread. Lifetime: a Context is a counted reference and may be copied freely.
 //
 //   CancelScope scope(ctx, Later(ctx.Now(), std::chrono::seconds(1)), "lookup");
 //   absl::Status slept = co_await Sleep(scope.context(), std::chrono::hours(1));
 //   // slept: DEADLINE_EXCEEDED: deadline of lookup exceeded
+//
+//   const ContextKey<std::string> kTenant;                         // at namespace scope
+//   const std::string* tenant = ctx.With(kTenant, std::string("ann")).Value(kTenant);
 #ifndef NURSERY_CORE_CONTEXT_H_
 #define NURSERY_CORE_CONTEXT_H_
 
@@ -16,16 +22,29 @@
 #include <string>
 #include <utility>
 
+#include "absl/functional/any_invocable.h"
 #include "nursery/core/cause.h"
 #include "nursery/core/clock.h"
 
 namespace nursery {
 
+class CancelCallback;
 class Executor;
 
 namespace internal {
+class AfterFuncHook;
 class ContextNode;
-}
+using CancelFunction = absl::AnyInvocable<void() && noexcept>;
+}  // namespace internal
+
+// Says which value of a Context is meant; its address is its identity.
+template <class T>
+class ContextKey {
+ public:
+  constexpr ContextKey() {}
+  ContextKey(const ContextKey&) = delete;
+  ContextKey& operator=(const ContextKey&) = delete;
+};
 
 class Context {
  public:
@@ -56,13 +75,52 @@ class Context {
   Time Now() const;
   Executor& executor() const;
 
+  // A child context in which `key` has `value`; the outer one stays as it is.
+  template <class T>
+  Context With(const ContextKey<T>& key, T value) const {
+    return WithAny(&key, std::make_shared<const T>(std::move(value)));
+  }
+  // The innermost value of `key`, valid as long as the Context; null when there is none.
+  template <class T>
+  const T* Value(const ContextKey<T>& key) const {
+    return static_cast<const T*>(FindAny(&key));
+  }
+
+  // Calls `function` once when this context is cancelled, at once if it is already: to pass a
+  // cancellation on to what knows no Context. It runs where the cancellation does, after the tasks
+  // were woken, so it must be short and must not block. It is no task, since a group may be closed,
+  // cancelled or full at just that moment; what takes long or waits is a task that awaits
+  // UntilCancelled.
+  CancelCallback AfterFunc(internal::CancelFunction function) const;
+
   internal::ContextNode& node() const { return *node_; }
 
  private:
   friend class CancelScope;
   explicit Context(internal::ContextNode* node) : node_(node) {}
+  Context WithAny(const void* key, std::shared_ptr<const void> value) const;
+  const void* FindAny(const void* key) const;
 
   internal::ContextNode* node_;
+};
+
+// Keeps a function of Context::AfterFunc registered. When it dies, the function is not running and
+// never will: what it refers to may go. Whoever stops it holds no lock that the function takes.
+class [[nodiscard]] CancelCallback {
+ public:
+  CancelCallback(CancelCallback&& other) noexcept = default;
+  CancelCallback& operator=(CancelCallback&&) = delete;
+  ~CancelCallback();
+
+  // Whether this call has prevented the function. Waits while another thread runs it.
+  bool Stop();
+
+ private:
+  friend class Context;
+  CancelCallback(Context context, std::shared_ptr<internal::AfterFuncHook> hook);
+
+  Context context_;
+  std::shared_ptr<internal::AfterFuncHook> hook_;
 };
 
 // A child context that can be cancelled. It cancels nothing by itself when it goes out of scope: by

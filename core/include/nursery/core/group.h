@@ -5,7 +5,8 @@
 // INTERNAL error of its task; a body that fails cancels the tasks.
 //
 // Thread safety: Spawn from the body only; TrySpawn, context and Stats from the body and any child.
-// Lifetime: the Group& handed to the body is valid until WithGroup returns.
+// Lifetime: the Group& handed to the body is valid until WithGroup returns; whoever may come later
+// takes a Spawner (spawner.h).
 // Suspends: WithGroup until all have ended; Spawn for a place under the limit. Resumes on: the
 // executor. Cancellation: reaches every child through the group's context; the join itself waits
 // for them. Order: tasks start in the order of their spawns.
@@ -23,18 +24,23 @@
 
 #include <exception>
 #include <functional>
+#include <memory>
 #include <source_location>
 #include <string>
 #include <utility>
 
 #include "nursery/core/async.h"
 #include "nursery/core/context.h"
+#include "nursery/core/internal/group_link.h"
 #include "nursery/core/internal/task_frame.h"
 #include "nursery/core/internal/wait.h"
 #include "nursery/core/join.h"
 #include "nursery/core/mutex.h"
+#include "nursery/core/semaphore.h"
 
 namespace nursery {
+
+class TaskObserver;
 
 // The name of a task and the line that spawns it. Made from a string.
 struct TaskName {
@@ -61,6 +67,11 @@ class Group final : private internal::TaskOwner {
   template <class Function, class... Args>
   SpawnAwaiter Spawn(TaskName name, Function function, Args... args);
 
+  // As Spawn, and the task holds `permit` until it has ended: to acquire before the spawn, so that
+  // no more tasks are there than permits. A spawn that is refused gives it back.
+  template <class Function, class... Args>
+  SpawnAwaiter SpawnWith(Permit permit, TaskName name, Function function, Args... args);
+
   // As Spawn, but never waits: RESOURCE_EXHAUSTED when the group is at its limit. A child may spawn
   // siblings while it runs, also when the body has ended; afterwards FAILED_PRECONDITION.
   template <class Function, class... Args>
@@ -75,6 +86,8 @@ class Group final : private internal::TaskOwner {
   template <class Body, class... Args>
   friend Async<GroupResult> WithGroup(Context context, GroupOptions options, Body body,
                                       Args... args);
+  friend class internal::GroupLink;
+  friend class Spawner;
 
   Group(const Context& parent, GroupOptions options);
   ~Group();
@@ -84,7 +97,10 @@ class Group final : private internal::TaskOwner {
   // Undoes NewTask.
   static void Discard(internal::TaskRecord* task);
   void Start(internal::TaskRecord* task);
-  absl::Status TryStart(internal::TaskRecord* task) NURSERY_EXCLUDES(mutex_);
+  absl::Status TryStart(internal::TaskRecord* task);
+  // OK takes a place, unless the context is cancelled.
+  absl::Status TryPlace() NURSERY_EXCLUDES(mutex_);
+  std::shared_ptr<internal::GroupLink> Link() NURSERY_EXCLUDES(mutex_);
   // OK takes a place.
   void AddPlace(int64_t change) NURSERY_REQUIRES(mutex_);
   absl::Status TakePlace() NURSERY_REQUIRES(mutex_);
@@ -95,14 +111,15 @@ class Group final : private internal::TaskOwner {
   void OnTaskDone(internal::TaskRecord* task) override NURSERY_EXCLUDES(mutex_);
   void Close(const absl::Status& body_status) NURSERY_EXCLUDES(mutex_);
   void Apply(std::optional<Cause> decision);
-  absl::Status closed_status() const NURSERY_REQUIRES(mutex_);
 
   // Constant after construction, but for the owner, which is set before the body runs.
   const CancelScope scope_;
   const int64_t limit_;
+  TaskObserver* const observer_;  // null when nobody looks
   internal::TaskRecord* owner_ = nullptr;
 
   mutable Mutex mutex_;
+  std::shared_ptr<internal::GroupLink> link_ NURSERY_GUARDED_BY(mutex_);  // once asked for
   internal::JoinState join_ NURSERY_GUARDED_BY(mutex_);
   bool closed_ NURSERY_GUARDED_BY(mutex_) = false;
   int64_t running_ NURSERY_GUARDED_BY(mutex_) = 0;
@@ -112,7 +129,8 @@ class Group final : private internal::TaskOwner {
   internal::Wait* join_wait_ NURSERY_GUARDED_BY(mutex_) = nullptr;
 };
 
-// `body(group, args...)` gives an Async<absl::Status>.
+// `body(group, args...)` gives an Async<absl::Status>. INVALID_ARGUMENT, and no body, when the
+// options make no sense.
 template <class Body, class... Args>
 Async<GroupResult> WithGroup(Context context, GroupOptions options, Body body, Args... args);
 

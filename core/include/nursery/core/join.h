@@ -74,6 +74,9 @@ struct GroupStats {
 
 namespace internal {
 
+// INVALID_ARGUMENT: a limit or a count that makes no sense.
+absl::Status Validate(const GroupOptions& options);
+
 // Pure accounting of one group.
 class JoinState {
  public:
@@ -83,6 +86,8 @@ class JoinState {
   // cancelled.
   std::optional<Cause> OnTaskEnded(const std::string& name, const absl::Status& status);
   std::optional<Cause> OnBodyEnded(const absl::Status& status);
+  // Somebody asked for the end; `status` is what all are told.
+  std::optional<Cause> OnStopped(const absl::Status& status);
   // `running` tasks are left and none will be added.
   std::optional<Cause> OnRemaining(int64_t running);
 

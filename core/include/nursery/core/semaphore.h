@@ -63,9 +63,9 @@ class Semaphore {
 
   class [[nodiscard]] AcquireAwaiter;
 
-  // Waits for `weight` (>= 1). INVALID_ARGUMENT at once when it is above the size.
+  // Waits for `weight`. INVALID_ARGUMENT at once when it is below 1 or above the size.
   AcquireAwaiter Acquire(Context context, int64_t weight = 1);
-  // Nothing when the weight is not free or somebody waits.
+  // Nothing when the weight is not free, somebody waits, or Acquire would give INVALID_ARGUMENT.
   std::optional<Permit> TryAcquire(int64_t weight = 1) NURSERY_EXCLUDES(mutex_);
 
   SemaphoreStats Stats() const NURSERY_EXCLUDES(mutex_);
@@ -78,6 +78,7 @@ class Semaphore {
     int64_t weight = 0;
   };
 
+  bool CanHold(int64_t weight) const { return weight >= 1 && weight <= size_; }
   void Release(int64_t weight) NURSERY_EXCLUDES(mutex_);
   void Enter(Waiter& waiter) NURSERY_EXCLUDES(mutex_);
   void Leave(Waiter& waiter) NURSERY_EXCLUDES(mutex_);
@@ -97,7 +98,7 @@ class [[nodiscard]] Semaphore::AcquireAwaiter {
       : semaphore_(semaphore), context_(std::move(context)) {
     waiter_.weight = weight;
   }
-  bool await_ready() const noexcept { return waiter_.weight > semaphore_.size_; }
+  bool await_ready() const noexcept { return !semaphore_.CanHold(waiter_.weight); }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle) {
     return waiter_.Suspend(handle, &context_.node(), WaitReason::kSemaphore, &semaphore_,
@@ -112,7 +113,6 @@ class [[nodiscard]] Semaphore::AcquireAwaiter {
 };
 
 inline Semaphore::AcquireAwaiter Semaphore::Acquire(Context context, int64_t weight) {
-  NURSERY_CHECK(weight >= 1) << "a weight is positive";
   return AcquireAwaiter(*this, std::move(context), weight);
 }
 

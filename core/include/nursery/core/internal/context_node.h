@@ -12,6 +12,7 @@
 #include <atomic>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "nursery/core/cause.h"
 #include "nursery/core/internal/list.h"
@@ -23,14 +24,29 @@ namespace nursery::internal {
 struct HookTag {};
 struct ChildTag {};
 
+class AfterFuncHook;
+
+// What a cancellation asks for, done after the locks of the nodes are released.
+struct Cancelled {
+  WakeList wake;
+  std::vector<std::shared_ptr<AfterFuncHook>> callbacks;
+};
+
 // What a node calls once when it is cancelled.
 class CancelHook : public ListNode<HookTag> {
  public:
   // For the node: called under its lock, already out of its list.
-  virtual void OnCancel(WakeList& wake) = 0;
+  virtual void OnCancel(Cancelled& cancelled) = 0;
 
  protected:
   ~CancelHook() = default;
+};
+
+// A value and those of the scopes around it.
+struct ContextValue {
+  const void* key;
+  std::shared_ptr<const void> value;
+  const ContextValue* outer;
 };
 
 class ContextNode final : public ListNode<ChildTag>, public Timer {
@@ -56,6 +72,10 @@ class ContextNode final : public ListNode<ChildTag>, public Timer {
   Time deadline() const { return deadline_; }
   Executor& executor() const { return executor_; }
 
+  // Null when no scope up from here has the value. AddValue is for a node that nobody has seen yet.
+  const void* FindValue(const void* key) const;
+  void AddValue(const void* key, std::shared_ptr<const void> value);
+
   // Called by the executor for a node whose deadline has expired.
   void DeadlineExpired() { Cancel(DeadlineCause()); }
 
@@ -75,6 +95,8 @@ class ContextNode final : public ListNode<ChildTag>, public Timer {
   const std::string label_;
   Time deadline_;
   bool timed_ = false;  // has a timer of its own
+  std::unique_ptr<const ContextValue> own_value_;
+  const ContextValue* values_ = nullptr;  // own_value_ or the parent's, which this node keeps alive
 
   std::atomic<int64_t> refs_{1};
   std::atomic<bool> flag_{false};

@@ -8,6 +8,27 @@
 
 namespace nursery {
 
+namespace internal {
+
+// A task's function and what it holds; both live in the task's frame, until its end.
+template <class Function>
+class HoldingPermit {
+ public:
+  HoldingPermit(Permit permit, Function function)
+      : permit_(std::move(permit)), function_(std::move(function)) {}
+  template <class... Args>
+  auto operator()(Context context, Args... args) && {
+    if (PLANTED(permit_not_held)) permit_.Release();
+    return std::invoke(std::move(function_), std::move(context), std::move(args)...);
+  }
+
+ private:
+  Permit permit_;
+  Function function_;
+};
+
+}  // namespace internal
+
 class [[nodiscard]] Group::SpawnAwaiter {
  public:
   SpawnAwaiter(Group& group, internal::TaskRecord* task) : group_(group), task_(task) {}
@@ -98,6 +119,14 @@ Group::SpawnAwaiter Group::Spawn(TaskName name, Function function, Args... args)
 }
 
 template <class Function, class... Args>
+Group::SpawnAwaiter Group::SpawnWith(Permit permit, TaskName name, Function function,
+                                     Args... args) {
+  return Spawn(std::move(name),
+               internal::HoldingPermit<Function>(std::move(permit), std::move(function)),
+               std::move(args)...);
+}
+
+template <class Function, class... Args>
 absl::Status Group::TrySpawn(TaskName name, Function function, Args... args) {
   return TryStart(NewTask(std::move(name),
                           internal::RunInTask(context(), std::move(function), std::move(args)...)));
@@ -105,6 +134,9 @@ absl::Status Group::TrySpawn(TaskName name, Function function, Args... args) {
 
 template <class Body, class... Args>
 Async<GroupResult> WithGroup(Context context, GroupOptions options, Body body, Args... args) {
+  GroupResult result;
+  result.status = internal::Validate(options);
+  if (!result.status.ok()) co_return result;
   Group group(context, options);
   co_await Group::EnterAwaiter(group);
   absl::Status status;
@@ -114,7 +146,7 @@ Async<GroupResult> WithGroup(Context context, GroupOptions options, Body body, A
     status = internal::StatusOfException(std::current_exception());
   }
   group.Close(status);
-  GroupResult result = co_await Group::JoinAwaiter(group);
+  result = co_await Group::JoinAwaiter(group);
   co_return result;
 }
 

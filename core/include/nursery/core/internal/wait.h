@@ -84,7 +84,7 @@ class Wait : public CancelHook {
   static constexpr int kIndexShift = 8;
 
   uint32_t phase() const { return state_.load(std::memory_order_acquire) & 0xff; }
-  void OnCancel(WakeList& wake) override { Decide(kCancelled, wake); }
+  void OnCancel(Cancelled& cancelled) override { Decide(kCancelled, cancelled.wake); }
 
   bool Publish() {
     uint32_t expected = kArming;
