@@ -84,6 +84,8 @@ absl::Status SetWorkdir(const RunOptions& options, v1::JobSpec* job) {
 
 absl::StatusOr<v1::RunJobRequest> RequestFor(const RunOptions& options, const v1::JobSpec& job) {
   v1::RunJobRequest request;
+  // What failed is told with the result, stderr included.
+  request.set_output(v1::OUTPUT_MODE_NONE);
   *request.mutable_job_spec() = job;
   NURSERY_RETURN_IF_ERROR(SetWorkdir(options, request.mutable_job_spec()));
   const bool lines = Display::FormFor(options) == Form::kLines;
