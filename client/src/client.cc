@@ -20,9 +20,13 @@ void Tell(const Events& events, const Handlers& handlers) {
   for (const v1::Event& event : events) handlers.on_event(FromProto(event));
 }
 
+std::string NodeName(const std::string& job, const std::string& path) {
+  return path.empty() ? job : job + "/nodes/" + path;
+}
+
 v1::ReadOutputRequest RequestOf(const std::string& job, const OutputOptions& options) {
   v1::ReadOutputRequest request;
-  request.set_name(options.path.empty() ? job : job + "/nodes/" + options.path);
+  request.set_name(NodeName(job, options.path));
   for (const Stream stream : options.streams) {
     request.add_streams(stream == Stream::kStderr ? v1::OUTPUT_STREAM_STDERR
                                                   : v1::OUTPUT_STREAM_STDOUT);
@@ -78,7 +82,7 @@ absl::StatusOr<JobInfo> Client::Run(const Job& job, const RunOptions& options,
     Tell(message.events(), handlers);
     if (message.has_result()) result = FromProto(message.result());
   };
-  const absl::Status ended = impl_->connection->RunJob(std::move(request), on_message, call);
+  absl::Status ended = impl_->connection->RunJob(std::move(request), on_message, call);
   // A stream may be torn after its last message.
   if (result) return *std::move(result);
   if (!ended.ok()) return ended;
@@ -113,6 +117,40 @@ absl::StatusOr<JobInfo> Client::Wait(const std::string& job, const CallOptions& 
   absl::StatusOr<v1::Job> found = impl_->connection->WaitJob(request, call);
   if (!found.ok()) return found.status();
   return FromProto(*found);
+}
+
+absl::StatusOr<NodeInfo> Client::GetNode(const std::string& job, const std::string& path,
+                                         const CallOptions& call) {
+  v1::GetNodeRequest request;
+  request.set_name(NodeName(job, path));
+  absl::StatusOr<v1::Node> node = impl_->connection->GetNode(request, call);
+  if (!node.ok()) return node.status();
+  return FromProto(*node);
+}
+
+absl::StatusOr<NodePage> Client::ListNodes(const std::string& job, const ListNodesOptions& options,
+                                           const CallOptions& call) {
+  v1::ListNodesRequest request;
+  request.set_parent(job);
+  request.set_path(options.path);
+  request.set_depth(options.depth);
+  request.set_page_size(options.page_size);
+  request.set_page_token(options.page_token);
+  absl::StatusOr<v1::ListNodesResponse> response = impl_->connection->ListNodes(request, call);
+  if (!response.ok()) return response.status();
+  NodePage page;
+  for (const v1::Node& node : response->nodes()) page.nodes.push_back(FromProto(node));
+  page.next_page_token = response->next_page_token();
+  return page;
+}
+
+absl::StatusOr<ExplanationInfo> Client::Explain(const std::string& job, const std::string& path,
+                                                const CallOptions& call) {
+  v1::ExplainNodeRequest request;
+  request.set_name(NodeName(job, path));
+  absl::StatusOr<v1::Explanation> explanation = impl_->connection->ExplainNode(request, call);
+  if (!explanation.ok()) return explanation.status();
+  return FromProto(*explanation);
 }
 
 absl::Status Client::Watch(const std::string& job, const WatchOptions& options,

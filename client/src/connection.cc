@@ -147,7 +147,7 @@ absl::StatusOr<Response> Connection::Impl::Call(
     const Request& request, const CallOptions& options) const {
   OpenCall call(address, token, options);
   Response response;
-  const absl::Status status = call.StatusOf((stub.*method)(call.context(), request, &response));
+  absl::Status status = call.StatusOf((stub.*method)(call.context(), request, &response));
   if (!status.ok()) return status;
   return response;
 }
@@ -226,6 +226,10 @@ absl::StatusOr<v1::Job> Connection::WaitJob(const v1::WaitJobRequest& request,
 absl::StatusOr<v1::ListJobsResponse> Connection::ListJobs(const v1::ListJobsRequest& request,
                                                           const CallOptions& call) {
   return impl_->Call(*impl_->jobs, &v1::JobService::Stub::ListJobs, request, call);
+}
+absl::StatusOr<v1::Node> Connection::GetNode(const v1::GetNodeRequest& request,
+                                             const CallOptions& call) {
+  return impl_->Call(*impl_->jobs, &v1::JobService::Stub::GetNode, request, call);
 }
 absl::StatusOr<v1::ListNodesResponse> Connection::ListNodes(const v1::ListNodesRequest& request,
                                                             const CallOptions& call) {

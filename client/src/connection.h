@@ -41,6 +41,7 @@ class Connection {
   absl::StatusOr<v1::Job> WaitJob(const v1::WaitJobRequest& request, const CallOptions& call = {});
   absl::StatusOr<v1::ListJobsResponse> ListJobs(const v1::ListJobsRequest& request,
                                                 const CallOptions& call = {});
+  absl::StatusOr<v1::Node> GetNode(const v1::GetNodeRequest& request, const CallOptions& call = {});
   absl::StatusOr<v1::ListNodesResponse> ListNodes(const v1::ListNodesRequest& request,
                                                   const CallOptions& call = {});
   absl::StatusOr<v1::CancelReceipt> CancelJob(const v1::CancelJobRequest& request,

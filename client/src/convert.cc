@@ -23,6 +23,11 @@ std::string ContainmentName(v1::Containment containment) {
                        std::string_view("CONTAINMENT_").size());
 }
 
+std::string WaitName(v1::WaitReason reason) {
+  return WithoutPrefix(reason, v1::WaitReason_Name(reason),
+                       std::string_view("WAIT_REASON_").size());
+}
+
 CauseInfo FromProto(const v1::Cause& cause) {
   CauseInfo info;
   info.kind = WithoutPrefix(cause.kind(), v1::CauseKind_Name(cause.kind()),
@@ -48,6 +53,19 @@ NodeErrorInfo FromProto(const v1::NodeError& error) {
 
 WallTime FromProto(const google::protobuf::Timestamp& time) {
   return WallTime(std::chrono::nanoseconds(TimeUtil::TimestampToNanoseconds(time)));
+}
+
+AttemptInfo FromProto(const v1::Attempt& attempt) {
+  AttemptInfo info;
+  info.number = attempt.number();
+  if (attempt.has_start_time()) info.start_time = FromProto(attempt.start_time());
+  if (attempt.has_end_time()) info.end_time = FromProto(attempt.end_time());
+  if (attempt.has_exit_code()) info.exit_code = attempt.exit_code();
+  if (attempt.has_signal()) info.signal = attempt.signal();
+  // Both are the canonical codes.
+  info.code = static_cast<absl::StatusCode>(attempt.status().code());
+  info.message = attempt.status().message();
+  return info;
 }
 
 void Set(const v1::Attempt& attempt, Event& event) {
@@ -149,6 +167,36 @@ JobInfo FromProto(const v1::Job& job) {
   info.output = job.output();
   info.output_truncated = job.output_truncated();
   info.last_seq = job.last_seq();
+  return info;
+}
+
+NodeInfo FromProto(const v1::Node& node) {
+  NodeInfo info;
+  info.path = node.path();
+  info.kind = WithoutPrefix(node.kind(), v1::NodeKind_Name(node.kind()),
+                            std::string_view("NODE_KIND_").size());
+  info.state = FromProto(node.state());
+  info.done = node.done();
+  info.cause = FromProto(node.cause());
+  info.wait = WaitName(node.wait().reason());
+  info.wait_object = node.wait().object();
+  info.attempt_count = node.attempt_count();
+  info.max_attempts = node.max_attempts();
+  info.child_count = node.child_count();
+  for (const v1::Attempt& attempt : node.attempts()) info.attempts.push_back(FromProto(attempt));
+  if (node.has_start_time()) info.start_time = FromProto(node.start_time());
+  if (node.has_end_time()) info.end_time = FromProto(node.end_time());
+  return info;
+}
+
+ExplanationInfo FromProto(const v1::Explanation& explanation) {
+  ExplanationInfo info;
+  info.state = FromProto(explanation.state());
+  info.wait = WaitName(explanation.wait().reason());
+  info.wait_object = explanation.wait().object();
+  if (explanation.has_deadline()) info.deadline = FromProto(explanation.deadline());
+  info.deadline_source = explanation.deadline_source();
+  info.text = explanation.text();
   return info;
 }
 

@@ -20,6 +20,8 @@ google::protobuf::Timestamp ToProto(WallTime time);
 JobInfo FromProto(const v1::Job& job);
 Event FromProto(const v1::Event& event);
 OutputChunk FromProto(const v1::OutputChunk& chunk);
+NodeInfo FromProto(const v1::Node& node);
+ExplanationInfo FromProto(const v1::Explanation& explanation);
 CancelReceipt FromProto(const v1::CancelReceipt& receipt);
 ServerInfo FromProto(const v1::ServerInfo& info);
 

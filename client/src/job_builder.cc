@@ -19,6 +19,16 @@ void SetLimit(std::optional<Duration> limit, v1::TimeLimit* message) {
   }
 }
 
+void SetPolicy(const Retry& retry, v1::RetryPolicy* policy) {
+  policy->Clear();
+  policy->set_max_attempts(retry.max_attempts);
+  policy->mutable_exit_codes()->Assign(retry.exit_codes.begin(), retry.exit_codes.end());
+  if (retry.initial) *policy->mutable_backoff()->mutable_initial() = ToProto(*retry.initial);
+  if (retry.max) *policy->mutable_backoff()->mutable_max() = ToProto(*retry.max);
+  if (retry.multiplier) policy->mutable_backoff()->set_multiplier(*retry.multiplier);
+  if (retry.jitter) policy->mutable_backoff()->set_jitter(*retry.jitter);
+}
+
 void AddItem(std::string_view item, v1::ItemList* list) {
   list->mutable_data()->append(item);
   // The server refuses what does not add up; an item above 4 GiB is above every limit.
@@ -84,16 +94,7 @@ void Node::SetIdleTimeout(Duration limit) {
   *message_->spec.mutable_idle_timeout() = ToProto(limit);
 }
 void Node::SetGrace(Duration grace) { *message_->spec.mutable_grace() = ToProto(grace); }
-void Node::SetRetry(const Retry& retry) {
-  v1::RetryPolicy* policy = message_->spec.mutable_retry();
-  policy->Clear();
-  policy->set_max_attempts(retry.max_attempts);
-  policy->mutable_exit_codes()->Assign(retry.exit_codes.begin(), retry.exit_codes.end());
-  if (retry.initial) *policy->mutable_backoff()->mutable_initial() = ToProto(*retry.initial);
-  if (retry.max) *policy->mutable_backoff()->mutable_max() = ToProto(*retry.max);
-  if (retry.multiplier) policy->mutable_backoff()->set_multiplier(*retry.multiplier);
-  if (retry.jitter) policy->mutable_backoff()->set_jitter(*retry.jitter);
-}
+void Node::SetRetry(const Retry& retry) { SetPolicy(retry, message_->spec.mutable_retry()); }
 void Node::SetMaxInterruptions(int count) { message_->spec.set_max_interruptions(count); }
 void Node::AddAcquire(const std::string& semaphore, int64_t weight, bool of_server) {
   v1::AcquireSpec* acquire = message_->spec.add_acquire();
@@ -199,6 +200,20 @@ Job& Job::Timeout(Duration limit) {
 Job& Job::NoTimeout() { return SetLimit(std::nullopt, message_->spec.mutable_timeout()), *this; }
 Job& Job::Workdir(const std::string& directory) {
   return message_->spec.set_workdir(directory), *this;
+}
+Job& Job::Defaults(const client::Defaults& defaults) {
+  v1::Defaults* message = message_->spec.mutable_defaults();
+  message->Clear();
+  if (defaults.timeout) SetLimit(defaults.timeout, message->mutable_timeout());
+  if (defaults.attempt_timeout) {
+    SetLimit(defaults.attempt_timeout, message->mutable_attempt_timeout());
+  }
+  if (defaults.retry) SetPolicy(*defaults.retry, message->mutable_retry());
+  message->mutable_env()->insert(defaults.env.begin(), defaults.env.end());
+  message->set_pool(defaults.pool);
+  message->set_cwd(defaults.cwd);
+  if (defaults.grace) *message->mutable_grace() = ToProto(*defaults.grace);
+  return *this;
 }
 Job& Job::Label(const std::string& name, const std::string& value) {
   (*message_->spec.mutable_labels())[name] = value;

@@ -137,6 +137,55 @@ TEST_F(ClientTest, ASubmittedJobIsWaitedForAndListed) {
   EXPECT_EQ(client_->List(options, kPatience)->jobs.size(), 1u);
 }
 
+TEST_F(ClientTest, NodesAreListedAndExplained) {
+  Defaults defaults;
+  defaults.retry = Retry(2);
+  defaults.retry->initial = std::chrono::milliseconds(1);
+  const std::string job = SubmitTo(
+      Job("tree").Defaults(defaults).Root(Group()
+                                              .Add(Exec("bad", {"sh", "-c", "exit 3"}))
+                                              .Add(Exec("after", {"true"}).Needs({"bad"}))));
+  ASSERT_TRUE(client_->Wait(job, kPatience).ok());
+  ListNodesOptions options;
+  options.page_size = 2;
+  std::vector<std::string> listed;
+  do {
+    const absl::StatusOr<NodePage> page = client_->ListNodes(job, options, kPatience);
+    ASSERT_TRUE(page.ok()) << page.status().ToString();
+    for (const NodeInfo& node : page->nodes) {
+      listed.push_back(node.path + " " + node.kind + " " + std::string(StateName(node.state)));
+    }
+    options.page_token = page->next_page_token;
+  } while (!options.page_token.empty());
+  EXPECT_THAT(listed,
+              testing::ElementsAre(" GROUP FAILED", "bad EXEC FAILED", "after EXEC SKIPPED"));
+
+  const absl::StatusOr<NodeInfo> bad = client_->GetNode(job, "bad", kPatience);
+  ASSERT_TRUE(bad.ok()) << bad.status().ToString();
+  EXPECT_EQ(bad->max_attempts, 2);
+  ASSERT_EQ(bad->attempts.size(), 2u);
+  EXPECT_EQ(bad->attempts[1].number, 2);
+  EXPECT_EQ(bad->attempts[1].exit_code, 3);
+  EXPECT_EQ(client_->GetNode(job, "none", kPatience).status().code(), absl::StatusCode::kNotFound);
+  const absl::StatusOr<ExplanationInfo> why = client_->Explain(job, "after", kPatience);
+  ASSERT_TRUE(why.ok()) << why.status().ToString();
+  EXPECT_EQ(why->state, State::kSkipped);
+  EXPECT_THAT(why->text, HasSubstr("bad"));
+}
+
+TEST_F(ClientTest, WhatANodeWaitsForIsTold) {
+  const std::string job = SubmitTo(Job("waits").Root(
+      Group()
+          .Add(Exec("n0", {"sh", "-c", "echo > \"$0\"; exec sleep 600", MarkOf("n0")}))
+          .Add(Exec("after", {"true"}).Needs({"n0"}))));
+  WaitForPrograms(1);
+  const absl::StatusOr<NodeInfo> after = client_->GetNode(job, "after", kPatience);
+  ASSERT_TRUE(after.ok()) << after.status().ToString();
+  EXPECT_EQ(after->wait, "NEEDS");
+  EXPECT_EQ(after->wait_object, "n0");
+  EXPECT_EQ(client_->Explain(job, "after", kPatience)->wait, "NEEDS");
+}
+
 TEST_F(ClientTest, AWatchResumesWhereItWasCutOff) {
   const std::string job = SubmitTo(
       Job("watched").Root(Group().Add(Exec("a", {"true"})).Add(Exec("b", {"true"}).Needs({"a"}))));

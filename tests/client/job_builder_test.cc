@@ -222,6 +222,32 @@ nodes:
             "");
 }
 
+TEST(JobBuilderTest, DefaultsAreThoseOfTheFile) {
+  Defaults defaults;
+  defaults.timeout = 2min;
+  defaults.attempt_timeout = 30s;
+  defaults.retry = Retry(3);
+  defaults.retry->initial = 100ms;
+  defaults.env["A"] = "1";
+  defaults.pool = "io";
+  defaults.cwd = "/tmp";
+  defaults.grace = 2s;
+  EXPECT_EQ(Difference(Job("x").Defaults(defaults).Root(Group().Add(Exec("a", {"true"}))), R"(
+name: x
+defaults:
+  timeout: 2m
+  attempt_timeout: 30s
+  retry: {max_attempts: 3, backoff: {initial: 100ms}}
+  env: {A: "1"}
+  pool: io
+  cwd: /tmp
+  grace: 2s
+nodes:
+  - {name: a, exec: {argv: ["true"]}}
+)"),
+            "");
+}
+
 TEST(JobBuilderTest, ParametersAreThoseOfTheFile) {
   Job job("params");
   job.Param("mode", "full")

@@ -14,6 +14,8 @@ CLIENT = SOURCE / "deploy" / "examples" / "client"
 WITHOUT = "-DCMAKE_DISABLE_FIND_PACKAGE_{}=ON"
 
 sys.path.append(str(SOURCE / "tests"))
+sys.path.append(str(SOURCE / "tests" / "docs"))
+import markdown  # noqa: E402
 from processes import PATIENCE, default_signals, wait_until  # noqa: E402
 
 
@@ -79,6 +81,28 @@ class InstallTest(unittest.TestCase):
 
     def test_client_builds_with_gcc_and_runs(self):
         self.build_and_run_client("g++-12")
+
+    def build_readme(self, text):
+        """A project that consists of what the text says about C++."""
+        blocks = {block.language: block.body for block in markdown.blocks_of("README.md", text)}
+        package, link = blocks["cmake"].splitlines()
+        lines = blocks["cpp"].splitlines()
+        includes = [line for line in lines if line.startswith("#include")]
+        body = [line for line in lines if line not in includes]
+        project = pathlib.Path(tempfile.mkdtemp(dir=self.root))
+        (project / "CMakeLists.txt").write_text("\n".join([
+            "cmake_minimum_required(VERSION 3.25)", "project(nightly LANGUAGES CXX)", package,
+            "add_executable(nightly main.cc)", link, ""]))
+        (project / "main.cc").write_text("\n".join(
+            [*includes, "int main() {", *body, "return result.ok() ? 0 : 1;", "}", ""]))
+        self.build(project, "g++-12")
+
+    def test_what_the_readme_says_of_the_client_builds(self):
+        text = (SOURCE / "README.md").read_text(encoding="utf-8").partition("\n### C++\n")[2]
+        self.build_readme(text)
+        self.assertIn("nc::Items::List(", text)
+        with self.assertRaisesRegex(AssertionError, "Lists"):
+            self.build_readme(text.replace("nc::Items::List(", "nc::Items::Lists("))
 
     def test_a_client_without_grpc_is_told_so(self):
         with self.assertRaisesRegex(AssertionError, "gRPC"):

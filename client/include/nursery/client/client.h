@@ -105,6 +105,20 @@ struct JobPage {
   std::string next_page_token;  // empty: the last page
 };
 
+struct ListNodesOptions {
+  ListNodesOptions() = default;
+
+  std::string path;   // this node and below; empty: all
+  int depth = 0;      // levels; 0: all
+  int page_size = 0;  // 0: 50
+  std::string page_token;
+};
+
+struct NodePage {
+  std::vector<NodeInfo> nodes;  // parents before children
+  std::string next_page_token;  // empty: the last page
+};
+
 class Client {
  public:
   // UNAVAILABLE: nobody answers there, and why; the file's error: a token that cannot be read.
@@ -125,6 +139,13 @@ class Client {
   // `job` is a JobInfo::name in all of these.
   absl::StatusOr<JobInfo> Get(const std::string& job, const CallOptions& call = {});
   absl::StatusOr<JobPage> List(const ListOptions& options = {}, const CallOptions& call = {});
+  // The root's path is empty. NOT_FOUND: there is no such node, or its group was never opened.
+  absl::StatusOr<NodeInfo> GetNode(const std::string& job, const std::string& path,
+                                   const CallOptions& call = {});
+  absl::StatusOr<NodePage> ListNodes(const std::string& job, const ListNodesOptions& options = {},
+                                     const CallOptions& call = {});
+  absl::StatusOr<ExplanationInfo> Explain(const std::string& job, const std::string& path,
+                                          const CallOptions& call = {});
   // Until the job is done. At the timeout: the job as it is then (done is false).
   absl::StatusOr<JobInfo> Wait(const std::string& job, const CallOptions& call = {});
   // Tells what happens until the job is done, then returns OK. After an error go on with after_seq

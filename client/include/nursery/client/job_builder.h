@@ -226,6 +226,19 @@ class Sleep : public ActionFields<Sleep> {
   Sleep(const std::string& name, Duration duration);
 };
 
+// What all actions of a job inherit unless they say otherwise; unset or empty: nothing.
+struct Defaults {
+  Defaults() = default;
+
+  std::optional<Duration> timeout;
+  std::optional<Duration> attempt_timeout;
+  std::optional<Retry> retry;
+  std::map<std::string, std::string> env;  // merged; the action's own win
+  std::string pool;
+  std::string cwd;
+  std::optional<Duration> grace;
+};
+
 // One tree of work.
 class Job {
  public:
@@ -241,6 +254,7 @@ class Job {
   Job& NoTimeout();
   // An absolute directory of the server's machine, or "scratch" (the default).
   Job& Workdir(const std::string& directory);
+  Job& Defaults(const client::Defaults& defaults);
   Job& Label(const std::string& name, const std::string& value);
   Job& Priority(int priority);
   Job& Semaphore(const std::string& name, int64_t size);

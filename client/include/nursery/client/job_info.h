@@ -103,6 +103,44 @@ struct JobInfo {
   int64_t last_seq = 0;  // of its last event
 };
 
+// One try of an action.
+struct AttemptInfo {
+  int number = 0;  // from 1
+  std::optional<WallTime> start_time;
+  std::optional<WallTime> end_time;
+  std::optional<int> exit_code;
+  std::optional<int> signal;  // that ended it
+  absl::StatusCode code = absl::StatusCode::kOk;
+  std::string message;  // of a try that did not succeed
+};
+
+// A vertex of a job's tree as it stands.
+struct NodeInfo {
+  std::string path;  // empty: the root
+  std::string kind;  // "GROUP", "MAP", "EXEC", "SLEEP", "CALL"; empty: newer than this library
+  State state = State::kUnknown;
+  bool done = false;
+  CauseInfo cause;          // why it ended other than SUCCEEDED, or never started
+  std::string wait;         // what it waits for: "NEEDS", "POOL_SLOT", ...; empty: it does not
+  std::string wait_object;  // the sibling, the pool, ...
+  int attempt_count = 0;
+  int max_attempts = 0;
+  int64_t child_count = 0;            // of a map: its items
+  std::vector<AttemptInfo> attempts;  // the last 16 that have ended, of GetNode only
+  std::optional<WallTime> start_time;
+  std::optional<WallTime> end_time;
+};
+
+// What a node waits for, or why it ended so.
+struct ExplanationInfo {
+  State state = State::kUnknown;
+  std::string wait;  // as in NodeInfo
+  std::string wait_object;
+  std::optional<WallTime> deadline;
+  std::string deadline_source;
+  std::string text;  // in sentences
+};
+
 // One thing that happened to a job.
 struct Event {
   int64_t seq = 0;  // to resume a watch after it
