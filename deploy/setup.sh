@@ -12,7 +12,7 @@ build_packages=(
 )
 test_packages=(
   g++-12 libclang-rt-19-dev clang-tidy-19 clang-format-19
-  libgtest-dev libgmock-dev python3 python3-grpcio git openssl parallel
+  libgtest-dev libgmock-dev python3 python3-grpcio python3-yaml git openssl parallel
 )
 
 tools=${NURSERY_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/nursery-tools}
