@@ -13,8 +13,8 @@ import unittest
 import grpc
 
 import http2
-from service import (PATIENCE, Server, ServiceTest, exec_node, introspection, introspection_stub,
-                     job, job_service, job_stub, marked, resources, wait_until)
+from service import (PATIENCE, Server, ServiceTest, admin, exec_node, introspection,
+                     introspection_stub, job, job_service, job_stub, marked, resources, wait_until)
 
 # The server's limit of calls at once.
 CALLS = 10_000
@@ -25,6 +25,61 @@ FLOODS = 8
 MUTATIONS = int(os.environ.get("NURSERY_MUTATIONS", "3000"))
 MIB = 1 << 20
 JOBS = "/nursery.v1.JobService/"
+DRAIN = "/nursery.v1.AdminService/DrainServer"
+# Every method of the contract, with the class of its request.
+METHODS = {
+    f"/{service.full_name}/{method.name}": getattr(module, method.input_type.name)
+    for module in (admin, introspection, job_service)
+    for service in module.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+}
+
+
+class Messages:
+    """Messages of the contract with fields as the dice say: right in form, if not in sense."""
+
+    # No program has one of these names.
+    TEXTS = ("", "a", "a/b[1]", "jobs/x", "noop", "${{ item }}", "${{", "x" * 300, "\0", "*")
+    NUMBERS = (0, 1, 2, -1, 1 << 31, -(1 << 31), (1 << 63) - 1, -(1 << 63))
+    DEPTH = 6
+
+    def __init__(self, dice):
+        self.dice = dice
+
+    def fill(self, message, depth=0):
+        for field in message.DESCRIPTOR.fields:
+            if self.dice.random() < 0.4:
+                self.set(message, field, depth)
+        return message
+
+    def set(self, message, field, depth):
+        repeated = field.label == field.LABEL_REPEATED
+        if field.message_type is None:
+            value = self.scalar(field)
+            if repeated:
+                getattr(message, field.name).append(value)
+            else:
+                setattr(message, field.name, value)
+        elif depth < self.DEPTH and not field.message_type.GetOptions().map_entry:
+            inner = getattr(message, field.name)
+            if not repeated:
+                inner.SetInParent()
+            self.fill(inner.add() if repeated else inner, depth + 1)
+
+    def scalar(self, field):
+        if field.enum_type is not None:
+            return self.dice.choice(field.enum_type.values).number
+        if field.cpp_type == field.CPPTYPE_STRING:
+            text = self.dice.choice(self.TEXTS)
+            return text.encode() if field.type == field.TYPE_BYTES else text
+        if field.cpp_type in (field.CPPTYPE_DOUBLE, field.CPPTYPE_FLOAT):
+            return self.dice.choice((0.0, -1.0, 1e30, float("nan")))
+        if field.cpp_type == field.CPPTYPE_BOOL:
+            return self.dice.random() < 0.5
+        unsigned = field.cpp_type in (field.CPPTYPE_UINT32, field.CPPTYPE_UINT64)
+        bits = 32 if field.cpp_type in (field.CPPTYPE_INT32, field.CPPTYPE_UINT32) else 64
+        low, high = (0, (1 << bits) - 1) if unsigned else (-(1 << bits - 1), (1 << bits - 1) - 1)
+        return min(max(self.dice.choice(self.NUMBERS), low), high)
 
 
 def calling(function):
@@ -210,13 +265,17 @@ class MutationTest(HostileTest):
 
     def mutated_message(self, dice):
         """Frames that are right, around a message that is not."""
-        spec = job_service.RunJobRequest(job_spec=calling("noop")).SerializeToString()
-        message = self.flipped(spec, dice) if dice.random() < 0.5 else dice.randbytes(
-            dice.randrange(300))
+        method = dice.choice(sorted(METHODS))
+        whole = Messages(dice).fill(METHODS[method]()).SerializeToString()
+        message = dice.choice((whole, self.flipped(whole + b"\0", dice),
+                               whole[:dice.randrange(len(whole) + 1)],
+                               dice.randbytes(dice.randrange(300))))
+        if method == DRAIN:  # what can be read would stop the server; a field of 2 GiB cannot
+            message = b"\x0a\xff\xff\xff\xff\x07" + message
         framed = http2.grpc_message(message)
-        if dice.random() < 0.3:  # the length, or the flag of compression, lies
+        if dice.random() < 0.3 and method != DRAIN:  # the length, or the flag of compression, lies
             framed = dice.randbytes(5) + message
-        headers = http2.request_headers(JOBS + dice.choice(["RunJob", "SubmitJob", "ListJobs"]))
+        headers = http2.request_headers(method)
         return (http2.hello() + http2.frame(http2.HEADERS, http2.END_HEADERS, 1, headers) +
                 http2.frame(http2.DATA, http2.END_STREAM, 1, framed))
 
@@ -229,10 +288,18 @@ class MutationTest(HostileTest):
                 connection.send(make(dice))
                 connection.read_to_the_end()
             if i % 1000 == 0:
+                self.cancel_all()
                 self.assert_serves()
         print(f"  {MUTATIONS} inputs in {time.monotonic() - start:.1f} s: RSS "
               f"{before / MIB:.1f} MiB before, {self.server.memory() / MIB:.1f} after")
+        self.cancel_all()
         self.assert_serves()
+
+    def cancel_all(self):
+        """Some of what was made up is a job that can run."""
+        self.jobs.CancelJobs(job_service.CancelJobsRequest(
+            filter='create_time > "2000-01-01T00:00:00Z"', force=True,
+            mode=job_service.CANCEL_MODE_KILL), timeout=PATIENCE)
 
     def test_bytes_that_are_no_http2_do_no_harm(self):
         self.attack(self.mutated_frames, seed=1)
