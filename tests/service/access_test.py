@@ -40,13 +40,17 @@ class SocketTest(ServiceTest):
 
     def test_a_second_server_is_told_in_one_line(self):
         with tempfile.TemporaryDirectory() as other:
-            for arguments in (["--listen", f"unix:{self.server.socket}", "--data", other],
-                              ["--listen", f"unix:{other}/s", "--data",
-                               str(self.server.directory / "data")]):
-                done = subprocess.run([str(BIN / "nurseryd"), "--http", "127.0.0.1:0",
-                                       *arguments], stderr=subprocess.PIPE,
+            free = {"--listen": f"unix:{other}/s", "--data": other, "--http": "127.0.0.1:0"}
+            ours = {"--listen": f"unix:{self.server.socket}",
+                    "--data": str(self.server.directory / "data"), "--http": self.server.http}
+            for taken, expected in (("--listen", "another server listens on"),
+                                    ("--data", f"pid {self.server.process.pid} uses"),
+                                    ("--http", self.server.http)):
+                arguments = sum(map(list, {**free, taken: ours[taken]}.items()), [])
+                done = subprocess.run([str(BIN / "nurseryd"), *arguments], stderr=subprocess.PIPE,
                                       text=True, timeout=PATIENCE, check=False)
                 self.assertEqual(done.returncode, 1)
+                self.assertIn(expected, done.stderr)
                 self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
         self.introspection.GetServerInfo(introspection.GetServerInfoRequest())
 
@@ -134,6 +138,7 @@ class TcpTest(ServiceTest):
                 stderr=subprocess.PIPE, text=True, timeout=PATIENCE, check=False)
         self.assertEqual(done.returncode, 1)
         self.assertIn("another server listens on " + self.server.address, done.stderr)
+        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
 
     def test_silent_connections_are_bounded_for_each_peer(self):
         host, _, port = self.server.address.rpartition(":")
