@@ -63,7 +63,8 @@ absl::StatusOr<spec::LoadedJob> Load(const RunOptions& options) {
   absl::StatusOr<spec::LoadedJob> loaded =
       options.file.empty()
           ? LoadCommand(options)
-          : LoadFile(options.file, options.parameters, app::Embedded::CompileOptions());
+          : LoadFile(options.file, options.parameters,
+                     options.here ? app::Embedded::CompileOptions() : spec::CompileOptions());
   if (!loaded.ok() || options.timeout.empty()) return loaded;
   if (options.timeout == "none") return WithTimeout(*std::move(loaded), std::nullopt);
   absl::StatusOr<std::chrono::nanoseconds> timeout = spec::ParseDuration(options.timeout);
