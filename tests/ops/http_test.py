@@ -66,9 +66,10 @@ class PagesTest(ServiceTest):
             self.assertEqual(self.fetch("/healthz")[0], 200)
 
     def test_a_stopping_server_is_alive_and_not_ready(self):
+        deaf = self.server.directory / "deaf"
         self.submit(job.JobSpec(name="stubborn", root=exec_node(
-            "sh", "-c", "trap '' TERM; echo ready; while :; do sleep 60; done", self.mark)))
-        wait_until(lambda: "nursery_processes 1\n" in self.fetch("/metrics")[2])
+            "sh", "-c", f"trap '' TERM; touch {deaf}; while :; do sleep 60; done", self.mark)))
+        wait_until(deaf.exists)
         request = admin.DrainServerRequest()
         request.timeout.FromSeconds(PATIENCE)
         self.admin.DrainServer(request)
