@@ -88,8 +88,8 @@ step setup - 240
 step release release 540
 step asan asan 540
 step tsan tsan 240
-step gcc gcc 300
-step tidy release 240
+step gcc gcc 360
+step tidy release 360
 step install release 60
 step docs release 60
 
