@@ -1,4 +1,6 @@
 // nurseryd: the server.
+#include <malloc.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <string>
@@ -42,7 +44,7 @@ int Main(int argc, char** argv) {
   app.footer(
       "Example: nurseryd --listen unix:/tmp/nursery.sock --data /tmp/nursery\n\n"
       "SIGTERM and SIGINT drain, a second one kills. SIGHUP reads the configuration and the\n"
-      "tokens again: pool sizes, limits, retention and the default attempt timeout change.");
+      "tokens again: pool sizes, limits, retention and the bounds of time of jobs change.");
   DaemonOptions options;
   std::string drain;
   bool check_config = false;
@@ -84,5 +86,8 @@ int Main(int argc, char** argv) {
 }  // namespace nursery::app
 
 int main(int argc, char** argv) {
+  // One heap for all threads: what a connection leaves behind would stay in the heap of the thread
+  // that read it, and each thread's would keep the most that it ever had.
+  mallopt(M_ARENA_MAX, 1);
   return nursery::app::RunProgram([&] { return nursery::app::Main(argc, argv); });
 }

@@ -49,7 +49,7 @@ struct Method {
   uint8_t scope = kNoScope;
   // Answered also while the server stops.
   bool while_draining = true;
-  // Its handler may compute for more than a millisecond without waiting: not on the queue's thread.
+  // Its handler may compute for more than a millisecond without waiting: it runs on a worker.
   bool is_long = false;
   std::function<Async<absl::Status>(Context context, Session* session)> run;
   std::unique_ptr<MethodStats> stats = std::make_unique<MethodStats>();

@@ -1,6 +1,6 @@
 // What a completion queue says of gRPC's operations, and how a task waits for one.
 //
-// Thread safety: OnDone is called once per started operation, from the queue's thread.
+// Thread safety: OnDone is called once per started operation, from a thread of the queue.
 // Suspends: OperationAwaiter until gRPC is done with the operation, which always comes: when a call
 // is lost, its operations end as failed. So no context cuts the wait short.
 // Resumes on: the executor.

@@ -1,5 +1,5 @@
-// Queue: a completion queue of gRPC with the thread that empties it and runs the tasks that it
-// wakes: a call that need not wait changes its thread not once.
+// Queue: a completion queue of gRPC with the two threads that empty it and run the tasks that they
+// wake: a call that need not wait changes its thread not once.
 //
 // Thread safety: any thread. Lifetime: outlives the calls on it; ShutDown after the server's.
 #ifndef NURSERY_SERVER_RPC_QUEUE_H_
@@ -23,7 +23,7 @@ class Queue {
   Queue& operator=(const Queue&) = delete;
 
   grpc::ServerCompletionQueue* get() { return queue_.get(); }
-  // From now on the queue's thread makes the calls of tags. `executor` outlives the queue.
+  // From now on the queue's threads make the calls of tags. `executor` outlives the queue.
   void Start(ThreadExecutor& executor);
 
  private:
