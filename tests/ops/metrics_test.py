@@ -7,7 +7,7 @@ import argparse
 import sys
 import unittest
 
-from observed import PATIENCE, promtool
+from observed import PATIENCE, fetch, promtool
 from load import LoadedTest, spec, wait_until
 from service import job_service
 
@@ -100,10 +100,17 @@ class MetricsTest(LoadedTest):
         self.assertEqual(set(after.series), before)
 
     def metrics_of_an_idle_server(self):
-        """After the warden's first word and a first call, whose connection stays."""
+        """After the warden's first word and a first call, of which only the connection stays."""
         self.jobs.ListJobs(job_service.ListJobsRequest(), timeout=PATIENCE)
+        wait_until(lambda: "JobService/ListJobs" not in self.tasks())
         return wait_until(lambda: (metrics := self.metrics())
                           and metrics['nursery_containment_info{level="none"}'] == 0 and metrics)
+
+    def tasks(self):
+        token = (self.server.directory / "data" / "token").read_text().split()[-1]
+        status, _, text = fetch(self.server.http, "/debug/tasks", Authorization="Bearer " + token)
+        self.assertEqual(status, 200)
+        return text
 
     def assert_idle_again(self, idle):
         wanted = idle.gauges()
