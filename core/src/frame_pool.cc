@@ -27,13 +27,14 @@ struct Block {
   Block* next;
 };
 
+// Has no destructor: a thread may give back blocks while its other variables die.
 class Kept {
  public:
-  ~Kept() {
+  void Close() {
     for (Block*& first : lists_) {
       while (first != nullptr) ::operator delete(Take(first));
     }
-    dead_ = true;
+    counts_.fill(kMaxKept);  // takes no more
   }
 
   void* Pop(size_t index) {
@@ -42,7 +43,7 @@ class Kept {
     return Take(lists_[index]);
   }
   bool Push(size_t index, void* memory) {
-    if (dead_ || counts_[index] == kMaxKept) return false;
+    if (counts_[index] == kMaxKept) return false;
     auto* const block = static_cast<Block*>(memory);
     block->next = lists_[index];
     lists_[index] = block;
@@ -59,10 +60,15 @@ class Kept {
 
   std::array<Block*, kClasses> lists_{};
   std::array<uint32_t, kClasses> counts_{};
-  bool dead_ = false;  // a thread may give back blocks while its other variables die
 };
 
-thread_local Kept kept;
+constinit thread_local Kept kept;
+
+struct Closer {
+  ~Closer() { kept.Close(); }
+};
+
+void CloseAtThreadEnd() { thread_local Closer closer; }
 
 }  // namespace
 
@@ -70,6 +76,7 @@ void* AllocateFrame(size_t bytes) {
   const size_t index = (bytes - 1) / kGrain;
   if (!NURSERY_KEEP_FRAMES || index >= kClasses) return ::operator new(bytes);
   if (void* block = kept.Pop(index)) return block;
+  CloseAtThreadEnd();
   return ::operator new((index + 1) * kGrain);
 }
 

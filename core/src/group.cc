@@ -77,10 +77,10 @@ void Group::Start(TaskRecord* task) {
   task->executor->Schedule(task);
 }
 
-void Group::AddPlace(int64_t change) {
-  running_ += change;
-  uncounted_ += change;
-  spawned_ += change;
+void Group::AddPlace() {
+  ++running_;
+  ++uncounted_;
+  ++spawned_;
 }
 
 absl::Status Group::TakePlace() {
@@ -90,7 +90,7 @@ absl::Status Group::TakePlace() {
     return Error(absl::StatusCode::kResourceExhausted,
                  "the group is at its limit of " + std::to_string(limit_) + " tasks");
   }
-  AddPlace(1);
+  AddPlace();
   return absl::OkStatus();
 }
 
@@ -133,8 +133,7 @@ void Group::EnterPlaceWait(internal::Wait& wait) {
   MutexLock lock(mutex_);
   absl::Status taken = TakePlace();
   if (taken.ok()) {
-    // A cancellation may have come first; then the place goes back.
-    if (!wait.Fire(kPlaceTaken, none)) AddPlace(-1);
+    wait.Fire(kPlaceTaken, none);
   } else if (absl::IsResourceExhausted(taken)) {
     place_wait_ = &wait;
   } else {
@@ -150,7 +149,7 @@ void Group::LeavePlaceWait() {
 void Group::GivePlace(WakeList& wake) {
   if (place_wait_ == nullptr || running_ >= limit_) return;
   const bool taken = std::exchange(place_wait_, nullptr)->Fire(kPlaceTaken, wake);
-  if (taken || PLANTED(place_kept_by_cancelled_spawn)) AddPlace(1);
+  if (taken || PLANTED(place_kept_by_cancelled_spawn)) AddPlace();
 }
 
 absl::Status Group::SpawnAwaiter::await_resume() {
@@ -182,7 +181,11 @@ void Group::OnTaskDone(TaskRecord* task) {
     if (!decision && closed_) decision = join_.OnRemaining(uncounted_);
   }
   Apply(std::move(decision));
-  // The place goes back last: with running_ at zero the joiner may free the group.
+  LeavePlace();
+  record->context->Unref();
+}
+
+void Group::LeavePlace() {
   WakeList wake;
   {
     MutexLock lock(mutex_);
@@ -191,7 +194,18 @@ void Group::OnTaskDone(TaskRecord* task) {
     if (running_ == 0 && join_wait_ != nullptr) std::exchange(join_wait_, nullptr)->Fire(0, wake);
   }
   internal::Schedule(wake);
-  record->context->Unref();
+}
+
+void Group::ReturnPlace() {
+  std::optional<Cause> decision;
+  {
+    MutexLock lock(mutex_);
+    --uncounted_;
+    --spawned_;
+    if (closed_) decision = join_.OnRemaining(uncounted_);
+  }
+  Apply(std::move(decision));
+  LeavePlace();
 }
 
 void Group::Close(const absl::Status& body_status) {

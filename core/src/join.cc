@@ -5,13 +5,18 @@
 
 namespace nursery::internal {
 
+absl::Status Validate(const Join& join) {
+  const int64_t least = join.kind == Join::Kind::kQuorum ? 1 : 0;
+  if (join.count >= least) return absl::OkStatus();
+  return Error(absl::StatusCode::kInvalidArgument, "a join counts at least to " +
+                                                       std::to_string(least) + "; this one to " +
+                                                       std::to_string(join.count));
+}
+
 absl::Status Validate(const GroupOptions& options) {
-  const int64_t least = options.join.kind == Join::Kind::kQuorum ? 1 : 0;
-  if (options.limit >= 0 && options.join.count >= least) return absl::OkStatus();
+  if (options.limit >= 0) return Validate(options.join);
   return Error(absl::StatusCode::kInvalidArgument,
-               "a group has a limit of at least 0 and a join of at least " + std::to_string(least) +
-                   "; these are " + std::to_string(options.limit) + " and " +
-                   std::to_string(options.join.count));
+               "a group has a limit of at least 0; this is " + std::to_string(options.limit));
 }
 
 std::optional<Cause> JoinState::Decide(CauseKind kind, absl::Status outcome,

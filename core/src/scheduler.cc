@@ -1,15 +1,13 @@
 #include "nursery/core/internal/scheduler.h"
 
-#include <semaphore.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
 #include <system_error>
 #include <utility>
 
 #include "nursery/core/check.h"
 #include "nursery/core/clock.h"
+#include "nursery/core/internal/worker.h"
 
 namespace nursery::internal {
 namespace {
@@ -20,8 +18,6 @@ constexpr int kMaxGuests = 4;
 // slices before it goes back to what else it serves.
 constexpr uint32_t kGuestBacklog = 4;
 constexpr std::chrono::microseconds kGuestTime{500};
-// A task that was woken last runs next, but not for ever: so many in a row while others wait.
-constexpr uint32_t kMaxNextInARow = 3;
 // Every how many slices the shared queue comes before a worker's own.
 constexpr uint32_t kSharedInterval = 61;
 // At most so many tasks are taken from the shared queue at once.
@@ -39,38 +35,6 @@ void Pause() {
   std::this_thread::yield();
 #endif
 }
-
-}  // namespace
-
-struct alignas(128) Worker {
-  Worker() { sem_init(&wake, 0, 0); }
-  ~Worker() { sem_destroy(&wake); }
-
-  TaskRecord* TakeOwn() {
-    const bool fair = in_a_row < kMaxNextInARow || queue.size() == 0;
-    if (TaskRecord* task = fair ? queue.PopNext() : nullptr) {
-      ++in_a_row;
-      return task;
-    }
-    in_a_row = 0;
-    if (TaskRecord* task = queue.PopFront()) return task;
-    return queue.PopNext();
-  }
-
-  RunQueue queue;
-  Scheduler* scheduler = nullptr;
-  std::atomic<bool> guest{false};
-  // Of the owner.
-  bool searching = false;
-  uint32_t tick = 0;
-  uint32_t in_a_row = 0;
-  uint32_t random = 1;
-  // A semaphore and no condition variable: that of glibc before 2.41 loses a signal now and then
-  // when several wait (https://sourceware.org/bugzilla/show_bug.cgi?id=25847).
-  sem_t wake;
-};
-
-namespace {
 
 // Read in no function that could be inlined into a coroutine, which may change its thread.
 thread_local Worker* current_worker = nullptr;
@@ -105,6 +69,7 @@ void Scheduler::Stop() {
   for (Worker* worker : idle) sem_post(&worker->wake);
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
+  MutexLock last(shared_mutex_);
 }
 
 Worker* Scheduler::Current() const {
@@ -122,7 +87,7 @@ void Scheduler::PushBack(TaskRecord* task) {
   const bool yields = task->state.load(std::memory_order_relaxed) == TaskState::kRunning;
   task->Enter(TaskState::kRunnable, WaitReason::kNone, nullptr);
   PushLocal(*self, task);
-  if (!yields || self->queue.size() > 1) Announce(*self);
+  if (!yields || self->queue.size() > 1 || self->queue.has_next()) Announce(*self);
 }
 
 void Scheduler::ShareOne(TaskRecord* task) {
@@ -157,6 +122,8 @@ void Scheduler::PushWoken(WakeList& tasks) {
     Share(tasks);
   } else if (announce) {
     Announce(*self);
+  } else {
+    EnsureWatched();
   }
 }
 
@@ -173,7 +140,8 @@ void Scheduler::PushLocal(Worker& self, TaskRecord* task) {
 }
 
 void Scheduler::Announce(const Worker& self) {
-  if (self.guest.load(std::memory_order_relaxed) && self.queue.size() <= kGuestBacklog) return;
+  const bool keeps = self.guest.load(std::memory_order_relaxed);
+  if (keeps && self.queue.size() <= kGuestBacklog) return EnsureWatched();
   WakeOne();
 }
 
@@ -187,8 +155,10 @@ void Scheduler::Share(WakeList& tasks) {
       ++count;
     }
     shared_size_.fetch_add(count, std::memory_order_relaxed);
+    // Under the lock: a caller that is no worker may be overtaken by the end of the executor, which
+    // takes the lock first.
+    WakeOne();
   }
-  WakeOne();
 }
 
 TaskRecord* Scheduler::TakeShared(Worker& self) {
@@ -210,61 +180,12 @@ TaskRecord* Scheduler::TakeShared(Worker& self) {
   return first;
 }
 
-void Scheduler::WakeOne() {
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (idle_count_.load(std::memory_order_relaxed) == 0) return;
-  int none = 0;
-  if (!searching_.compare_exchange_strong(none, 1, std::memory_order_seq_cst)) return;
-  Worker* worker = nullptr;
-  {
-    MutexLock lock(idle_mutex_);
-    if (idle_.empty()) {
-      // Under the lock: who goes to sleep next must not be passed over for this searcher.
-      searching_.fetch_sub(1, std::memory_order_seq_cst);
-      return;
-    }
-    worker = idle_.back();  // its caches are the warmest
-    idle_.pop_back();
-    idle_count_.store(static_cast<int>(idle_.size()), std::memory_order_relaxed);
-  }
-  sem_post(&worker->wake);
-}
-
 bool Scheduler::HasWork() const {
   if (shared_size_.load(std::memory_order_relaxed) != 0) return true;
   return std::any_of(workers_.begin(), workers_.end(), [](const auto& worker) {
     const uint32_t kept = worker->guest.load(std::memory_order_relaxed) ? kGuestBacklog : 0;
     return worker->queue.size() > kept;
   });
-}
-
-bool Scheduler::LeaveIdle(Worker& self) {
-  MutexLock lock(idle_mutex_);
-  const auto found = std::find(idle_.begin(), idle_.end(), &self);
-  if (found == idle_.end()) return false;
-  idle_.erase(found);
-  idle_count_.store(static_cast<int>(idle_.size()), std::memory_order_relaxed);
-  return true;
-}
-
-bool Scheduler::Park(Worker& self) {
-  {
-    MutexLock lock(idle_mutex_);
-    if (stopping_) return false;
-    idle_.push_back(&self);
-    idle_count_.store(static_cast<int>(idle_.size()), std::memory_order_relaxed);
-  }
-  if (std::exchange(self.searching, false)) searching_.fetch_sub(1, std::memory_order_seq_cst);
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (HasWork() && LeaveIdle(self)) return true;
-  while (sem_wait(&self.wake) != 0 && errno == EINTR) {
-  }
-  {
-    MutexLock lock(idle_mutex_);
-    if (stopping_) return false;
-  }
-  self.searching = true;  // counted by the one who woke it
-  return true;
 }
 
 void Scheduler::EndSearch(Worker& self) {
@@ -322,7 +243,7 @@ TaskRecord* Scheduler::Next(Worker& self) {
 
 void Scheduler::Work(Worker& self) {
   current_worker = &self;
-  while (TaskRecord* task = Next(self)) TaskRecord::RunSlice(task);
+  while (TaskRecord* task = Next(self)) self.RunSlice(task);
 }
 
 Worker* Scheduler::AddGuest() {
@@ -342,7 +263,7 @@ void Scheduler::RunGuest(Worker& guest) {
   if (task == nullptr) return;
   const Time end = Clock::Steady().Now() + kGuestTime;
   do {
-    TaskRecord::RunSlice(task);
+    guest.RunSlice(task);
     if (Clock::Steady().Now() >= end) {
       ShareAll(guest);
       return;

@@ -46,7 +46,7 @@ void Semaphore::Enter(Waiter& waiter) {
   WakeList none;  // a wait that is still arming is never scheduled
   MutexLock lock(mutex_);
   if (Take(waiter.weight)) {
-    if (!waiter.Fire(0, none)) free_ += waiter.weight;
+    waiter.Fire(0, none);
     return;
   }
   waiters_.PushBack(&waiter);

@@ -8,9 +8,6 @@
 namespace nursery {
 namespace {
 
-// In the context of a pool's jobs: whose they are.
-const ContextKey<const WorkerPool*> kPool;
-
 absl::Status ClosedPoolStatus() {
   return Error(absl::StatusCode::kFailedPrecondition,
                "the pool takes no more jobs: it is being drained, or has stopped");
@@ -19,14 +16,10 @@ absl::Status ClosedPoolStatus() {
 }  // namespace
 
 WorkerPool::WorkerPool(const Context& context, WorkerPoolOptions options)
-    : scope_(context.With(kPool, static_cast<const WorkerPool*>(this))),
-      options_(options),
-      join_(options.join) {}
+    : scope_(context.With(key_, std::monostate())), options_(options), join_(options.join) {}
 
 absl::Status WorkerPool::Validate(const WorkerPoolOptions& options) {
-  GroupOptions as_group;
-  as_group.join = options.join;
-  NURSERY_RETURN_IF_ERROR(internal::Validate(as_group));
+  NURSERY_RETURN_IF_ERROR(internal::Validate(options.join));
   if (options.workers < 1 || options.queue < 0) {
     return Error(absl::StatusCode::kInvalidArgument,
                  "a pool has at least 1 worker and a queue of at least 0; these are " +
@@ -94,8 +87,7 @@ absl::Status WorkerPool::Accepted(const absl::Status& sent) {
 }
 
 absl::Status WorkerPool::RefuseOwnJobs(const Context& context) const {
-  const WorkerPool* const* pool = context.Value(kPool);
-  if (pool == nullptr || *pool != this) return absl::OkStatus();
+  if (context.Value(key_) == nullptr) return absl::OkStatus();
   return Error(absl::StatusCode::kFailedPrecondition,
                "a job may not wait for its own pool; it uses TrySubmit");
 }
@@ -110,7 +102,7 @@ Async<absl::Status> WorkerPool::UntilWorkersHaveEnded(Context context) {
   if (PLANTED(drain_does_not_wait)) co_return absl::OkStatus();
   const Receiver<std::monostate> gone = *gone_;
   absl::StatusOr<std::monostate> ended = co_await gone.Receive(context);
-  if (absl::IsOutOfRange(ended.status())) co_return absl::OkStatus();
+  if (internal::IsEnd(ended.status(), context)) co_return absl::OkStatus();
   co_return ended.status();
 }
 

@@ -1,5 +1,5 @@
-// What a program can do wrong with a scope, a channel or a permit, and the Status that it gets: one
-// test for each row of the table of errors in core/README.md. None of them crashes or hangs.
+// What a program can do wrong with a scope, a channel or a permit, and the Status that it gets:
+// rows of the table of errors in core/README.md. None of them crashes or hangs.
 #include <gtest/gtest.h>
 
 #include <chrono>

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <limits>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -47,6 +48,11 @@ Async<absl::StatusOr<std::optional<int>>> Double(Context ctx, int value, Trace* 
   if (value == 99) co_return Error(absl::StatusCode::kDataLoss, "99");
   if (value > 0 && value % 5 == 0) co_return std::nullopt;
   co_return 2 * value;
+}
+
+Async<absl::StatusOr<int>> Wait(Context, int value, Trace* trace) {
+  trace->calls.push_back(value);
+  co_return value;
 }
 
 SEEDED_TEST(ParallelMapTest, AVectorInOrder) {
@@ -120,9 +126,36 @@ SEEDED_TEST(ParallelMapTest, ADeadlineEndsItAndLeavesNothing) {
   co_return absl::OkStatus();
 }
 
+// A canceller may say anything, also what the end of a stream says.
+SEEDED_TEST(ParallelMapTest, ACancelIsNeverTakenForTheEnd) {
+  const CancelScope scope(ctx);
+  const absl::Status said = Error(absl::StatusCode::kOutOfRange, "enough");
+  auto body = [](Group& group, const CancelScope* of, absl::Status word) -> Async<absl::Status> {
+    auto cancel = [](Context context, const CancelScope* it,
+                     absl::Status why) -> Async<absl::Status> {
+      absl::Status slept = co_await Sleep(context, milliseconds(5));
+      it->Cancel(Cause(CauseKind::kExplicit, why));
+      co_return slept;
+    };
+    absl::Status spawned = group.TrySpawn("cancel", cancel, of, word);
+    if (!spawned.ok()) co_return spawned;
+    auto [sender, receiver] = MakeChannel<int>(1);
+    absl::Status sent = sender.TrySend(1);
+    Trace trace;
+    absl::StatusOr<std::vector<int>> got =
+        co_await ParallelMap(of->context(), "wait", StageOptions(2), receiver, Wait, &trace);
+    EXPECT_EQ(got.status(), word);
+    EXPECT_EQ(trace.calls.size(), 1u);
+    co_return sent;
+  };
+  GroupResult result = co_await WithGroup(ctx, GroupOptions(), body, &scope, said);
+  co_return result.status;
+}
+
 SEEDED_TEST(ParallelMapTest, OptionsThatMakeNoSenseAreRefused) {
   Trace trace;
-  for (const StageOptions& options : {StageOptions(0), StageOptions(1, -1)}) {
+  for (const StageOptions& options : {StageOptions(0), StageOptions(1, -1),
+                                      StageOptions(2, std::numeric_limits<int64_t>::max())}) {
     absl::StatusOr<std::vector<int>> got =
         co_await ParallelMap(ctx, "double", options, Range(3), Double, &trace, &executor);
     EXPECT_TRUE(absl::IsInvalidArgument(got.status())) << got.status();

@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
+#include <future>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -141,6 +143,42 @@ Async<absl::Status> RunSpinners(Context ctx, int count, int yields) {
   GroupResult result = co_await WithGroup(ctx, GroupOptions(), SpawnSpinners, count, yields);
   EXPECT_EQ(result.succeeded, count);
   co_return result.status;
+}
+
+// Wakes a task, which it would run next, and then blocks its thread until that one has run.
+Async<absl::Status> WakeAndBlock(Context ctx, Sender<int> wake, std::promise<void>* ran) {
+  absl::Status sent = co_await wake.Send(ctx, 1);
+  ran->get_future().wait();
+  co_return sent;
+}
+
+Async<absl::Status> RunOnceWoken(Context ctx, Receiver<int> woken, std::promise<void>* ran) {
+  absl::StatusOr<int> got = co_await woken.Receive(ctx);
+  ran->set_value();
+  co_return got.status();
+}
+
+Async<absl::Status> SpawnPair(Group& group, std::promise<void>* ran) {
+  auto [sender, receiver] = MakeChannel<int>(0);
+  absl::Status spawned = co_await group.Spawn("woken", RunOnceWoken, receiver, ran);
+  if (spawned.ok()) spawned = co_await group.Spawn("waker", WakeAndBlock, sender, ran);
+  co_return spawned;
+}
+
+Async<absl::Status> RunPair(Context ctx) {
+  std::promise<void> ran;
+  GroupResult result = co_await WithGroup(ctx, GroupOptions(), SpawnPair, &ran);
+  co_return result.status;
+}
+
+// Also after a time in which nothing ran and nobody watched.
+TEST(SchedulerStressTest, WhatAWakerLeavesBehindRunsElsewhere) {
+  ThreadExecutor executor(2);
+  for (int round = 0; round < 50; ++round) {
+    const absl::Status ran = executor.Run("root", RunPair);
+    ASSERT_TRUE(ran.ok()) << ran;
+    if (round % 10 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(150));
+  }
 }
 
 // More tasks than a worker's queue holds.

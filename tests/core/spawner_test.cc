@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <optional>
+#include <stdexcept>
 
 #include "core/testing/seeds.h"
 #include "nursery/core/channel.h"
@@ -49,6 +50,34 @@ SEEDED_TEST(SpawnerTest, SpawnsFromOutsideUntilTheJoinAndRefusesAfterwards) {
     co_return spawned.ok() ? slept : spawned;
   };
   GroupResult result = co_await WithGroup(ctx, GroupOptions(), body, &spawner, &ran);
+  EXPECT_EQ(ran, 1);
+  co_return result.status;
+}
+
+struct ThrowsWhenMoved {
+  ThrowsWhenMoved() = default;
+  ThrowsWhenMoved(const ThrowsWhenMoved& other) = default;
+  ThrowsWhenMoved(ThrowsWhenMoved&& other) : moves(other.moves + 1) {
+    if (moves == 2) throw std::runtime_error("no");
+  }
+
+  int moves = 0;
+};
+
+Async<absl::Status> Take(Context, ThrowsWhenMoved) { co_return absl::OkStatus(); }
+
+SEEDED_TEST(SpawnerTest, ATaskThatCannotBeMadeLeavesNoPlaceTaken) {
+  auto body = [](Group& group, std::atomic<int>* count) -> Async<absl::Status> {
+    const Spawner spawner(group);
+    absl::Status thrown = spawner.TrySpawn("take", Take, ThrowsWhenMoved());
+    EXPECT_EQ(thrown, Error(absl::StatusCode::kInternal, "exception: no"));
+    EXPECT_EQ(group.Stats().spawned, 0);
+    co_return spawner.TrySpawn("count", Count, count);
+  };
+  std::atomic<int> ran = 0;
+  GroupOptions options;
+  options.limit = 1;
+  GroupResult result = co_await WithGroup(ctx, options, body, &ran);
   EXPECT_EQ(ran, 1);
   co_return result.status;
 }

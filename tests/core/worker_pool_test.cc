@@ -214,6 +214,56 @@ SEEDED_TEST(WorkerPoolTest, AJobDoesNotWaitForItsOwnPool) {
   co_return result.status;
 }
 
+// Nor through the pool of a job of it.
+SEEDED_TEST(WorkerPoolTest, WhatRunsBelowAJobDoesNotWaitForItsPool) {
+  auto innermost = [](Context of, WorkerPool* outer) -> Async<absl::Status> {
+    Trace* const none = nullptr;
+    absl::Status submitted = co_await outer->Submit(of, "again", Job, none, 1);
+    EXPECT_TRUE(absl::IsFailedPrecondition(submitted)) << submitted;
+    absl::Status drained = co_await outer->Drain(of);
+    EXPECT_TRUE(absl::IsFailedPrecondition(drained)) << drained;
+    co_return absl::OkStatus();
+  };
+  auto inner_body = [](WorkerPool& inner, Context of, WorkerPool* outer,
+                       decltype(innermost) run) -> Async<absl::Status> {
+    co_return co_await inner.Submit(of, "innermost", run, outer);
+  };
+  auto job = [](Context of, WorkerPool* outer, decltype(inner_body) body,
+                decltype(innermost) run) -> Async<absl::Status> {
+    GroupResult inner =
+        co_await WithWorkerPool(of, "inner", WorkerPoolOptions(1, 0), body, of, outer, run);
+    EXPECT_EQ(inner.succeeded, 1);
+    co_return inner.status;
+  };
+  auto outer_body = [](WorkerPool& outer, Context of, decltype(job) run, decltype(inner_body) body,
+                       decltype(innermost) last) -> Async<absl::Status> {
+    co_return co_await outer.Submit(of, "job", run, &outer, body, last);
+  };
+  GroupResult result = co_await WithWorkerPool(ctx, "outer", WorkerPoolOptions(1, 0), outer_body,
+                                               ctx, job, inner_body, innermost);
+  EXPECT_EQ(result.succeeded, 1);
+  co_return result.status;
+}
+
+// The words of the queue and those of a canceller may be the same.
+SEEDED_TEST(WorkerPoolTest, ACancelledSubmitGivesWhatTheCancellerSaid) {
+  auto body = [](WorkerPool& pool, Context of, Trace* trace) -> Async<absl::Status> {
+    absl::Status accepted = co_await pool.Submit(of, "long", Job, trace, 1);
+    const CancelScope impatient(of);
+    const absl::Status said = Error(absl::StatusCode::kResourceExhausted, "out of patience");
+    impatient.Cancel(Cause(CauseKind::kExplicit, said));
+    const Context cancelled = impatient.context();
+    absl::Status late = co_await pool.Submit(cancelled, "late", Job, trace, 2);
+    EXPECT_EQ(late, said);
+    co_return accepted;
+  };
+  Trace trace;
+  GroupResult result =
+      co_await WithWorkerPool(ctx, "worker", WorkerPoolOptions(1, 0), body, ctx, &trace);
+  EXPECT_EQ(result.succeeded, 1);
+  co_return result.status;
+}
+
 SEEDED_TEST(WorkerPoolTest, ACancelFromOutsideEndsEverything) {
   CancelScope scope(ctx, ctx.Now() + milliseconds(1500), "scope");
   Trace trace;

@@ -7,9 +7,9 @@
 //
 // Thread safety: any thread; one handle is used by one task at a time, copy it for more.
 // Suspends: Send while full, Receive while empty, Select while no case is ready.
-// Resumes on: the executor. Cancellation: returns the cause's status; the value stays with the
-// sender. Order: values and waiters first in, first out. Select takes the first ready case in the
-// order given.
+// Resumes on: the executor. Cancellation: returns the cause's status; the value was not sent, and a
+// SendCase has it back. Order: values and waiters first in, first out. Select takes the first ready
+// case in the order given.
 //
 //   auto [sender, receiver] = MakeChannel<int>(16);
 //   absl::Status sent = co_await sender.Send(ctx, 7);
@@ -34,6 +34,14 @@
 #include "nursery/core/internal/wait.h"
 
 namespace nursery {
+
+namespace internal {
+// A receive that gave `status` has come to the end of a closed channel. A cancellation of `context`
+// may have any status, that of the end included.
+inline bool IsEnd(const absl::Status& status, const Context& context) {
+  return absl::IsOutOfRange(status) && !context.cancelled();
+}
+}  // namespace internal
 
 using internal::ChannelStats;
 

@@ -14,7 +14,8 @@
 //   // slept: DEADLINE_EXCEEDED: deadline of lookup exceeded
 //
 //   const ContextKey<std::string> kTenant;                         // at namespace scope
-//   const std::string* tenant = ctx.With(kTenant, std::string("ann")).Value(kTenant);
+//   Context of_ann = ctx.With(kTenant, std::string("ann"));
+//   const std::string* tenant = of_ann.Value(kTenant);
 #ifndef NURSERY_CORE_CONTEXT_H_
 #define NURSERY_CORE_CONTEXT_H_
 
@@ -82,9 +83,11 @@ class Context {
   }
   // The innermost value of `key`, valid as long as the Context; null when there is none.
   template <class T>
-  const T* Value(const ContextKey<T>& key) const {
+  const T* Value(const ContextKey<T>& key) const& {
     return static_cast<const T*>(FindAny(&key));
   }
+  template <class T>
+  const T* Value(const ContextKey<T>& key) const&& = delete;  // it would die with the Context
 
   // Calls `function` once when this context is cancelled, at once if it is already: to pass a
   // cancellation on to what knows no Context. It runs where the cancellation does, after the tasks

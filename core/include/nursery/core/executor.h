@@ -89,8 +89,8 @@ class Executor {
 // others; one more waits for timers and descriptors.
 class ThreadExecutor final : public Executor {
  public:
-  // 0 workers: as many as there are cores to run on. `blocking_threads` bounds the threads for
-  // blocking calls, which are started as needed.
+  // 0 workers: as many as there are cores to run on. `blocking_threads`, at least 1, bounds the
+  // threads for blocking calls, which are started as needed.
   explicit ThreadExecutor(int workers = 0, int blocking_threads = 64);
   ~ThreadExecutor() override;
 

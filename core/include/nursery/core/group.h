@@ -9,7 +9,7 @@
 // takes a Spawner (spawner.h).
 // Suspends: WithGroup until all have ended; Spawn for a place under the limit. Resumes on: the
 // executor. Cancellation: reaches every child through the group's context; the join itself waits
-// for them. Order: tasks start in the order of their spawns.
+// for them. Order: tasks start in no particular order.
 //
 //   Async<absl::Status> FetchAll(Context ctx, std::vector<std::string> urls) {
 //     GroupResult result = co_await WithGroup(ctx, GroupOptions(), SpawnAll, std::move(urls));
@@ -98,16 +98,23 @@ class Group final : private internal::TaskOwner {
   static void Discard(internal::TaskRecord* task);
   void Start(internal::TaskRecord* task);
   absl::Status TryStart(internal::TaskRecord* task);
+  // Starts a task in a place that was taken for it; gives that back when making it throws.
+  template <class Function, class... Args>
+  absl::Status StartInPlace(TaskName name, Function function, Args... args);
   // OK takes a place, unless the context is cancelled.
   absl::Status TryPlace() NURSERY_EXCLUDES(mutex_);
   std::shared_ptr<internal::GroupLink> Link() NURSERY_EXCLUDES(mutex_);
+  void AddPlace() NURSERY_REQUIRES(mutex_);
   // OK takes a place.
-  void AddPlace(int64_t change) NURSERY_REQUIRES(mutex_);
   absl::Status TakePlace() NURSERY_REQUIRES(mutex_);
   // Fires `wait` with a place or, when there will be none, without; else keeps it.
   void EnterPlaceWait(internal::Wait& wait) NURSERY_EXCLUDES(mutex_);
   void LeavePlaceWait() NURSERY_EXCLUDES(mutex_);
   void GivePlace(internal::WakeList& wake) NURSERY_REQUIRES(mutex_);
+  // With the last place the joiner may free the group.
+  void LeavePlace() NURSERY_EXCLUDES(mutex_);
+  // Undoes AddPlace: no task came of it.
+  void ReturnPlace() NURSERY_EXCLUDES(mutex_);
   void OnTaskDone(internal::TaskRecord* task) override NURSERY_EXCLUDES(mutex_);
   void Close(const absl::Status& body_status) NURSERY_EXCLUDES(mutex_);
   void Apply(std::optional<Cause> decision);

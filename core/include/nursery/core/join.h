@@ -75,6 +75,7 @@ struct GroupStats {
 namespace internal {
 
 // INVALID_ARGUMENT: a limit or a count that makes no sense.
+absl::Status Validate(const Join& join);
 absl::Status Validate(const GroupOptions& options);
 
 // Pure accounting of one group.

@@ -16,10 +16,8 @@
 #endif
 
 #define NURSERY_GUARDED_BY(x) NURSERY_ANNOTATION(guarded_by(x))
-#define NURSERY_PT_GUARDED_BY(x) NURSERY_ANNOTATION(pt_guarded_by(x))
 #define NURSERY_REQUIRES(...) NURSERY_ANNOTATION(requires_capability(__VA_ARGS__))
 #define NURSERY_EXCLUDES(...) NURSERY_ANNOTATION(locks_excluded(__VA_ARGS__))
-#define NURSERY_NO_THREAD_SAFETY_ANALYSIS NURSERY_ANNOTATION(no_thread_safety_analysis)
 
 namespace nursery {
 
@@ -55,8 +53,8 @@ class NURSERY_ANNOTATION(scoped_lockable) MutexLock {
   Mutex& mutex_;
 };
 
-// A condition variable for Mutex. Only for threads that are not scheduler workers; for several that
-// wait for work there is internal/idle_threads.h.
+// A condition variable for Mutex. A scheduler worker waits on one only for what another thread is
+// just doing; for several threads that wait for work there is internal/idle_threads.h.
 class CondVar {
  public:
   CondVar() = default;

@@ -8,7 +8,7 @@
 //
 // Thread safety: the function runs in several tasks at once. Suspends: until all have ended.
 // Resumes on: the executor. Cancellation: cancels the calls and returns the cause's status.
-// Order: calls start in the order of the elements.
+// Order: elements are taken in their order.
 //
 //   Async<absl::StatusOr<Page>> Fetch(Context ctx, std::string url, int retries);
 //   absl::StatusOr<std::vector<Page>> pages =

@@ -14,8 +14,8 @@
 //
 //   // Async<absl::Status> Count(Context, Sender<int> out, int n)
 //   // Async<absl::StatusOr<int>> Square(Context, int x)
-//   auto squares = Pipeline<int>::From("count", Count, 100).Then("square", StageOptions(4),
-//   Square); absl::StatusOr<std::vector<int>> all = co_await std::move(squares).Collect(ctx);
+//   auto plan = Pipeline<int>::From("count", Count, 100).Then("square", StageOptions(4), Square);
+//   absl::StatusOr<std::vector<int>> squares = co_await std::move(plan).Collect(ctx);
 #ifndef NURSERY_CORE_PIPELINE_H_
 #define NURSERY_CORE_PIPELINE_H_
 

@@ -23,7 +23,12 @@ class [[nodiscard]] SleepAwaiter {
   bool await_suspend(std::coroutine_handle<Promise> handle) {
     return wait_.Suspend(handle, &context_.node(), WaitReason::kTimer, nullptr, [this] {
       Executor& executor = context_.executor();
-      if (executor.timers().Add(wait_, until_)) executor.Kick();
+      internal::WakeList none;  // a wait that is still arming is never scheduled
+      if (until_ <= executor.clock().Now()) {
+        wait_.Fire(0, none);
+      } else if (executor.timers().Add(wait_, until_)) {
+        executor.Kick();
+      }
     });
   }
   absl::Status await_resume() {
@@ -52,7 +57,7 @@ inline SleepAwaiter UntilCancelled(Context context) {
   return SleepAwaiter(std::move(context), kNever);
 }
 
-// Lets the other runnable tasks run first. Never fails.
+// Lets the other runnable tasks of this thread run first. Never fails.
 class [[nodiscard]] YieldAwaiter {
  public:
   YieldAwaiter() = default;
@@ -69,7 +74,7 @@ class [[nodiscard]] YieldAwaiter {
 inline YieldAwaiter Yield() { return YieldAwaiter(); }
 
 // Goes on on a worker thread: before long work in a task that may run on a GuestWorker. Does
-// nothing elsewhere.
+// nothing elsewhere. Holds until the next wait: whoever ends that decides where the task goes on.
 class [[nodiscard]] OnWorkerAwaiter {
  public:
   OnWorkerAwaiter() = default;

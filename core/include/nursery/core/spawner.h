@@ -25,10 +25,7 @@ class Spawner {
     absl::StatusOr<Group*> group = link_->TakePlace();
     if (!group.ok()) return group.status();
     // The place keeps the group's join waiting.
-    (*group)->Start((*group)->NewTask(
-        std::move(name),
-        internal::RunInTask((*group)->context(), std::move(function), std::move(args)...)));
-    return absl::OkStatus();
+    return (*group)->StartInPlace(std::move(name), std::move(function), std::move(args)...);
   }
 
  private:

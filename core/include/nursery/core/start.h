@@ -61,8 +61,9 @@ Async<absl::StatusOr<T>> StartTask(Group& group, TaskName name, Function functio
                                               std::move(started), std::move(args)...);
   if (!spawned.ok()) co_return spawned;
   absl::StatusOr<T> value = co_await receiver.Receive(group.context());
-  if (absl::IsOutOfRange(value.status()) && PLANTED(end_taken_for_start)) co_return T();
-  if (absl::IsOutOfRange(value.status())) co_return internal::EndedBeforeStartStatus(text);
+  const bool ended = internal::IsEnd(value.status(), group.context());
+  if (ended && PLANTED(end_taken_for_start)) co_return T();
+  if (ended) co_return internal::EndedBeforeStartStatus(text);
   co_return value;
 }
 

@@ -11,7 +11,7 @@
 //       [](std::string_view line) noexcept { fwrite(line.data(), 1, line.size(), stderr); });
 //   GroupResult result = co_await WithGroup(Observed(ctx, log), GroupOptions(), Body);
 //   // task 7 (fetch) of 3 started at fetch.cc:12
-//   // task 7 (fetch) of 3 ended after 12ms: UNAVAILABLE: no route
+//   // task 7 (fetch) of 3 ended after 0.01s: UNAVAILABLE: no route
 #ifndef NURSERY_CORE_TASK_OBSERVER_H_
 #define NURSERY_CORE_TASK_OBSERVER_H_
 

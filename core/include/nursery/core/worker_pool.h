@@ -8,8 +8,8 @@
 // Thread safety: any task below the body. Lifetime: the WorkerPool& handed to the body is valid
 // until WithWorkerPool returns. Suspends: Submit while the queue is full; Drain and Stop until the
 // workers have ended. Resumes on: the executor. Cancellation: each returns the cause's status; the
-// pool's own context cancels the running jobs, and those in the queue never start. Order: jobs
-// start in the order in which they were accepted.
+// pool's own context cancels the running jobs, and those in the queue never start. Order: workers
+// take jobs in the order in which they were accepted.
 //
 //   Async<absl::Status> ResizeAll(WorkerPool& pool, Context ctx, std::vector<std::string> paths) {
 //     for (const std::string& path : paths) {
@@ -105,7 +105,9 @@ class WorkerPool {
   absl::Status StartWorkers(Group& group, const TaskName& name);
   // Nothing when the pool takes no more jobs.
   std::optional<Sender<Job>> Intake() const NURSERY_EXCLUDES(mutex_);
+  // What the status of a send means to a submitter.
   absl::Status Accepted(const absl::Status& sent) NURSERY_EXCLUDES(mutex_);
+  // FAILED_PRECONDITION to a job of this pool, and to whatever runs below one.
   absl::Status RefuseOwnJobs(const Context& context) const;
   void CloseIntake() NURSERY_EXCLUDES(mutex_);
   Async<absl::Status> UntilWorkersHaveEnded(Context context);
@@ -116,6 +118,7 @@ class WorkerPool {
   GroupResult TakeResult() NURSERY_EXCLUDES(mutex_);
 
   // Constant once the workers are started.
+  const ContextKey<std::monostate> key_;  // in the context of its jobs
   const CancelScope scope_;
   const WorkerPoolOptions options_;
   std::optional<Receiver<std::monostate>> gone_;  // closed when the last worker has ended

@@ -4,6 +4,7 @@
 #ifndef NURSERY_CORE_INTERNAL_BLOCKING_POOL_H_
 #define NURSERY_CORE_INTERNAL_BLOCKING_POOL_H_
 
+#include <algorithm>
 #include <deque>
 #include <thread>
 #include <vector>
@@ -16,7 +17,8 @@ namespace nursery::internal {
 
 class BlockingPool {
  public:
-  explicit BlockingPool(int max_threads) : max_threads_(max_threads) {}
+  // At least one thread.
+  explicit BlockingPool(int max_threads) : max_threads_(std::max(1, max_threads)) {}
   // Waits for the work that was accepted.
   ~BlockingPool();
   BlockingPool(const BlockingPool&) = delete;

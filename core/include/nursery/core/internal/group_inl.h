@@ -132,6 +132,19 @@ absl::Status Group::TrySpawn(TaskName name, Function function, Args... args) {
                           internal::RunInTask(context(), std::move(function), std::move(args)...)));
 }
 
+template <class Function, class... Args>
+absl::Status Group::StartInPlace(TaskName name, Function function, Args... args) {
+  try {
+    Start(NewTask(std::move(name),
+                  internal::RunInTask(context(), std::move(function), std::move(args)...)));
+    return absl::OkStatus();
+  } catch (...) {
+    const absl::Status status = internal::StatusOfException(std::current_exception());
+    ReturnPlace();
+    return status;
+  }
+}
+
 template <class Body, class... Args>
 Async<GroupResult> WithGroup(Context context, GroupOptions options, Body body, Args... args) {
   GroupResult result;

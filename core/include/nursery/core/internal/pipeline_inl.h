@@ -28,7 +28,7 @@ Async<absl::Status> EachOf(Group& group, int64_t buffer, typename Pipeline<T>::S
   if (!elements.ok()) co_return elements.status();
   for (;;) {
     absl::StatusOr<T> element = co_await elements->Receive(group.context());
-    if (absl::IsOutOfRange(element.status())) co_return absl::OkStatus();
+    if (IsEnd(element.status(), group.context())) co_return absl::OkStatus();
     if (!element.ok()) co_return element.status();
     absl::Status status =
         co_await std::invoke(function, group.context(), std::move(*element), args...);

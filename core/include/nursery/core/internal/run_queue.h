@@ -1,6 +1,7 @@
 // RunQueue: the runnable tasks of one worker: a ring, and in front of it a place for the task that
 // was woken last, whose data are warm. The owner pushes and pops; other workers steal from the ring
-// half of what it holds. The ring is that of Go's scheduler (runtime/proc.go, runqput, runqgrab).
+// half of what it holds, and what is next only when the owner does not come to run it. The ring is
+// that of Go's scheduler (runtime/proc.go, runqput, runqgrab).
 //
 // Thread safety: what is marked "owner" only from the owner's thread; the rest from any.
 #ifndef NURSERY_CORE_INTERNAL_RUN_QUEUE_H_
@@ -21,9 +22,11 @@ class RunQueue {
   RunQueue& operator=(const RunQueue&) = delete;
 
   // Owner. The task that runs next; gives back the one that it displaces.
-  TaskRecord* PushNext(TaskRecord* task) { return next_.exchange(task, std::memory_order_acq_rel); }
+  TaskRecord* PushNext(TaskRecord* task) { return next_.exchange(task, std::memory_order_seq_cst); }
+  // Any thread.
+  bool has_next() const { return next_.load(std::memory_order_relaxed) != nullptr; }
   TaskRecord* PopNext() {
-    if (next_.load(std::memory_order_relaxed) == nullptr) return nullptr;
+    if (!has_next()) return nullptr;
     return next_.exchange(nullptr, std::memory_order_acq_rel);
   }
 

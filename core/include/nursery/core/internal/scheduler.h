@@ -7,7 +7,9 @@
 //     between, one of the two sees the other: no task lies in a queue while all sleep.
 //  2. At most one worker is woken at a time: one that searches wakes the next when it finds work.
 //     So a burst costs few wake-ups, and still gets every worker.
-//  3. A task that its waker will run next (RunQueue::PushNext) wakes nobody.
+//  3. A task that its waker will run next (RunQueue::PushNext) wakes nobody, nor do the few that a
+//     guest keeps for itself: who left them will soon wait itself. In case that it does not, one
+//     idle worker looks from time to time, as long as anything runs, and takes what lies there.
 //
 // The design follows those of Go and tokio: a queue per worker with half of it stolen at once, a
 // bounded number of searchers, a look at the shared queue every 61st time.
@@ -61,11 +63,7 @@ class Scheduler {
   TaskRecord* Search(Worker& self);
   TaskRecord* Steal(Worker& self, uint32_t start);
   TaskRecord* TakeShared(Worker& self) NURSERY_EXCLUDES(shared_mutex_);
-  // False: the scheduler has been stopped.
-  bool Park(Worker& self) NURSERY_EXCLUDES(idle_mutex_);
-  bool LeaveIdle(Worker& self) NURSERY_EXCLUDES(idle_mutex_);
   void EndSearch(Worker& self);
-  void WakeOne() NURSERY_EXCLUDES(idle_mutex_);
   void PushLocal(Worker& self, TaskRecord* task);
   void Announce(const Worker& self);
   void ShareAll(Worker& guest);
@@ -74,6 +72,23 @@ class Scheduler {
   bool HasWork() const;
   [[gnu::noinline]] Worker* Current() const;
 
+  // scheduler_idle.cc: who sleeps, and who wakes whom.
+  enum class Woken { kToStop, kToSearch, kToWatch, kForNothing };
+
+  // False: the scheduler has been stopped.
+  bool Park(Worker& self) NURSERY_EXCLUDES(idle_mutex_);
+  Woken WokenFor(Worker& self) NURSERY_EXCLUDES(idle_mutex_);
+  bool LeaveIdle(Worker& self) NURSERY_EXCLUDES(idle_mutex_);
+  void WakeOne() NURSERY_EXCLUDES(idle_mutex_);
+  // After a task was left in a place that nobody is told of.
+  void EnsureWatched() NURSERY_EXCLUDES(idle_mutex_);
+  // Looks after the others until woken, or until nothing runs any more. True: it is no longer idle,
+  // with what it has found in its queue.
+  bool Watch(Worker& self) NURSERY_EXCLUDES(idle_mutex_);
+  void EndWatch(Worker& self) NURSERY_EXCLUDES(idle_mutex_);
+  bool IsIdle(const Worker& worker) const NURSERY_REQUIRES(idle_mutex_);
+  void CountIdle() NURSERY_REQUIRES(idle_mutex_);
+
   std::vector<std::unique_ptr<Worker>> workers_;  // then places for guests
   const int thread_count_;
 
@@ -81,6 +96,7 @@ class Scheduler {
   Mutex shared_mutex_;
   WakeList shared_ NURSERY_GUARDED_BY(shared_mutex_);
 
+  std::atomic<bool> watched_{false};  // an idle worker looks after the others, or was told to
   std::atomic<int> searching_{0};
   std::atomic<int> idle_count_{0};
   Mutex idle_mutex_;

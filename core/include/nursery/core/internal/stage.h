@@ -36,7 +36,8 @@ struct StageOptions {
 
   // At least 1.
   int64_t workers = 1;
-  // Results that may wait behind the workers, at least 0.
+  // Results that may wait behind the workers, at least 0. An ordered stage of several workers holds
+  // up to as many more, which wait for a slower one before them.
   int64_t buffer = 0;
   // Results leave in the order of their elements; else as they are ready.
   bool ordered = true;
@@ -131,7 +132,7 @@ Async<absl::Status> WorkInOrder(Context context, std::shared_ptr<Reorder<Out>> o
     absl::StatusOr<Permit> turn = co_await order->turn.Acquire(context);
     if (!turn.ok()) co_return turn.status();
     absl::StatusOr<In> element = co_await in.Receive(context);
-    if (absl::IsOutOfRange(element.status())) co_return absl::OkStatus();
+    if (IsEnd(element.status(), context)) co_return absl::OkStatus();
     if (!element.ok()) co_return element.status();
     const int64_t number = order->TakeNumber();
     turn->Release();
@@ -149,7 +150,7 @@ Async<absl::Status> WorkAsReady(Context context, Receiver<In> in, Sender<Out> ou
                                 Function function, Args... args) {
   for (;;) {
     absl::StatusOr<In> element = co_await in.Receive(context);
-    if (absl::IsOutOfRange(element.status())) co_return absl::OkStatus();
+    if (IsEnd(element.status(), context)) co_return absl::OkStatus();
     if (!element.ok()) co_return element.status();
     auto result = co_await std::invoke(function, context, std::move(*element), args...);
     if (!result.ok() && PLANTED(failed_element_skipped)) continue;
@@ -193,7 +194,7 @@ template <class T>
 Async<absl::Status> ReceiveAll(Context context, Receiver<T> in, std::vector<T>* values) {
   for (;;) {
     absl::StatusOr<T> value = co_await in.Receive(context);
-    if (absl::IsOutOfRange(value.status())) co_return absl::OkStatus();
+    if (IsEnd(value.status(), context)) co_return absl::OkStatus();
     if (!value.ok()) co_return value.status();
     values->push_back(std::move(*value));
   }

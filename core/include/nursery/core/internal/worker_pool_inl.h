@@ -28,7 +28,9 @@ Async<absl::Status> WorkerPool::Submit(Context context, std::string name, Functi
   const std::optional<Sender<Job>> intake = Intake();
   if (!intake) co_return Accepted(internal::SendStatus(internal::Passed::kGone));
   Job job = MakeJob(std::move(name), std::move(function), std::move(args)...);
-  absl::Status sent = co_await intake->Send(std::move(context), std::move(job));
+  absl::Status sent = co_await intake->Send(context, std::move(job));
+  // What the caller's cancellation says is no word of the queue.
+  if (!sent.ok() && context.cancelled()) co_return context.status();
   co_return Accepted(sent);
 }
 
@@ -65,7 +67,8 @@ Async<GroupResult> WithWorkerPool(Context context, TaskName name, WorkerPoolOpti
   GroupResult workers =
       co_await WithGroup(pool.scope_.context(), GroupOptions(), WorkerPool::RunBody<Body, Args...>,
                          &pool, std::move(name), std::move(body), std::move(args)...);
-  NURSERY_CHECK(workers.status.ok()) << "a worker failed: " << workers.status.ToString();
+  // Workers do not fail; what fails is making the body's frame.
+  if (!workers.status.ok()) co_return workers;
   result = pool.TakeResult();
   co_return result;
 }
