@@ -67,12 +67,6 @@ void AddAttempts(const engine::Job& job, v1::Node* node) {
 
 }  // namespace
 
-bool IsAtOrBelow(const std::string& path, const std::string& root) {
-  if (root.empty()) return true;
-  if (!path.starts_with(root)) return false;
-  return path.size() == root.size() || path[root.size()] == '/' || path[root.size()] == '[';
-}
-
 v1::Node ToProto(const engine::NodeView& view, const std::string& job) {
   v1::Node node;
   node.set_name(NameOfNode(job, view.path));

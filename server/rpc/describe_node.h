@@ -21,7 +21,6 @@ std::optional<v1::Attempt> EndedAttempt(const engine::Job& job, const std::strin
                                         int number);
 // NOT_FOUND.
 absl::Status NoNode(const engine::Job& job, const std::string& path);
-bool IsAtOrBelow(const std::string& path, const std::string& root);
 
 }  // namespace nursery::rpc
 

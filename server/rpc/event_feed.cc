@@ -56,7 +56,7 @@ bool EventFeed::Wanted(const v1::Event& event) const {
   if (path == nullptr) return true;
   const bool is_job = path->empty() && path_.empty();
   if (detail_ == v1::EVENT_DETAIL_JOB && !is_job) return false;
-  return IsAtOrBelow(*path, path_);
+  return engine::IsAtOrBelow(*path, path_);
 }
 
 EventFeed::Batch EventFeed::Take() {

@@ -208,7 +208,7 @@ absl::StatusOr<v1::Explanation> IntrospectionService::ExplainNode(
       ExplainSemaphore(*semaphore, job->id(), name->path, table_.engine().clock(), &explanation);
     }
   }
-  explanation.set_text(TextOf(*node, name->path.empty() ? job->spec().name : name->path) +
+  explanation.set_text(TextOf(*node, name->path.empty() ? job->display_name() : name->path) +
                        HoldersText(explanation));
   return explanation;
 }

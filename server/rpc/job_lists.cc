@@ -30,8 +30,9 @@ bool HasFailed(const engine::NodeView& node) {
 absl::StatusOr<std::vector<engine::NodeView>> NodesBelow(const engine::Job& job,
                                                          const v1::ListNodesRequest& request) {
   std::vector<engine::NodeView> nodes = job.View(kMaxNodesListed);
-  std::erase_if(
-      nodes, [&](const engine::NodeView& node) { return !IsAtOrBelow(node.path, request.path()); });
+  std::erase_if(nodes, [&](const engine::NodeView& node) {
+    return !engine::IsAtOrBelow(node.path, request.path());
+  });
   // Parents come before their children.
   if (nodes.empty() || nodes.front().path != request.path()) return NoNode(job, request.path());
   const int deepest = nodes.front().depth + request.depth();

@@ -227,7 +227,7 @@ Async<absl::StatusOr<v1::Job>> JobService::SubmitJob(Context context, JobService
   absl::Status detached = table.Detach(admitted->job);
   if (!detached.ok()) co_return detached;
   Audit(table.engine().clock().WallNow(), session->identity(), "SubmitJob", admitted->job->id(),
-        admitted->job->spec().name);
+        admitted->job->display_name());
   co_return admitted->job->Describe();
 }
 

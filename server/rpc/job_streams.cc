@@ -179,7 +179,7 @@ Async<absl::Status> JobService::ReadOutput(Context context, JobService* service,
   if (!checked.ok()) co_return checked;
   absl::StatusOr<JobPtr> job = service->Find("jobs/" + name->job);
   if (!job.ok()) co_return job.status();
-  if ((*job)->spec().Find(name->path) == spec::kNoNode) co_return NoNode(**job, name->path);
+  if (!(*job)->Knows(name->path)) co_return NoNode(**job, name->path);
   OutputFeed feed(*job, WantedBy(request, name->path));
   v1::ReadOutputResponse next;
   co_await SendAll(context, session, &feed, &next);

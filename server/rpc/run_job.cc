@@ -94,7 +94,7 @@ Async<absl::Status> JobService::RunJob(Context context, JobService* service, Ses
         v1::ERROR_REASON_REQUEST_ID_REUSED);
   }
   const Clock& clock = service->table_.engine().clock();
-  Audit(clock.WallNow(), session->identity(), "RunJob", job->id(), job->spec().name);
+  Audit(clock.WallNow(), session->identity(), "RunJob", job->id(), job->display_name());
   RunFeed feed(job, request.detail(), request.output());
   v1::RunJobResponse next;
   next.set_job("jobs/" + job->id());
