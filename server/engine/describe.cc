@@ -27,6 +27,13 @@ std::string UnendedNeeds(const Node& node) {
   return names;
 }
 
+// What keeps `node` from starting when no need does.
+v1::WaitReason WaitOfReady(const Node& node) {
+  const bool limited = node.parent != nullptr && node.parent->spec.group != nullptr &&
+                       node.parent->spec.group->limit > 0;
+  return limited ? v1::WAIT_REASON_GROUP_LIMIT : v1::WAIT_REASON_READY;
+}
+
 // The sibling whose end keeps `node` from starting; null: none.
 const Node* BrokenNeed(const Node& node) {
   for (spec::NodeIndex need : node.spec.needs()) {
@@ -38,7 +45,7 @@ const Node* BrokenNeed(const Node& node) {
   return nullptr;
 }
 
-NodeView ViewOf(const Runtime& run, const Node& node, int depth) {
+NodeView MakeView(const Runtime& run, const Node& node, int depth) {
   const Tree& tree = run.tree;
   NodeView view;
   view.path = node.Path();
@@ -53,7 +60,7 @@ NodeView ViewOf(const Runtime& run, const Node& node, int depth) {
   view.wait_object = node.activity().wait_object;
   if (view.wait == v1::WAIT_REASON_UNSPECIFIED && view.state == NodeState::kPending) {
     view.wait_object = UnendedNeeds(node);
-    view.wait = view.wait_object.empty() ? v1::WAIT_REASON_READY : v1::WAIT_REASON_NEEDS;
+    view.wait = view.wait_object.empty() ? WaitOfReady(node) : v1::WAIT_REASON_NEEDS;
   }
   const Time until = node.ended_at == Time() ? tree.clock().Now() : node.ended_at;
   if (node.started_at != Time()) {
@@ -91,7 +98,7 @@ NodeView ViewOf(const Runtime& run, const Node& node, int depth) {
 void AddViews(const Runtime& run, const Node& node, int depth, size_t limit,
               std::vector<NodeView>* views) {
   if (views->size() >= limit) return;
-  views->push_back(ViewOf(run, node, depth));
+  views->push_back(MakeView(run, node, depth));
   std::vector<const Node*> below;
   for (const auto& child : node.children()) below.push_back(child.get());
   if (node.map != nullptr) {
@@ -152,6 +159,19 @@ std::vector<NodeView> Job::View(size_t limit) const {
   return views;
 }
 
+std::optional<NodeView> Job::ViewOf(const std::string& path) const {
+  const Form now = form();
+  if (now.live == nullptr) return now.ended->ViewOf(path);
+  Tree& tree = *now.live->tree;
+  return tree.Locked([&]() -> std::optional<NodeView> {
+    const Node* const node = FindNode(tree.root(), path);
+    if (node == nullptr) return std::nullopt;
+    int depth = 0;
+    for (const Node* each = node; each->parent != nullptr; each = each->parent) ++depth;
+    return MakeView(now.live->runtime, *node, depth);
+  });
+}
+
 v1::Job Job::Describe() const {
   const Form now = form();
   return now.live == nullptr ? now.ended->Describe() : DescribeLive(*now.live);
@@ -204,7 +224,7 @@ v1::Job Job::DescribeLive(const Live& live) const {
   *time.mutable_backed_off() = ToProto(spent[static_cast<size_t>(Phase::kBackingOff)]);
   for (std::string& name : tree.WaitedFor()) time.add_waited_for(std::move(name));
   job.set_last_seq(tree.last_seq());
-  if (const v1::CancelReceipt receipt = LastCancelLive(live); !receipt.job().empty()) {
+  if (const v1::CancelReceipt receipt = LastCancel(); !receipt.job().empty()) {
     *job.mutable_last_cancel() = receipt;
   }
   *job.mutable_create_time() = ToProto(ToWall(clock_, admitted_));

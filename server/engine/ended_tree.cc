@@ -228,6 +228,13 @@ std::vector<NodeView> EndedTree::View(size_t limit) const {
   return views;
 }
 
+std::optional<NodeView> EndedTree::ViewOf(std::string_view path) const {
+  for (NodeView& view : AllViews()) {
+    if (view.path == path) return std::move(view);
+  }
+  return std::nullopt;
+}
+
 std::vector<OutputView> EndedTree::Outputs(const std::string& path, bool below) const {
   std::vector<OutputView> views;
   for (const OutputView& output : outputs_) {
@@ -238,10 +245,9 @@ std::vector<OutputView> EndedTree::Outputs(const std::string& path, bool below) 
 
 std::optional<NodeState> EndedTree::StateOf(std::string_view path) const {
   if (path.empty()) return state_;
-  for (const NodeView& view : AllViews()) {
-    if (view.path == path) return view.state;
-  }
-  return std::nullopt;
+  const std::optional<NodeView> view = ViewOf(path);
+  if (!view) return std::nullopt;
+  return view->state;
 }
 
 bool EndedTree::Knows(std::string_view path) const {

@@ -57,12 +57,14 @@ Job::Job(std::unique_ptr<Tree> tree, Runtime runtime, JobOptions options, std::s
     : id_(tree->id()),
       display_name_(tree->job().name),
       node_count_(static_cast<int64_t>(tree->job().nodes.size())),
+      max_teardown_(tree->job().max_teardown),
       options_(std::move(options)),
       data_dir_(std::move(data_dir)),
       clock_(tree->clock()),
       log_(tree->log()),
       bells_(tree->bells()),
       semaphores_(runtime.semaphores),
+      containment_(runtime.containment),
       admitted_(clock_.Now()),
       deadline_(OwnDeadline(tree->job(), admitted_, options_.default_timeout, &deadline_source_)) {
   tree->Admit(deadline_);
@@ -123,7 +125,7 @@ Async<void> Job::Run(Context context) {
   bool cancelled;
   {
     MutexLock lock(mutex_);
-    cancelled = cancel_.has_value();
+    cancelled = cancel_ != nullptr;
   }
   if (cancelled) {
     v1::Event completed;
@@ -132,6 +134,8 @@ Async<void> Job::Run(Context context) {
   }
   tree.stats().job_seconds[static_cast<size_t>(state())].Observe(clock_.Now() - admitted_);
   tree.Log(std::move(ended));
+  closed_.store(true);
+  bells_->Ring();
 }
 
 absl::StatusOr<Tree::Closing> Job::Close(const CancelRequest& request, EventKind event,
@@ -148,31 +152,39 @@ absl::StatusOr<Tree::Closing> Job::Close(const CancelRequest& request, EventKind
 }
 
 absl::StatusOr<v1::CancelReceipt> Job::Cancel(const CancelRequest& request) {
+  absl::StatusOr<std::shared_ptr<const CancelRecord>> record = StartCancel(request);
+  if (!record.ok()) return record.status();
+  return Receipt(**record);
+}
+
+absl::StatusOr<std::shared_ptr<const CancelRecord>> Job::StartCancel(const CancelRequest& request) {
   const EventKind event = request.drain ? EventKind::kDrain : EventKind::kCancel;
-  v1::Cause cause;
+  auto record = std::make_shared<CancelRecord>();
+  record->asked = clock_.Now();
+  v1::CancelReceipt& receipt = record->request;
+  receipt.set_job("jobs/" + id());
+  receipt.set_path(request.path);
+  v1::Cause& cause = *receipt.mutable_cause();
   cause.set_kind(request.call_lost ? v1::CAUSE_KIND_CALL_LOST : ToProto(CauseOf(event)));
   cause.set_reason(ToUtf8(request.reason));
   cause.set_actor(request.actor);
   cause.set_origin_path(request.path);
-  *cause.mutable_time() = ToProto(ToWall(clock_, clock_.Now()));
-  CancelRecord record;
-  record.asked = clock_.Now();
-  record.request.set_job("jobs/" + id());
-  record.request.set_path(request.path);
-  *record.request.mutable_cause() = cause;
+  *cause.mutable_time() = ToProto(ToWall(clock_, record->asked));
   absl::StatusOr<Tree::Closing> closing = Close(request, event, cause);
-  *record.request.mutable_admission_close_time() = ToProto(clock_.WallNow());
+  *receipt.mutable_admission_close_time() = ToProto(clock_.WallNow());
   if (absl::IsAlreadyExists(closing.status())) {
-    record.request.set_already_ended(true);
-    record.request.set_complete(true);
-    return record.request;
+    receipt.set_already_ended(true);
+    receipt.set_complete(true);
+    return record;
   }
   if (!closing.ok()) return closing.status();
-  record.teardowns = closing->teardowns;
+  record->teardowns = closing->teardowns;
+  std::shared_ptr<const CancelRecord> account;
   {
     MutexLock lock(mutex_);
     // A second cancel of the same tree (to kill it) keeps the first one's account.
-    if (!cancel_ || cancel_->teardowns != record.teardowns) cancel_ = record;
+    if (cancel_ == nullptr || cancel_->teardowns != record->teardowns) cancel_ = record;
+    account = cancel_;
   }
   nursery::Cause told(nursery::CauseKind::kExplicit,
                       Error(absl::StatusCode::kCancelled, request.reason));
@@ -180,47 +192,52 @@ absl::StatusOr<v1::CancelReceipt> Job::Cancel(const CancelRequest& request) {
   // First: whoever is woken by the other must see that there is no grace.
   for (const auto& kill : closing->kill) kill->Cancel(told);
   if (closing->work != nullptr) closing->work->Cancel(told);
-  return LastCancel();
+  return account;
 }
 
 v1::CancelReceipt Job::LastCancel() const {
-  const Form now = form();
-  return now.live == nullptr ? now.ended->Describe().last_cancel() : LastCancelLive(*now.live);
-}
-
-v1::CancelReceipt Job::LastCancelLive(const Live& live) const {
-  std::optional<CancelRecord> record;
+  std::shared_ptr<const CancelRecord> record;
   {
     MutexLock lock(mutex_);
     record = cancel_;
   }
-  if (!record) return {};
-  v1::CancelReceipt receipt = record->request;
-  const Teardowns& done = *record->teardowns;
+  return record == nullptr ? v1::CancelReceipt() : Receipt(*record);
+}
+
+v1::CancelReceipt Job::Receipt(const CancelRecord& record) const {
+  v1::CancelReceipt receipt = record.request;
+  if (record.teardowns == nullptr) return receipt;
+  const Teardowns& done = *record.teardowns;
   receipt.set_skipped(done.skipped);
   receipt.set_interrupted(done.interrupted);
   receipt.set_terminated(done.terminated);
   receipt.set_killed(done.killed);
   receipt.set_cleanups_run(done.cleanups_run);
   receipt.set_cleanups_skipped(done.cleanups_skipped);
-  receipt.set_containment(live.runtime.containment());
+  receipt.set_containment(containment_());
   Time ended = clock_.Now();
   std::vector<v1::Survivor> survivors;
   bool complete = false;
-  live.tree->Locked([&] {
-    const Node* node = FindNode(live.tree->root(), receipt.path());
-    // An item that has ended is no node any more.
-    complete = node == nullptr || IsTerminal(node->status.state);
-    if (node == nullptr) return;
-    if (complete) ended = node->ended_at;
-    CollectSurvivors(*node, &survivors);
-  });
+  const Form now = form();
+  if (now.live != nullptr) {
+    now.live->tree->Locked([&] {
+      const Node* node = FindNode(now.live->tree->root(), receipt.path());
+      // An item that has ended is no node any more.
+      complete = node == nullptr || IsTerminal(node->status.state);
+      if (node == nullptr) return;
+      if (complete) ended = node->ended_at;
+      CollectSurvivors(*node, &survivors);
+    });
+  } else {
+    complete = true;
+    ended = FromWall(clock_, FromProto(now.ended->Describe().end_time()));
+  }
   receipt.set_survivor_count(static_cast<int64_t>(survivors.size()));
   for (size_t i = 0; i < std::min(survivors.size(), kMaxSurvivors); ++i) {
     *receipt.add_survivors() = survivors[i];
   }
   receipt.set_complete(complete && survivors.empty());
-  *receipt.mutable_duration() = ToProto(ended - record->asked);
+  *receipt.mutable_duration() = ToProto(ended - record.asked);
   return receipt;
 }
 
@@ -253,7 +270,6 @@ void Job::Pack() {
   log_->Pack();
   MutexLock lock(mutex_);
   form_ = {.ended = std::move(ended)};
-  cancel_.reset();
 }
 
 std::optional<size_t> Job::PackedSize() const {

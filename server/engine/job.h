@@ -10,6 +10,7 @@
 #define NURSERY_SERVER_ENGINE_JOB_H_
 
 #include <array>
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -33,8 +34,8 @@ struct JobOptions {
 
   // Where relative programs and paths start; empty: a fresh directory for each attempt.
   std::string workdir;
-  // Where the job says none; the engine's.
-  Duration default_timeout{};
+  // Where the job says none, and the engine's default is longer.
+  Duration default_timeout = Duration::max();
   // Of the caller; the job's own timeout may be earlier.
   Time deadline = kNever;
   std::string submitter;
@@ -52,6 +53,13 @@ struct CancelRequest {
   bool drain = false;             // because the server stops
   bool call_lost = false;         // because the client that it was attached to has gone
   CountsAs counts_as = CountsAs::kFailure;
+};
+
+// A cancel that has closed its subtree.
+struct CancelRecord {
+  v1::CancelReceipt request;             // what was known when it was asked
+  std::shared_ptr<Teardowns> teardowns;  // null: it had ended already, and `request` says all
+  Time asked{};
 };
 
 class Job {
@@ -74,13 +82,21 @@ class Job {
   // Closes admission below the path, before it returns; what runs there is taken down meanwhile.
   // NOT_FOUND: no such node is open. A job that has ended is not an error: `already_ended` says so.
   absl::StatusOr<v1::CancelReceipt> Cancel(const CancelRequest& request);
-  // The receipt as it stands now; complete once all that was closed has verifiably ended.
+  // The same for whoever wants to see its receipt again: another cancel has its own.
+  absl::StatusOr<std::shared_ptr<const CancelRecord>> StartCancel(const CancelRequest& request);
+  // As it stands now; complete once all that was closed has verifiably ended.
+  v1::CancelReceipt Receipt(const CancelRecord& record) const;
+  // Of the last cancel.
   v1::CancelReceipt LastCancel() const;
+  // A cancel is complete within this, or so much later as its own grace is longer.
+  Duration max_teardown() const { return max_teardown_; }
 
   // The resource as it stands.
   v1::Job Describe() const;
   // At most `limit` lines; failed and running children first where a group has more than `fold`.
   std::vector<NodeView> View(size_t limit) const;
+  // Of one node; nothing: it is not open (any more).
+  std::optional<NodeView> ViewOf(const std::string& path) const;
   // Of the node, and of all below it, those whose attempts have written. An item that has succeeded
   // is gone.
   std::vector<OutputView> Outputs(const std::string& path, bool below) const;
@@ -101,6 +117,8 @@ class Job {
   // The sequence number of the last event.
   int64_t last_seq() const;
   bool done() const { return IsTerminal(state()); }
+  // Its last event has been logged.
+  bool closed() const { return closed_.load(); }
   NodeState state() const;
   // How many nodes (items apart) are in each state.
   std::array<int64_t, 8> NodeCounts() const;
@@ -112,11 +130,6 @@ class Job {
   std::optional<size_t> PackedSize() const NURSERY_EXCLUDES(mutex_);
 
  private:
-  struct CancelRecord {
-    v1::CancelReceipt request;  // what was known when it was asked
-    std::shared_ptr<Teardowns> teardowns;
-    Time asked{};
-  };
   // Until it is packed.
   struct Live {
     Live(std::unique_ptr<Tree> the_tree, Runtime the_runtime)
@@ -133,7 +146,6 @@ class Job {
 
   Form form() const NURSERY_EXCLUDES(mutex_);
   v1::Job DescribeLive(const Live& live) const NURSERY_EXCLUDES(mutex_);
-  v1::CancelReceipt LastCancelLive(const Live& live) const NURSERY_EXCLUDES(mutex_);
   absl::StatusOr<Tree::Closing> Close(const CancelRequest& request, EventKind event,
                                       const v1::Cause& cause) NURSERY_EXCLUDES(mutex_);
   static Time OwnDeadline(const spec::Job& job, Time now, Duration default_timeout,
@@ -144,12 +156,14 @@ class Job {
   const std::string id_;
   const std::string display_name_;
   const int64_t node_count_;
+  const Duration max_teardown_;
   const JobOptions options_;
   const std::string data_dir_;
   const Clock& clock_;
   const std::shared_ptr<EventLog> log_;
   const std::shared_ptr<Bells> bells_;
   const std::vector<std::shared_ptr<NamedSemaphore>> semaphores_;
+  const std::function<v1::Containment()> containment_;
   const Time admitted_;
   std::string deadline_source_;  // constant after construction, as what follows needs it
   const Time deadline_;
@@ -158,7 +172,8 @@ class Job {
   Form form_ NURSERY_GUARDED_BY(mutex_);
   std::string job_dir_ NURSERY_GUARDED_BY(mutex_);
   Time callers_deadline_ NURSERY_GUARDED_BY(mutex_) = kNever;  // when it is the earlier one
-  std::optional<CancelRecord> cancel_ NURSERY_GUARDED_BY(mutex_);
+  std::shared_ptr<const CancelRecord> cancel_ NURSERY_GUARDED_BY(mutex_);  // the last
+  std::atomic<bool> closed_{false};
 };
 
 }  // namespace nursery::engine

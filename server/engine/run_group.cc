@@ -64,12 +64,7 @@ class GroupRun {
     return static_cast<uint32_t>(child - node_.spec.first_child);
   }
 
-  void AddReady(Node& child) {
-    ready_.push_back(&child);
-    // Without a limit it starts at once.
-    if (node_.spec.group->limit == 0) return;
-    run_.tree.Enter(child, Phase::kIdle, v1::WAIT_REASON_GROUP_LIMIT);
-  }
+  void AddReady(Node& child) { ready_.push_back(&child); }
 
   void Apply(const JoinDecision& decision) {
     std::shared_ptr<const v1::Cause> cause;

@@ -71,7 +71,7 @@ void IntrospectionService::AddTo(Methods& methods) {
   add(introspection, "GetServerStats", kRead, &IntrospectionService::GetServerStats).is_long = true;
   add(introspection, "ListPools", kRead, &IntrospectionService::ListPools);
   add(introspection, "ListSemaphores", kRead, &IntrospectionService::ListSemaphores).is_long = true;
-  add(introspection, "ExplainNode", kRead, &IntrospectionService::ExplainNode);
+  add(introspection, "ExplainNode", kRead, &IntrospectionService::ExplainNode).is_long = true;
   add("nursery.v1.AdminService", "DrainServer", kAdmin, &IntrospectionService::DrainServer);
   methods.AddStreaming<v1::DumpTasksRequest>(introspection, "DumpTasks", kRead, DumpTasks).is_long =
       true;
