@@ -197,9 +197,11 @@ Async<ActionResult> Exec::Run(Context context, const spec::Exec& exec,
   ActionResult result;
   result.status = Prepare(exec, request, options_, &attempt.prepared);
   if (!result.status.ok()) co_return result;
-  const int64_t cap = exec.max_output.value_or(engine::kOutputSpool);
-  auto output = std::make_shared<Output>(request.keep_whole_output || exec.json_output, cap);
-  auto errors = exec.merge_output ? output : std::make_shared<Output>(/*keep_whole=*/false, cap);
+  const int64_t cap = exec.options->max_output.value_or(engine::kOutputSpool);
+  auto output =
+      std::make_shared<Output>(request.keep_whole_output || exec.options->json_output, cap);
+  auto errors =
+      exec.options->merge_output ? output : std::make_shared<Output>(/*keep_whole=*/false, cap);
   request.observer->OnOutput(output, errors);
   for (auto& [fd, into] :
        {std::pair(&attempt.prepared.output, output), std::pair(&attempt.prepared.errors, errors)}) {
@@ -218,7 +220,7 @@ Async<ActionResult> Exec::Run(Context context, const spec::Exec& exec,
         absl::StatusCode::kDeadlineExceeded,
         "nothing written for " + spec::FormatDuration(request.idle_timeout) + " (idle_timeout)");
   }
-  if (exec.json_output && result.status.ok()) result.status = CheckJson(*output);
+  if (exec.options->json_output && result.status.ok()) result.status = CheckJson(*output);
   result.output = output;
   result.errors = errors;
   co_return result;

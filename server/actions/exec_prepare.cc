@@ -40,8 +40,8 @@ absl::Status SetDirectory(const spec::Exec& exec, const AttemptRequest& request,
     base = prepared->scratch.path();
   }
   prepared->spec.cwd = base;
-  if (!exec.cwd) return absl::OkStatus();
-  absl::StatusOr<std::string> cwd = exec.cwd->Expand(*request.scope);
+  if (!exec.options->cwd) return absl::OkStatus();
+  absl::StatusOr<std::string> cwd = exec.options->cwd->Expand(*request.scope);
   if (!cwd.ok()) return Annotate(cwd.status(), "cwd");
   prepared->spec.cwd = (std::filesystem::path(base) / *cwd).string();
   return absl::OkStatus();
@@ -88,10 +88,10 @@ void SetLimits(const spec::Exec& exec, Prepared* prepared) {
   const auto set = [prepared](warden::Limit limit, std::optional<uint64_t> value) {
     prepared->spec.limits[static_cast<size_t>(limit)] = value;
   };
-  const bool wants_core = exec.limits != nullptr && exec.limits->core;
+  const bool wants_core = exec.options->limits != nullptr && exec.options->limits->core;
   set(warden::Limit::kCore, wants_core ? LargestCore() : 0);
-  if (exec.limits == nullptr) return;
-  const spec::ProcessLimits& from = *exec.limits;
+  if (exec.options->limits == nullptr) return;
+  const spec::ProcessLimits& from = *exec.options->limits;
   set(warden::Limit::kFiles, from.open_files);
   set(warden::Limit::kFileSize, from.file_size);
   set(warden::Limit::kAddressSpace, from.address_space);
@@ -101,14 +101,14 @@ void SetLimits(const spec::Exec& exec, Prepared* prepared) {
 
 absl::StatusOr<int> OpenStdin(const spec::Exec& exec, const AttemptRequest& request,
                               const std::string& cwd) {
-  if (const auto* text = std::get_if<spec::StdinText>(&exec.input)) {
+  if (const auto* text = std::get_if<spec::StdinText>(&exec.options->input)) {
     absl::StatusOr<std::string> expanded = text->text.Expand(*request.scope);
     return expanded.ok() ? engine::OpenText(*expanded) : absl::StatusOr<int>(expanded.status());
   }
-  if (const auto* output = std::get_if<spec::StdinOutput>(&exec.input)) {
+  if (const auto* output = std::get_if<spec::StdinOutput>(&exec.options->input)) {
     return request.open_output(output->sibling);
   }
-  const auto* file = std::get_if<spec::StdinFile>(&exec.input);
+  const auto* file = std::get_if<spec::StdinFile>(&exec.options->input);
   if (file == nullptr) return -1;
   absl::StatusOr<std::string> path = file->path.Expand(*request.scope);
   if (!path.ok()) return path.status();
@@ -142,15 +142,15 @@ absl::Status SetStdio(const spec::Exec& exec, const AttemptRequest& request,
   absl::StatusOr<int> input = OpenStdin(exec, request, prepared->spec.cwd);
   if (!input.ok()) return Annotate(input.status(), "stdin");
   prepared->stdio.fds[0] = UniqueFd(*input);
-  const bool silent = std::holds_alternative<std::monostate>(exec.input);
+  const bool silent = std::holds_alternative<std::monostate>(exec.options->input);
   UniqueFd* fds = prepared->stdio.fds;
   if (options.pass_stdin && silent) NURSERY_RETURN_IF_ERROR(Duplicate(STDIN_FILENO, &fds[0]));
   if (options.pass_output) {
     NURSERY_RETURN_IF_ERROR(Duplicate(STDOUT_FILENO, &fds[1]));
-    return Duplicate(exec.merge_output ? STDOUT_FILENO : STDERR_FILENO, &fds[2]);
+    return Duplicate(exec.options->merge_output ? STDOUT_FILENO : STDERR_FILENO, &fds[2]);
   }
   NURSERY_RETURN_IF_ERROR(MakePipe(&prepared->output, &fds[1]));
-  if (!exec.merge_output) return MakePipe(&prepared->errors, &fds[2]);
+  if (!exec.options->merge_output) return MakePipe(&prepared->errors, &fds[2]);
   return Duplicate(fds[1].get(), &fds[2]);
 }
 

@@ -36,10 +36,11 @@ class Finder {
   void Visit(const spec::Exec& exec) {
     for (const spec::Template& argument : exec.argv) Visit(argument);
     for (const spec::EnvLayer::Variable* variable : spec::Environment(exec)) Visit(variable->value);
-    Visit(exec.cwd);
-    if (const auto* text = std::get_if<spec::StdinText>(&exec.input)) Visit(text->text);
-    if (const auto* file = std::get_if<spec::StdinFile>(&exec.input)) Visit(file->path);
-    if (const auto* output = std::get_if<spec::StdinOutput>(&exec.input)) Mark(output->sibling);
+    Visit(exec.options->cwd);
+    if (const auto* text = std::get_if<spec::StdinText>(&exec.options->input)) Visit(text->text);
+    if (const auto* file = std::get_if<spec::StdinFile>(&exec.options->input)) Visit(file->path);
+    if (const auto* output = std::get_if<spec::StdinOutput>(&exec.options->input))
+      Mark(output->sibling);
   }
   void Visit(const spec::Sleep& sleep) { Visit(sleep.expression); }
   void Visit(const spec::Call& call) { Visit(call.argument); }
@@ -50,7 +51,7 @@ class Finder {
   void Visit(const spec::Node& node) {
     if (node.action != nullptr) Visit(*node.action);
     if (node.finally != nullptr) Visit(node.finally->action);
-    for (const spec::Acquire& acquire : node.acquire) Visit(acquire.expression);
+    for (const spec::Acquire& acquire : node.options->acquire) Visit(acquire.expression);
     if (node.map == nullptr) return;
     Visit(node.map->key);
     if (const auto* items = std::get_if<spec::ItemsOfOutput>(&node.map->items))

@@ -18,29 +18,125 @@ std::string_view ActionName(const spec::Node& node) {
 // The siblings that `node` still waits for, as in "fetch, clean".
 std::string UnendedNeeds(const Node& node) {
   std::string names;
-  for (spec::NodeIndex need : node.spec.needs) {
+  for (spec::NodeIndex need : node.spec.needs()) {
     const auto place = static_cast<size_t>(need - node.parent->spec.first_child);
-    const Node& sibling = *node.parent->children[place];
+    const Node& sibling = *node.parent->children()[place];
     if (IsTerminal(sibling.status.state)) continue;
     names += (names.empty() ? "" : ", ") + sibling.spec.name;
   }
   return names;
 }
 
+// What keeps `node` from starting when no need does.
+v1::WaitReason WaitOfReady(const Node& node) {
+  const bool limited = node.parent != nullptr && node.parent->spec.group != nullptr &&
+                       node.parent->spec.group->limit > 0;
+  return limited ? v1::WAIT_REASON_GROUP_LIMIT : v1::WAIT_REASON_READY;
+}
+
 // The sibling whose end keeps `node` from starting; null: none.
 const Node* BrokenNeed(const Node& node) {
-  for (spec::NodeIndex need : node.spec.needs) {
+  for (spec::NodeIndex need : node.spec.needs()) {
     const auto place = static_cast<size_t>(need - node.parent->spec.first_child);
-    const Node& sibling = *node.parent->children[place];
+    const Node& sibling = *node.parent->children()[place];
     const NodeState state = sibling.status.state;
     if (IsTerminal(state) && state != NodeState::kSucceeded) return &sibling;
   }
   return nullptr;
 }
 
-// What is at work first, then what failed, so that a cut list shows what matters.
-int Urgency(const Node& node) {
-  switch (node.status.state) {
+NodeView MakeView(const Runtime& run, const Node& node, int depth) {
+  const Tree& tree = run.tree;
+  NodeView view;
+  view.path = node.Path();
+  view.name = node.item >= 0 ? view.path.substr(node.parent->Path().size()) : node.spec.name;
+  if (depth == 0) view.name = tree.job().name;
+  view.depth = depth;
+  view.kind = node.spec.kind;
+  view.state = node.status.state;
+  view.outcome = node.status.outcome;
+  view.action = ActionName(node.spec);
+  view.wait = node.activity().wait;
+  view.wait_object = node.activity().wait_object;
+  if (view.wait == v1::WAIT_REASON_UNSPECIFIED && view.state == NodeState::kPending) {
+    view.wait_object = UnendedNeeds(node);
+    view.wait = view.wait_object.empty() ? WaitOfReady(node) : v1::WAIT_REASON_NEEDS;
+  }
+  const Time until = node.ended_at == Time() ? tree.clock().Now() : node.ended_at;
+  if (node.started_at != Time()) {
+    view.elapsed = until - node.started_at;
+    view.started = ToWall(tree.clock(), node.started_at);
+  }
+  if (node.ended_at != Time()) view.ended = ToWall(tree.clock(), node.ended_at);
+  view.attempt = node.attempt;
+  if (node.spec.options->retry != nullptr)
+    view.max_attempts = node.spec.options->retry->max_attempts;
+  view.pid = node.activity().pid;
+  view.cause = node.cause_kind;
+  if (node.cause != nullptr) view.reason = node.cause->reason();
+  // Its group may have been decided first; what keeps it from starting is the nearer reason.
+  if (const Node* need = BrokenNeed(node); need != nullptr && view.state == NodeState::kSkipped) {
+    view.reason = "needs " + need->spec.name;
+  }
+  if (node.spec.kind == spec::Kind::kMap) {
+    const spec::Node& item = tree.job().node(node.spec.first_child);
+    if (item.options->retry != nullptr) view.max_attempts = item.options->retry->max_attempts;
+    view.action = ActionName(item);
+  }
+  if (node.map == nullptr) return view;
+  const MapState& map = *node.map;
+  view.items = map.total;
+  view.items_by_state = map.by_state;
+  view.failed_items = map.failed;
+  view.workers = node.spec.map->workers;
+  if (view.workers == 0) {
+    view.workers = run.pools[tree.job().node(node.spec.first_child).pool]->slots();
+  }
+  return view;
+}
+
+void AddViews(const Runtime& run, const Node& node, int depth, size_t limit,
+              std::vector<NodeView>* views) {
+  if (views->size() >= limit) return;
+  views->push_back(MakeView(run, node, depth));
+  std::vector<const Node*> below;
+  for (const auto& child : node.children()) below.push_back(child.get());
+  if (node.map != nullptr) {
+    for (const Node* item : node.map->live) {
+      if (item->spec.kind != spec::Kind::kAction) below.push_back(item);
+    }
+  }
+  if (views->size() + below.size() > limit) {
+    std::sort(below.begin(), below.end(), [](const Node* a, const Node* b) {
+      return std::tuple(Urgency(a->status.state), a->spec.index, a->item) <
+             std::tuple(Urgency(b->status.state), b->spec.index, b->item);
+    });
+  }
+  for (const Node* child : below) AddViews(run, *child, depth + 1, limit, views);
+}
+
+// The action whose output is the job's: the root, or of a group the one child that no other needs.
+const Node* LastAction(const Node& node) {
+  if (node.spec.kind == spec::Kind::kAction) return &node;
+  const Node* last = nullptr;
+  for (const auto& child : node.children()) {
+    if (!child->spec.dependents().empty()) continue;
+    if (last != nullptr) return nullptr;
+    last = child.get();
+  }
+  return last == nullptr ? nullptr : LastAction(*last);
+}
+
+}  // namespace
+
+bool IsAtOrBelow(std::string_view path, std::string_view root) {
+  if (root.empty()) return true;
+  if (!path.starts_with(root)) return false;
+  return path.size() == root.size() || path[root.size()] == '/' || path[root.size()] == '[';
+}
+
+int Urgency(NodeState state) {
+  switch (state) {
     case NodeState::kFailed:
     case NodeState::kDeadlineExceeded:
       return 0;
@@ -54,145 +150,87 @@ int Urgency(const Node& node) {
   }
 }
 
-}  // namespace
-
-NodeView Job::ViewOf(const Node& node, int depth) const {
-  NodeView view;
-  view.path = node.Path();
-  view.name = node.item >= 0 ? view.path.substr(node.parent->Path().size()) : node.spec.name;
-  if (depth == 0) view.name = spec().name;
-  view.depth = depth;
-  view.kind = node.spec.kind;
-  view.state = node.status.state;
-  view.outcome = node.status.outcome;
-  view.action = ActionName(node.spec);
-  view.wait = node.wait;
-  view.wait_object = node.wait_object;
-  if (view.wait == v1::WAIT_REASON_UNSPECIFIED && view.state == NodeState::kPending) {
-    view.wait_object = UnendedNeeds(node);
-    view.wait = view.wait_object.empty() ? v1::WAIT_REASON_READY : v1::WAIT_REASON_NEEDS;
-  }
-  const Time until = node.ended_at == Time() ? tree_->clock().Now() : node.ended_at;
-  if (node.started_at != Time()) {
-    view.elapsed = until - node.started_at;
-    view.started = ToWall(tree_->clock(), node.started_at);
-  }
-  if (node.ended_at != Time()) view.ended = ToWall(tree_->clock(), node.ended_at);
-  view.attempt = node.attempt;
-  if (node.spec.retry != nullptr) view.max_attempts = node.spec.retry->max_attempts;
-  view.pid = node.pid;
-  view.cause = node.cause_kind;
-  if (node.cause != nullptr) view.reason = node.cause->reason();
-  // Its group may have been decided first; what keeps it from starting is the nearer reason.
-  if (const Node* need = BrokenNeed(node); need != nullptr && view.state == NodeState::kSkipped) {
-    view.reason = "needs " + need->spec.name;
-  }
-  if (node.spec.kind == spec::Kind::kMap) {
-    const spec::Node& item = spec().node(node.spec.first_child);
-    if (item.retry != nullptr) view.max_attempts = item.retry->max_attempts;
-    view.action = ActionName(item);
-  }
-  if (node.map == nullptr) return view;
-  const MapState& map = *node.map;
-  view.items = map.total;
-  view.items_by_state = map.by_state;
-  view.failed_items = map.failed;
-  view.workers = node.spec.map->workers;
-  if (view.workers == 0) {
-    view.workers = runtime_.pools[spec().node(node.spec.first_child).pool]->slots();
-  }
-  return view;
-}
-
-void Job::AddViews(const Node& node, int depth, size_t limit, std::vector<NodeView>* views) const {
-  if (views->size() >= limit) return;
-  views->push_back(ViewOf(node, depth));
-  std::vector<const Node*> below;
-  for (const auto& child : node.children) below.push_back(child.get());
-  if (node.map != nullptr) {
-    for (const Node* item : node.map->live) {
-      if (item->spec.kind != spec::Kind::kAction) below.push_back(item);
-    }
-  }
-  if (views->size() + below.size() > limit) {
-    std::sort(below.begin(), below.end(), [](const Node* a, const Node* b) {
-      return std::tuple(Urgency(*a), a->spec.index, a->item) <
-             std::tuple(Urgency(*b), b->spec.index, b->item);
-    });
-  }
-  for (const Node* child : below) AddViews(*child, depth + 1, limit, views);
-}
-
-// The action whose output is the job's: the root, or of a group the one child that no other needs.
-const Node* Job::LastAction(const Node& node) {
-  if (node.spec.kind == spec::Kind::kAction) return &node;
-  const Node* last = nullptr;
-  for (const auto& child : node.children) {
-    if (!child->spec.dependents.empty()) continue;
-    if (last != nullptr) return nullptr;
-    last = child.get();
-  }
-  return last == nullptr ? nullptr : LastAction(*last);
-}
-
 std::vector<NodeView> Job::View(size_t limit) const {
+  const Form now = form();
+  if (now.live == nullptr) return now.ended->View(limit);
   std::vector<NodeView> views;
-  tree_->Locked([&] { AddViews(tree_->root(), 0, limit, &views); });
+  Tree& tree = *now.live->tree;
+  tree.Locked([&] { AddViews(now.live->runtime, tree.root(), 0, limit, &views); });
   return views;
 }
 
+std::optional<NodeView> Job::ViewOf(const std::string& path) const {
+  const Form now = form();
+  if (now.live == nullptr) return now.ended->ViewOf(path);
+  Tree& tree = *now.live->tree;
+  return tree.Locked([&]() -> std::optional<NodeView> {
+    const Node* const node = FindNode(tree.root(), path);
+    if (node == nullptr) return std::nullopt;
+    int depth = 0;
+    for (const Node* each = node; each->parent != nullptr; each = each->parent) ++depth;
+    return MakeView(now.live->runtime, *node, depth);
+  });
+}
+
 v1::Job Job::Describe() const {
+  const Form now = form();
+  return now.live == nullptr ? now.ended->Describe() : DescribeLive(*now.live);
+}
+
+v1::Job Job::DescribeLive(const Live& live) const {
+  Tree& tree = *live.tree;
+  const spec::Job& spec = tree.job();
   v1::Job job;
   job.set_name("jobs/" + id());
   job.set_id(id());
-  job.set_display_name(spec().name);
-  const Clock& clock = tree_->clock();
-  tree_->Locked([&] {
-    const Node& root = tree_->root();
+  job.set_display_name(spec.name);
+  tree.Locked([&] {
+    const Node& root = tree.root();
     job.set_state(ToProto(root.status.state));
     job.set_done(IsTerminal(root.status.state));
     job.set_outcome(ToProto(root.status.outcome));
     if (root.cause != nullptr) *job.mutable_cause() = *root.cause;
     if (root.started_at != Time())
-      *job.mutable_start_time() = ToProto(ToWall(clock, root.started_at));
+      *job.mutable_start_time() = ToProto(ToWall(clock_, root.started_at));
     const Node* last = LastAction(root);
-    if (last != nullptr && last->output != nullptr) {
-      job.set_output_truncated(last->output->total() > kOutputInEvent);
-      if (!job.output_truncated()) job.set_output(last->output->Excerpt());
+    const Output* const output = last == nullptr ? nullptr : last->activity().output.get();
+    if (output != nullptr) {
+      job.set_output_truncated(output->total() > kOutputInEvent);
+      if (!job.output_truncated()) job.set_output(output->Excerpt());
     }
-    if (root.ended_at != Time()) *job.mutable_end_time() = ToProto(ToWall(clock, root.ended_at));
+    if (root.ended_at != Time()) *job.mutable_end_time() = ToProto(ToWall(clock_, root.ended_at));
   });
   int64_t error_count;
-  for (v1::NodeError& error : tree_->Errors(&error_count)) *job.add_errors() = std::move(error);
+  for (v1::NodeError& error : tree.Errors(&error_count)) *job.add_errors() = std::move(error);
   job.set_error_count(error_count);
-  const std::array<int64_t, 8> counts = tree_->Counts();
-  *job.mutable_counts() = ToProto(counts, tree_->tolerated());
-  *job.mutable_item_counts() = tree_->ItemCounts();
+  const std::array<int64_t, 8> counts = tree.Counts();
+  *job.mutable_counts() = ToProto(counts, tree.tolerated());
+  *job.mutable_item_counts() = tree.ItemCounts();
   int64_t nodes = 0;
   for (int64_t count : counts) nodes += count;
   job.set_node_count(nodes);
-  *job.mutable_max_teardown() = ToProto(spec().max_teardown);
+  *job.mutable_max_teardown() = ToProto(spec.max_teardown);
   job.set_durability(v1::DURABILITY_EPHEMERAL);
   job.set_submitter(options_.submitter);
   job.set_spec_digest(options_.spec_digest);
-  *job.mutable_update_time() = ToProto(clock.WallNow());
-  job.set_priority(spec().node(spec().root()).priority);
-  for (const auto& [name, value] : spec().labels) (*job.mutable_labels())[name] = value;
-  const std::array<Duration, kPhases> spent = tree_->Spent();
+  *job.mutable_update_time() = ToProto(clock_.WallNow());
+  job.set_priority(spec.node(spec.root()).priority);
+  for (const auto& [name, value] : spec.labels) (*job.mutable_labels())[name] = value;
+  const std::array<Duration, kPhases> spent = tree.Spent();
   v1::TimeSpent& time = *job.mutable_time_spent();
   *time.mutable_queued() = ToProto(spent[static_cast<size_t>(Phase::kQueued)]);
   *time.mutable_waited() = ToProto(spent[static_cast<size_t>(Phase::kWaiting)]);
   *time.mutable_ran() = ToProto(spent[static_cast<size_t>(Phase::kRunning)]);
   *time.mutable_backed_off() = ToProto(spent[static_cast<size_t>(Phase::kBackingOff)]);
-  for (std::string& name : tree_->WaitedFor()) time.add_waited_for(std::move(name));
-  job.set_last_seq(tree_->last_seq());
+  for (std::string& name : tree.WaitedFor()) time.add_waited_for(std::move(name));
+  job.set_last_seq(tree.last_seq());
   if (const v1::CancelReceipt receipt = LastCancel(); !receipt.job().empty()) {
     *job.mutable_last_cancel() = receipt;
   }
-  *job.mutable_create_time() = ToProto(ToWall(clock, admitted_));
+  *job.mutable_create_time() = ToProto(ToWall(clock_, admitted_));
   MutexLock lock(mutex_);
   const Time deadline = std::min(deadline_, callers_deadline_);
-  if (deadline != kNever) *job.mutable_deadline() = ToProto(ToWall(clock, deadline));
+  if (deadline != kNever) *job.mutable_deadline() = ToProto(ToWall(clock_, deadline));
   job.set_deadline_source(callers_deadline_ == kNever ? deadline_source_ : "the caller's deadline");
   return job;
 }

@@ -83,7 +83,7 @@ absl::StatusOr<std::shared_ptr<Job>> Engine::Admit(std::shared_ptr<const spec::J
     MutexLock lock(mutex_);
     runtime.fair_key = ++jobs_;
   }
-  options.default_timeout = options_.default_job_timeout;
+  options.default_timeout = std::min(options.default_timeout, options_.default_job_timeout);
   return std::make_shared<Job>(std::move(tree), std::move(runtime), std::move(options),
                                options_.data_dir);
 }

@@ -25,28 +25,28 @@ std::string DeadlineSource(const spec::Job& job, const spec::TimeLimit& limit) {
 }
 
 void CollectSurvivors(const Node& node, std::vector<v1::Survivor>* survivors) {
-  for (const AttemptObserver::Survivor& each : node.survivors) {
+  for (const AttemptObserver::Survivor& each : node.activity().survivors) {
     v1::Survivor& survivor = survivors->emplace_back();
     survivor.set_pid(each.pid);
     survivor.set_command(ToUtf8(each.command));
     survivor.set_state(each.state);
     survivor.set_path(node.Path());
   }
-  for (const auto& child : node.children) CollectSurvivors(*child, survivors);
+  for (const auto& child : node.children()) CollectSurvivors(*child, survivors);
   if (node.map == nullptr) return;
   for (const Node* item : node.map->live) CollectSurvivors(*item, survivors);
 }
 
 void CollectOutputs(const Node& node, bool below, std::vector<OutputView>* views) {
-  if (node.output != nullptr) {
+  if (node.activity().output != nullptr) {
     OutputView& view = views->emplace_back();
     view.path = node.Path();
-    view.attempt = node.output_attempt;
-    view.output = node.output;
-    view.errors = node.errors;
+    view.attempt = node.activity().output_attempt;
+    view.output = node.activity().output;
+    view.errors = node.activity().errors;
   }
   if (!below) return;
-  for (const auto& child : node.children) CollectOutputs(*child, below, views);
+  for (const auto& child : node.children()) CollectOutputs(*child, below, views);
   if (node.map == nullptr) return;
   for (const Node* item : node.map->live) CollectOutputs(*item, below, views);
 }
@@ -54,23 +54,32 @@ void CollectOutputs(const Node& node, bool below, std::vector<OutputView>* views
 }  // namespace
 
 Job::Job(std::unique_ptr<Tree> tree, Runtime runtime, JobOptions options, std::string data_dir)
-    : options_(std::move(options)),
+    : id_(tree->id()),
+      display_name_(tree->job().name),
+      node_count_(static_cast<int64_t>(tree->job().nodes.size())),
+      max_teardown_(tree->job().max_teardown),
+      options_(std::move(options)),
       data_dir_(std::move(data_dir)),
-      tree_(std::move(tree)),
-      admitted_(tree_->clock().Now()),
-      deadline_(OwnDeadline(*tree_, options_.default_timeout, &deadline_source_)),
-      runtime_(std::move(runtime)) {
-  tree_->Admit(deadline_);
-  runtime_.workdir = options_.workdir;
-  runtime_.job_dir = [this] { return JobDir(); };
+      clock_(tree->clock()),
+      log_(tree->log()),
+      bells_(tree->bells()),
+      semaphores_(runtime.semaphores),
+      containment_(runtime.containment),
+      admitted_(clock_.Now()),
+      deadline_(OwnDeadline(tree->job(), admitted_, options_.default_timeout, &deadline_source_)) {
+  tree->Admit(deadline_);
+  runtime.workdir = options_.workdir;
+  runtime.job_dir = [this] { return JobDir(); };
+  form_.live = std::make_shared<Live>(std::move(tree), std::move(runtime));
 }
 
-Time Job::OwnDeadline(const Tree& tree, Duration default_timeout, std::string* source) {
+Time Job::OwnDeadline(const spec::Job& job, Time now, Duration default_timeout,
+                      std::string* source) {
   spec::TimeLimit limit;
   limit.limit = default_timeout;
-  if (tree.job().timeout) limit = *tree.job().timeout;
-  *source = DeadlineSource(tree.job(), limit);
-  return limit.limited() ? Later(tree.clock().Now(), limit.limit) : kNever;
+  if (job.timeout) limit = *job.timeout;
+  *source = DeadlineSource(job, limit);
+  return limit.limited() ? Later(now, limit.limit) : kNever;
 }
 
 Job::~Job() {
@@ -90,63 +99,92 @@ absl::StatusOr<std::string> Job::JobDir() {
   return job_dir_;
 }
 
+Job::Form Job::form() const {
+  MutexLock lock(mutex_);
+  return form_;
+}
+
 Async<void> Job::Run(Context context) {
   const CancelScope bounded(context, deadline_, deadline_source_);
   if (bounded.context().deadline() < deadline_) {
     MutexLock lock(mutex_);
     callers_deadline_ = bounded.context().deadline();
   }
+  const std::shared_ptr<Live> live = form().live;
+  Tree& tree = *live->tree;
   const CancelScope shield = CancelScope::Shielded(context, Duration::max(), "");
-  runtime_.shield = shield.context();
-  co_await RunNode(bounded.context(), &runtime_, &tree_->root());
-  runtime_.shield.reset();
+  live->runtime.shield = shield.context();
+  co_await RunNode(bounded.context(), &live->runtime, &tree.root());
+  live->runtime.shield.reset();
   v1::Event ended;
-  tree_->Locked([&] {
-    ended.mutable_job_ended()->set_state(ToProto(tree_->root().status.state));
-    if (tree_->root().cause != nullptr)
-      *ended.mutable_job_ended()->mutable_cause() = *tree_->root().cause;
+  tree.Locked([&] {
+    ended.mutable_job_ended()->set_state(ToProto(tree.root().status.state));
+    if (tree.root().cause != nullptr)
+      *ended.mutable_job_ended()->mutable_cause() = *tree.root().cause;
   });
   bool cancelled;
   {
     MutexLock lock(mutex_);
-    cancelled = cancel_.has_value();
+    cancelled = cancel_ != nullptr;
   }
   if (cancelled) {
     v1::Event completed;
     *completed.mutable_cancel_completed()->mutable_receipt() = LastCancel();
-    tree_->Log(std::move(completed));
+    tree.Log(std::move(completed));
   }
-  tree_->stats().job_seconds[static_cast<size_t>(state())].Observe(tree_->clock().Now() -
-                                                                   admitted_);
-  tree_->Log(std::move(ended));
+  tree.stats().job_seconds[static_cast<size_t>(state())].Observe(clock_.Now() - admitted_);
+  tree.Log(std::move(ended));
+  closed_.store(true);
+  bells_->Ring();
+}
+
+absl::StatusOr<Tree::Closing> Job::Close(const CancelRequest& request, EventKind event,
+                                         const v1::Cause& cause) {
+  const Teardown teardown = request.kill ? Teardown::kKill : Teardown::kGraceful;
+  const Form now = form();
+  if (now.live != nullptr) {
+    return now.live->tree->Close(request.path, event, cause, teardown, request.counts_as,
+                                 request.grace);
+  }
+  if (StateOf(request.path)) return Error(absl::StatusCode::kAlreadyExists, "it has ended");
+  return Error(absl::StatusCode::kNotFound,
+               "job " + id_ + " has no node '" + request.path + "', and has ended");
 }
 
 absl::StatusOr<v1::CancelReceipt> Job::Cancel(const CancelRequest& request) {
+  absl::StatusOr<std::shared_ptr<const CancelRecord>> record = StartCancel(request);
+  if (!record.ok()) return record.status();
+  return Receipt(**record);
+}
+
+absl::StatusOr<std::shared_ptr<const CancelRecord>> Job::StartCancel(const CancelRequest& request) {
   const EventKind event = request.drain ? EventKind::kDrain : EventKind::kCancel;
-  v1::Cause cause = tree_->MakeCause(event, tree_->root(), request.reason);
+  auto record = std::make_shared<CancelRecord>();
+  record->asked = clock_.Now();
+  v1::CancelReceipt& receipt = record->request;
+  receipt.set_job("jobs/" + id());
+  receipt.set_path(request.path);
+  v1::Cause& cause = *receipt.mutable_cause();
+  cause.set_kind(request.call_lost ? v1::CAUSE_KIND_CALL_LOST : ToProto(CauseOf(event)));
+  cause.set_reason(ToUtf8(request.reason));
   cause.set_actor(request.actor);
   cause.set_origin_path(request.path);
-  if (request.call_lost) cause.set_kind(v1::CAUSE_KIND_CALL_LOST);
-  CancelRecord record;
-  record.asked = tree_->clock().Now();
-  record.request.set_job("jobs/" + id());
-  record.request.set_path(request.path);
-  *record.request.mutable_cause() = cause;
-  absl::StatusOr<Tree::Closing> closing =
-      tree_->Close(request.path, event, cause, request.kill ? Teardown::kKill : Teardown::kGraceful,
-                   request.counts_as, request.grace);
-  *record.request.mutable_admission_close_time() = ToProto(tree_->clock().WallNow());
+  *cause.mutable_time() = ToProto(ToWall(clock_, record->asked));
+  absl::StatusOr<Tree::Closing> closing = Close(request, event, cause);
+  *receipt.mutable_admission_close_time() = ToProto(clock_.WallNow());
   if (absl::IsAlreadyExists(closing.status())) {
-    record.request.set_already_ended(true);
-    record.request.set_complete(true);
-    return record.request;
+    receipt.set_already_ended(true);
+    receipt.set_complete(true);
+    return record;
   }
   if (!closing.ok()) return closing.status();
-  record.teardowns = closing->teardowns;
+  record->teardowns = closing->teardowns;
+  std::shared_ptr<const CancelRecord> account;
   {
     MutexLock lock(mutex_);
     // A second cancel of the same tree (to kill it) keeps the first one's account.
-    if (!cancel_ || cancel_->teardowns != record.teardowns) cancel_ = record;
+    if (cancel_ == nullptr || cancel_->teardowns != record->teardowns) cancel_ = record;
+    account = cancel_;
   }
   nursery::Cause told(nursery::CauseKind::kExplicit,
                       Error(absl::StatusCode::kCancelled, request.reason));
@@ -154,57 +192,98 @@ absl::StatusOr<v1::CancelReceipt> Job::Cancel(const CancelRequest& request) {
   // First: whoever is woken by the other must see that there is no grace.
   for (const auto& kill : closing->kill) kill->Cancel(told);
   if (closing->work != nullptr) closing->work->Cancel(told);
-  return LastCancel();
+  return account;
 }
 
 v1::CancelReceipt Job::LastCancel() const {
-  std::optional<CancelRecord> record;
+  std::shared_ptr<const CancelRecord> record;
   {
     MutexLock lock(mutex_);
     record = cancel_;
   }
-  if (!record) return {};
-  v1::CancelReceipt receipt = record->request;
-  const Teardowns& done = *record->teardowns;
+  return record == nullptr ? v1::CancelReceipt() : Receipt(*record);
+}
+
+v1::CancelReceipt Job::Receipt(const CancelRecord& record) const {
+  v1::CancelReceipt receipt = record.request;
+  if (record.teardowns == nullptr) return receipt;
+  const Teardowns& done = *record.teardowns;
   receipt.set_skipped(done.skipped);
   receipt.set_interrupted(done.interrupted);
   receipt.set_terminated(done.terminated);
   receipt.set_killed(done.killed);
   receipt.set_cleanups_run(done.cleanups_run);
   receipt.set_cleanups_skipped(done.cleanups_skipped);
-  receipt.set_containment(runtime_.containment());
-  Time ended = tree_->clock().Now();
+  receipt.set_containment(containment_());
+  Time ended = clock_.Now();
   std::vector<v1::Survivor> survivors;
   bool complete = false;
-  tree_->Locked([&] {
-    const Node* node = FindNode(tree_->root(), receipt.path());
-    // An item that has ended is no node any more.
-    complete = node == nullptr || IsTerminal(node->status.state);
-    if (node == nullptr) return;
-    if (complete) ended = node->ended_at;
-    CollectSurvivors(*node, &survivors);
-  });
+  const Form now = form();
+  if (now.live != nullptr) {
+    now.live->tree->Locked([&] {
+      const Node* node = FindNode(now.live->tree->root(), receipt.path());
+      // An item that has ended is no node any more.
+      complete = node == nullptr || IsTerminal(node->status.state);
+      if (node == nullptr) return;
+      if (complete) ended = node->ended_at;
+      CollectSurvivors(*node, &survivors);
+    });
+  } else {
+    complete = true;
+    ended = FromWall(clock_, FromProto(now.ended->Describe().end_time()));
+  }
   receipt.set_survivor_count(static_cast<int64_t>(survivors.size()));
   for (size_t i = 0; i < std::min(survivors.size(), kMaxSurvivors); ++i) {
     *receipt.add_survivors() = survivors[i];
   }
   receipt.set_complete(complete && survivors.empty());
-  *receipt.mutable_duration() = ToProto(ended - record->asked);
+  *receipt.mutable_duration() = ToProto(ended - record.asked);
   return receipt;
 }
 
 NodeState Job::state() const {
-  return tree_->Locked([&] { return tree_->root().status.state; });
+  const Form now = form();
+  if (now.live == nullptr) return now.ended->state();
+  return now.live->tree->Locked([&] { return now.live->tree->root().status.state; });
 }
 
+std::array<int64_t, 8> Job::NodeCounts() const {
+  const Form now = form();
+  return now.live == nullptr ? now.ended->counts() : now.live->tree->Counts();
+}
+
+int64_t Job::last_seq() const {
+  const Form now = form();
+  return now.live == nullptr ? now.ended->last_seq() : now.live->tree->last_seq();
+}
+
+void Job::Tap(std::shared_ptr<OutputTap> tap) { form().live->tree->Tap(std::move(tap)); }
+
 absl::StatusOr<EventBatch> Job::Events(int64_t after, size_t limit) const {
-  return tree_->events().Read(after, limit);
+  return log_->Read(after, limit);
+}
+
+void Job::Pack() {
+  const std::shared_ptr<Live> live = form().live;
+  if (live == nullptr) return;
+  auto ended = std::make_shared<const EndedTree>(*this, live->tree->job());
+  log_->Pack();
+  MutexLock lock(mutex_);
+  form_ = {.ended = std::move(ended)};
+}
+
+std::optional<size_t> Job::PackedSize() const {
+  const Form now = form();
+  if (now.live != nullptr) return std::nullopt;
+  return now.ended->size() + log_->size();
 }
 
 std::vector<OutputView> Job::Outputs(const std::string& path, bool below) const {
+  const Form now = form();
+  if (now.live == nullptr) return now.ended->Outputs(path, below);
   std::vector<OutputView> views;
-  tree_->Locked([&] {
-    const Node* node = FindNode(tree_->root(), path);
+  now.live->tree->Locked([&] {
+    const Node* node = FindNode(now.live->tree->root(), path);
     if (node != nullptr) CollectOutputs(*node, below, &views);
   });
   return views;
@@ -212,25 +291,33 @@ std::vector<OutputView> Job::Outputs(const std::string& path, bool below) const 
 
 std::vector<SemaphoreView> Job::Semaphores() const {
   std::vector<SemaphoreView> views;
-  for (const auto& semaphore : runtime_.semaphores) {
+  for (const auto& semaphore : semaphores_) {
     if (!semaphore->spec().of_server) views.push_back(semaphore->View());
   }
   return views;
 }
 
 std::optional<SemaphoreView> Job::SemaphoreNamed(const std::string& name) const {
-  for (const auto& semaphore : runtime_.semaphores) {
+  for (const auto& semaphore : semaphores_) {
     if (semaphore->spec().name == name) return semaphore->View();
   }
   return std::nullopt;
 }
 
 std::optional<NodeState> Job::StateOf(const std::string& path) const {
-  return tree_->Locked([&]() -> std::optional<NodeState> {
-    const Node* node = FindNode(tree_->root(), path);
+  const Form now = form();
+  if (now.live == nullptr) return now.ended->StateOf(path);
+  return now.live->tree->Locked([&]() -> std::optional<NodeState> {
+    const Node* node = FindNode(now.live->tree->root(), path);
     if (node == nullptr) return std::nullopt;
     return node->status.state;
   });
+}
+
+bool Job::Knows(std::string_view path) const {
+  const Form now = form();
+  if (now.live == nullptr) return now.ended->Knows(path);
+  return now.live->tree->job().Find(path) != spec::kNoNode;
 }
 
 }  // namespace nursery::engine

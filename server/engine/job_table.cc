@@ -1,7 +1,10 @@
 #include "server/engine/job_table.h"
 
+#include <algorithm>
 #include <limits>
 
+#include "nursery/core/blocking.h"
+#include "nursery/core/sleep.h"
 #include "nursery/core/status.h"
 #include "server/engine/reason.h"
 
@@ -9,6 +12,9 @@ namespace nursery::engine {
 namespace {
 
 constexpr std::chrono::seconds kRetryAfter{1};
+// So long after its end a job is asked for as it was; then, if it has so many nodes, it is packed.
+constexpr std::chrono::seconds kPackAfter{5};
+constexpr int64_t kWorthPacking = 256;
 
 absl::Status Refused(std::string_view what, int64_t limit, v1::ErrorReason reason) {
   const std::string text =
@@ -124,12 +130,12 @@ void JobTable::OnEnded(const std::shared_ptr<Job>& job) {
     if (found == entries_.end() || found->second.ended) return;
     found->second.ended = true;
     --stats_.live;
-    stats_.nodes -= static_cast<int64_t>(job->spec().nodes.size());
+    stats_.nodes -= job->node_count();
     stats_.bytes -= found->second.bytes;
     ++stats_.finished[static_cast<size_t>(state)];
     ++stats_.ended;
     ended_bytes_ += found->second.bytes;
-    ended_.push_back({job->id(), now, ++last_ended_});
+    ended_.push_back({job->id(), now, ++last_ended_, job->node_count() < kWorthPacking});
     ForgetOld(now);
   }
   room_.Ring();
@@ -226,7 +232,53 @@ Async<absl::Status> JobTable::RunDetached(Context context) {
   co_return result.status;
 }
 
+std::shared_ptr<Job> JobTable::NextToPack(Time* due) {
+  MutexLock lock(mutex_);
+  const auto next =
+      std::find_if(ended_.begin(), ended_.end(), [](const Ended& each) { return !each.packed; });
+  *due = next == ended_.end() ? kNever : next->at + kPackAfter;
+  if (next == ended_.end() || *due > engine_.clock().Now()) return nullptr;
+  next->packed = true;
+  return entries_.at(next->id).job;
+}
+
+void JobTable::OnPacked(const std::shared_ptr<Job>& job) {
+  const auto size = static_cast<int64_t>(job->PackedSize().value_or(0));
+  MutexLock lock(mutex_);
+  const auto found = entries_.find(job->id());
+  if (found == entries_.end()) return;
+  ended_bytes_ += size - found->second.bytes;
+  found->second.bytes = size;
+}
+
+Async<absl::Status> JobTable::PackEnded(Context, JobTable* table, Context context) {
+  const BellReceiver ended = table->room_.Watch();
+  for (;;) {
+    Time due;
+    const std::shared_ptr<Job> job = table->NextToPack(&due);
+    if (job != nullptr) {
+      auto pack = [job] {
+        job->Pack();
+        return absl::OkStatus();
+      };
+      absl::Status packed = co_await RunBlocking(context, std::move(pack));
+      if (!packed.ok()) co_return absl::OkStatus();
+      table->OnPacked(job);
+      continue;
+    }
+    if (due != kNever) {
+      absl::Status slept = co_await SleepUntil(context, due);
+      if (!slept.ok()) co_return absl::OkStatus();
+      continue;
+    }
+    absl::StatusOr<Tick> rung = co_await ended.Receive(context);
+    if (!rung.ok()) co_return absl::OkStatus();
+  }
+}
+
 Async<absl::Status> JobTable::ReceiveJobs(Group& group, JobTable* table, Context context) {
+  absl::Status packing = group.TrySpawn("pack ended jobs", PackEnded, table, context);
+  if (!packing.ok()) co_return packing;
   for (;;) {
     absl::StatusOr<std::shared_ptr<Job>> job = co_await table->detached_.Receive(context);
     if (!job.ok()) break;

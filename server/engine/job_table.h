@@ -123,6 +123,7 @@ class JobTable {
     std::string id;
     Time at;
     uint64_t number;  // from 1, in the order of the ends
+    bool packed;      // or too small for that
   };
 
   JobTable(Engine& engine, TableLimits limits,
@@ -130,6 +131,11 @@ class JobTable {
   absl::Status CheckLimits(const Submission& submission) NURSERY_REQUIRES(mutex_);
   void Forget(const std::string& id) NURSERY_REQUIRES(mutex_);
   void ForgetOld(Time now) NURSERY_REQUIRES(mutex_);
+  // Packs large jobs some time after their end, until the context is cancelled.
+  static Async<absl::Status> PackEnded(Context own, JobTable* table, Context context);
+  // The oldest that is due, or when the next will be (kNever: none).
+  std::shared_ptr<Job> NextToPack(Time* due) NURSERY_EXCLUDES(mutex_);
+  void OnPacked(const std::shared_ptr<Job>& job) NURSERY_EXCLUDES(mutex_);
   static Async<absl::Status> ReceiveJobs(Group& group, JobTable* table, Context context);
   static Async<absl::Status> RunOne(Context context, JobTable* table, std::shared_ptr<Job> job);
 

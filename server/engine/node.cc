@@ -2,6 +2,16 @@
 
 namespace nursery::engine {
 
+const Activity Node::kNoActivity;
+const std::vector<std::unique_ptr<Node>> Node::kNoChildren;
+
+void Node::EndActivity() {
+  if (activity_ == nullptr) return;
+  activity_->wait = v1::WAIT_REASON_UNSPECIFIED;
+  activity_->pid = 0;
+  if (activity_->output == nullptr && activity_->survivors.empty()) activity_.reset();
+}
+
 std::string Node::Path() const {
   if (parent == nullptr) return spec.name.empty() || spec.parent == spec::kNoNode ? "" : spec.name;
   std::string path = parent->Path();
@@ -17,7 +27,7 @@ Node* FindNode(Node& from, const std::string& path) {
     return path.starts_with(own) &&
            (path.size() == own.size() || path[own.size()] == '/' || path[own.size()] == '[');
   };
-  for (const auto& child : from.children) {
+  for (const auto& child : from.children()) {
     if (!leads_there(*child)) continue;
     if (Node* found = FindNode(*child, path)) return found;
   }

@@ -44,6 +44,8 @@ inline constexpr int kPhases = 5;
 
 // What is kept of an item that failed.
 struct FailedItem {
+  bool operator==(const FailedItem&) const = default;
+
   std::string name;  // "[17]", "[gcc-debug]"
   NodeState state = NodeState::kFailed;
   int attempt = 0;
@@ -73,6 +75,32 @@ struct MapState {
   int64_t kept_bytes = 0;
 };
 
+// Of an open group.
+struct GroupState {
+  std::vector<std::unique_ptr<class Node>> children;
+  std::vector<class Node*> ended;    // not yet seen by the group's runner
+  std::unique_ptr<BellSender> bell;  // rung when something was added there
+};
+
+// What a node has from when it queues, waits or runs. Few of a large tree do at once.
+struct Activity {
+  Phase phase = Phase::kIdle;
+  Time phase_since{};
+  v1::WaitReason wait = v1::WAIT_REASON_UNSPECIFIED;
+  std::string wait_object;
+  int interruptions = 0;
+  int last_exit_code = -1;  // of an attempt that exited by itself
+  int64_t pid = 0;          // of the running attempt's leader
+  bool cut_short = false;   // the last attempt was ended from outside
+  std::vector<AttemptObserver::Survivor> survivors;
+  std::shared_ptr<const CancelScope> work;  // while its task runs
+  std::shared_ptr<const CancelScope> kill;  // while something of it can be killed
+  // Of the last attempt that wrote, also while it runs; the same for streams that are merged.
+  std::shared_ptr<const Output> output;
+  std::shared_ptr<const Output> errors;
+  int output_attempt = 0;
+};
+
 class Node {
  public:
   Node(const spec::Node& the_spec, Node* the_parent, int64_t the_item = -1)
@@ -87,8 +115,20 @@ class Node {
   std::string Path() const;
   // "[17]" or "[key]": what the path of an item adds to its map's.
   std::string Label() const {
-    return "[" + (key.empty() ? std::to_string(item) : EscapeKey(key)) + "]";
+    return "[" + (key == nullptr ? std::to_string(item) : EscapeKey(*key)) + "]";
   }
+
+  const std::vector<std::unique_ptr<Node>>& children() const {
+    return group == nullptr ? kNoChildren : group->children;
+  }
+  // What it is doing; all unset for a node that does nothing.
+  const Activity& activity() const { return activity_ == nullptr ? kNoActivity : *activity_; }
+  Activity& MutableActivity() {
+    if (activity_ == nullptr) activity_ = std::make_unique<Activity>();
+    return *activity_;
+  }
+  // It has ended: only what was written and what survives is of interest.
+  void EndActivity();
 
   // Constant after construction.
   const spec::Node& spec;
@@ -96,7 +136,7 @@ class Node {
   const int64_t item;  // -1: not an item
   // An item of a map or below one: its events are logged only when it fails.
   const bool in_item;
-  std::string key;  // of an item whose map has keys
+  std::unique_ptr<const std::string> key;  // of an item whose map has keys
 
   // Guarded by the tree.
   NodeStatus status;
@@ -106,33 +146,22 @@ class Node {
   bool after_failure = false;
   bool started = false;
   Teardown teardown = Teardown::kGraceful;
-  v1::WaitReason wait = v1::WAIT_REASON_UNSPECIFIED;
-  std::string wait_object;
-  Phase phase = Phase::kIdle;
-  Time phase_since{};
-  std::array<Duration, kPhases> spent{};
-  Time eligible_at{};
+  EventKind below = EventKind::kCancel;  // what the closing that took it down is to those below
+  int attempt = 0;
   Time started_at{};
   Time ended_at{};
-  int attempt = 0;
-  int interruptions = 0;
-  int last_exit_code = -1;  // of an attempt that exited by itself
-  int64_t pid = 0;          // of the running attempt's leader
-  bool cut_short = false;   // the last attempt was ended from outside
-  std::vector<AttemptObserver::Survivor> survivors;
-  std::shared_ptr<const CancelScope> work;  // while its task runs
-  std::shared_ptr<const CancelScope> kill;  // while something of it can be killed
-  std::shared_ptr<Teardowns> teardowns;     // of the closing that took it down
-  EventKind below = EventKind::kCancel;     // what that closing is to the nodes below
-  // Of the last attempt that wrote, also while it runs; the same for streams that are merged.
-  std::shared_ptr<const Output> output;
-  std::shared_ptr<const Output> errors;
-  int output_attempt = 0;
-  std::vector<std::unique_ptr<Node>> children;  // of an open group
-  std::unique_ptr<MapState> map;                // of an open map
-  std::vector<Node*> ended_children;            // not yet seen by the group's runner
-  std::unique_ptr<BellSender> bell;             // rung when something was added there
+  std::shared_ptr<Teardowns> teardowns;  // of that closing
+  std::unique_ptr<GroupState> group;
+  std::unique_ptr<MapState> map;  // of an open map
+
+ private:
+  static const Activity kNoActivity;
+  static const std::vector<std::unique_ptr<Node>> kNoChildren;
+
+  std::unique_ptr<Activity> activity_;
 };
+// A server bounds its memory by the number of live nodes.
+static_assert(sizeof(Node) <= 160);
 
 // The live node with that path at or below `from`; null: there is none (any more).
 Node* FindNode(Node& from, const std::string& path);

@@ -104,7 +104,7 @@ int64_t NodeScope::Index(spec::NodeIndex map) const { return ItemNode(map).item;
 
 std::string NodeScope::Key(spec::NodeIndex map) const {
   const Node& item = ItemNode(map);
-  return item.key.empty() ? std::to_string(item.item) : item.key;
+  return item.key == nullptr ? std::to_string(item.item) : *item.key;
 }
 
 const Node& NodeScope::Sibling(spec::NodeIndex sibling) const {
@@ -124,7 +124,8 @@ absl::StatusOr<std::shared_ptr<const engine::Output>> NodeScope::OutputOf(const 
     whole->Append(*lines);
     return whole;
   }
-  std::shared_ptr<const engine::Output> output = run_.tree.Locked([&] { return node.output; });
+  std::shared_ptr<const engine::Output> output =
+      run_.tree.Locked([&] { return node.activity().output; });
   if (output == nullptr) return NoOutput(run_.tree, node);
   return output;
 }

@@ -19,14 +19,14 @@ int64_t Unread(const std::shared_ptr<const Output>& from, int64_t at) {
 }  // namespace
 
 void OutputTap::Add(const Node& node, bool ended) {
-  if (closed_ || node.output == nullptr) return;
+  if (closed_ || node.activity().output == nullptr) return;
   if (tapped_.size() >= kMaxTapped) MakeRoom();
   Tapped& tapped = tapped_.emplace_back();
   tapped.path = node.Path();
-  tapped.attempt = node.output_attempt;
+  tapped.attempt = node.activity().output_attempt;
   tapped.ended = ended;
-  tapped.output.from = node.output;
-  if (node.errors != node.output) tapped.errors.from = node.errors;
+  tapped.output.from = node.activity().output;
+  if (node.activity().errors != node.activity().output) tapped.errors.from = node.activity().errors;
 }
 
 // Those that run are as many as there are slots: only what has ended is left out.
@@ -43,8 +43,9 @@ void OutputTap::OnStarted(const Node& node) {
   if (of_ != Of::kAll) return;
   MutexLock lock(mutex_);
   Add(node, /*ended=*/false);
-  if (node.output != nullptr) node.output->Watch(bell_);
-  if (node.errors != nullptr && node.errors != node.output) node.errors->Watch(bell_);
+  if (node.activity().output != nullptr) node.activity().output->Watch(bell_);
+  if (node.activity().errors != nullptr && node.activity().errors != node.activity().output)
+    node.activity().errors->Watch(bell_);
 }
 
 void OutputTap::OnEnded(const Node& node, v1::AttemptState state) {
@@ -53,7 +54,7 @@ void OutputTap::OnEnded(const Node& node, v1::AttemptState state) {
   {
     MutexLock lock(mutex_);
     const auto running = std::find_if(tapped_.begin(), tapped_.end(), [&](const Tapped& tapped) {
-      return tapped.output.from == node.output && !tapped.ended;
+      return tapped.output.from == node.activity().output && !tapped.ended;
     });
     // What a function gives it gives at its end.
     if (running == tapped_.end()) Add(node, /*ended=*/true);

@@ -18,7 +18,7 @@ std::string AttemptOf(int number, const spec::RetryPolicy& policy) {
 RetryDecision GiveUp(std::string reason) { return {.reason = std::move(reason)}; }
 
 // A lost attempt is repeated at once: it was not the work that failed.
-RetryDecision DecideInterrupted(const spec::Node& node, const EndedAttempt& attempt,
+RetryDecision DecideInterrupted(const spec::NodeOptions& node, const EndedAttempt& attempt,
                                 bool has_time) {
   if (attempt.interruptions > node.max_interruptions) {
     return GiveUp(absl::StrCat("interruption ", attempt.interruptions, ", at most ",
@@ -36,7 +36,7 @@ bool IsRetryable(const spec::RetryPolicy& policy, const EndedAttempt& attempt) {
 
 }  // namespace
 
-RetryDecision DecideRetry(const spec::Node& node, const EndedAttempt& attempt,
+RetryDecision DecideRetry(const spec::NodeOptions& node, const EndedAttempt& attempt,
                           const RetryScope& scope, double random) {
   if (!scope.open) return {};
   const auto fits = [&](nanoseconds wait) { return !scope.remaining || *scope.remaining > wait; };

@@ -43,7 +43,7 @@ struct RetryDecision {
 };
 
 // `random` is uniform in [0, 1).
-RetryDecision DecideRetry(const spec::Node& node, const EndedAttempt& attempt,
+RetryDecision DecideRetry(const spec::NodeOptions& node, const EndedAttempt& attempt,
                           const RetryScope& scope, double random);
 
 // The wait after the `tries`-th try (from 1): the initial backoff, multiplied once for each try

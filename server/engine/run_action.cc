@@ -21,7 +21,7 @@ class Observer final : public AttemptObserver {
   Observer(Context context, Tree& tree, Node& node, bool keeps_output)
       : context_(std::move(context)), tree_(tree), node_(node), keeps_output_(keeps_output) {}
   void OnProcess(int64_t pid) override {
-    tree_.Locked([&] { node_.pid = pid; });
+    tree_.Locked([&] { node_.MutableActivity().pid = pid; });
   }
   void OnOutput(std::shared_ptr<const Output> output,
                 std::shared_ptr<const Output> errors) override {
@@ -30,8 +30,9 @@ class Observer final : public AttemptObserver {
   void OnSurvivors(std::vector<Survivor> survivors) override {
     tree_.Locked([&] {
       Count(static_cast<int64_t>(survivors.size()));
-      node_.wait = survivors.empty() ? v1::WAIT_REASON_KILL_GRACE : v1::WAIT_REASON_UNKILLABLE;
-      node_.survivors = std::move(survivors);
+      Activity& activity = node_.MutableActivity();
+      activity.wait = survivors.empty() ? v1::WAIT_REASON_KILL_GRACE : v1::WAIT_REASON_UNKILLABLE;
+      activity.survivors = std::move(survivors);
     });
   }
 
@@ -63,7 +64,7 @@ AttemptRequest MakeRequest(Runtime& run, const Node& node, const spec::Action& a
   if (IsExec(action)) request.environment = scope.Environment(deadline);
   request.workdir = run.workdir;
   request.grace = [&run, &node] { return run.tree.GraceOf(node); };
-  request.idle_timeout = node.spec.idle_timeout;
+  request.idle_timeout = node.spec.options->idle_timeout;
   request.open_output = [&scope](spec::NodeIndex sibling) { return scope.OpenOutput(sibling); };
   request.keep_whole_output = run.consumed[static_cast<size_t>(node.spec.index)];
   return request;
@@ -101,7 +102,7 @@ void CountAttempt(const Tree& tree, const Node& node, Duration took, v1::Attempt
 Async<Ended> RunAttempt(Context context, Runtime* run, Node* node, const std::vector<Hold>* holds) {
   run->tree.StartAttempt(*node);
   const Time start = context.Now();
-  const spec::TimeLimit& limit = node->spec.attempt_timeout;
+  const spec::TimeLimit& limit = node->spec.options->attempt_timeout;
   const CancelScope timed(context, limit.limited() ? Later(context.Now(), limit.limit) : kNever,
                           "attempt_timeout " + spec::FormatDuration(limit.limit));
   // Only what outlives its cancellation for a while can be killed.
@@ -156,11 +157,11 @@ bool DecideByAttempt(const Context& context, Runtime& run, Node& node, const End
   attempt.result = ended.how;
   attempt.exit_code = result.exit_code;
   attempt.tries = *tries;
-  attempt.interruptions = node.interruptions + (interrupted ? 1 : 0);
+  attempt.interruptions = node.activity().interruptions + (interrupted ? 1 : 0);
   RetryScope scope;
   scope.open = run.tree.Locked([&] { return node.status.outcome == Outcome::kUndecided; });
   if (context.deadline() != kNever) scope.remaining = context.remaining();
-  const RetryDecision decision = DecideRetry(node.spec, attempt, scope, run.random());
+  const RetryDecision decision = DecideRetry(*node.spec.options, attempt, scope, run.random());
   if (decision.retry) {
     run.tree.ScheduleRetry(node, interrupted, decision.backoff);
     *backoff = decision.backoff;
@@ -234,9 +235,11 @@ Async<absl::Status> CleanUp(Context kill, Runtime* run, Node* node,
   Observer observer(bounded.context(), run->tree, *node, /*keeps_output=*/false);
   AttemptRequest request =
       MakeRequest(*run, *node, finally.action, scope, bounded.context().deadline());
-  const auto outcome = OutcomeVariables(run->tree, *node, node->last_exit_code);
+  const auto outcome = OutcomeVariables(run->tree, *node, node->activity().last_exit_code);
   request.environment.insert(request.environment.end(), outcome.begin(), outcome.end());
-  request.grace = [node] { return std::min<Duration>(node->spec.grace, spec::kMaxFinallyGrace); };
+  request.grace = [node] {
+    return std::min<Duration>(node->spec.options->grace, spec::kMaxFinallyGrace);
+  };
   request.idle_timeout = spec::TimeLimit::kUnlimited;  // the node's; its own bound is enough
   request.kill = kill;
   request.keep_whole_output = false;

@@ -20,8 +20,8 @@ class GroupRun {
 
   void Open() {
     if (auto decision = join_.OnOpened()) Apply(*decision);
-    for (const auto& child : node_.children) {
-      if (child->spec.needs.empty() || PLANTED(needs_ignored)) AddReady(*child);
+    for (const auto& child : node_.children()) {
+      if (child->spec.needs().empty() || PLANTED(needs_ignored)) AddReady(*child);
     }
   }
 
@@ -33,7 +33,7 @@ class GroupRun {
       ends_[index] = Classify(end);
       ++ended_;
       if (auto decision = join_.OnChildEnded(end)) Apply(*decision);
-      for (spec::NodeIndex dependent : child->spec.dependents) Reconsider(dependent, *child);
+      for (spec::NodeIndex dependent : child->spec.dependents()) Reconsider(dependent, *child);
     }
   }
 
@@ -64,26 +64,21 @@ class GroupRun {
     return static_cast<uint32_t>(child - node_.spec.first_child);
   }
 
-  void AddReady(Node& child) {
-    ready_.push_back(&child);
-    // Without a limit it starts at once.
-    if (node_.spec.group->limit == 0) return;
-    run_.tree.Enter(child, Phase::kIdle, v1::WAIT_REASON_GROUP_LIMIT);
-  }
+  void AddReady(Node& child) { ready_.push_back(&child); }
 
   void Apply(const JoinDecision& decision) {
     std::shared_ptr<const v1::Cause> cause;
     if (decision.child) {
-      const Node& child = *node_.children[*decision.child];
+      const Node& child = *node_.children()[*decision.child];
       cause = run_.tree.Locked([&] { return child.cause; });
     }
     ApplyDecision(run_.tree, node_, decision, cause);
   }
 
   void Reconsider(spec::NodeIndex dependent, const Node& need) {
-    Node& child = *node_.children[IndexOf(dependent)];
+    Node& child = *node_.children()[IndexOf(dependent)];
     std::vector<NeedEnd> needs;
-    for (spec::NodeIndex each : child.spec.needs) needs.push_back(ends_[IndexOf(each)]);
+    for (spec::NodeIndex each : child.spec.needs()) needs.push_back(ends_[IndexOf(each)]);
     const NeedsDecision decision = DecideNeeds(child.spec.when, needs);
     if (decision.readiness == Readiness::kReady) AddReady(child);
     if (decision.readiness != Readiness::kSkipped) return;

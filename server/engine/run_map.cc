@@ -79,7 +79,7 @@ absl::Status SetKey(Runtime& run, MapRun& state, Node& item) {
   absl::StatusOr<std::string> text = key->Expand(NodeScope(run, item, none));
   if (!text.ok()) return text.status();
   absl::Status taken = state.TakeKey(*text, item.item);
-  if (taken.ok()) item.key = *std::move(text);
+  if (taken.ok()) item.key = std::make_unique<const std::string>(*std::move(text));
   return taken;
 }
 

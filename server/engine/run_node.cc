@@ -29,12 +29,12 @@ std::string DeadlineLabel(Tree& tree, const Node& node, std::string_view what,
 std::shared_ptr<const CancelScope> OpenScope(const Context& context, Tree& tree, const Node& node) {
   Time deadline = kNever;
   std::string label;
-  if (node.spec.timeout.limited() && !PLANTED(node_timeout_ignored)) {
-    deadline = Later(context.Now(), node.spec.timeout.limit);
-    label = DeadlineLabel(tree, node, "timeout", node.spec.timeout);
+  if (node.spec.options->timeout.limited() && !PLANTED(node_timeout_ignored)) {
+    deadline = Later(context.Now(), node.spec.options->timeout.limit);
+    label = DeadlineLabel(tree, node, "timeout", node.spec.options->timeout);
   }
-  if (node.spec.deadline) {
-    const Time own = FromWall(tree.clock(), *node.spec.deadline);
+  if (node.spec.options->deadline) {
+    const Time own = FromWall(tree.clock(), *node.spec.options->deadline);
     if (own < deadline) {
       deadline = own;
       label = "deadline";
@@ -63,7 +63,7 @@ absl::StatusOr<int64_t> WeightOf(const spec::Acquire& acquire, const spec::Semap
 Async<absl::Status> AcquireAll(Context context, Time deadline, Runtime* run, Node* node,
                                std::vector<Hold>* holds) {
   const NodeScope scope(*run, *node, *holds);
-  for (const spec::Acquire& acquire : node->spec.acquire) {
+  for (const spec::Acquire& acquire : node->spec.options->acquire) {
     NamedSemaphore& semaphore = *run->semaphores[static_cast<size_t>(acquire.semaphore)];
     absl::StatusOr<int64_t> weight = WeightOf(acquire, semaphore.spec(), scope);
     if (!weight.ok()) co_return weight.status();
@@ -100,9 +100,9 @@ Async<void> RunWork(Context context, Context queue, Runtime* run, Node* node,
 // From eligible to a decided outcome.
 Async<void> RunUntilDecided(Context context, Runtime* run, Node* node, std::vector<Hold>* holds,
                             PoolSlot* slot) {
-  if (node->spec.not_before) {
+  if (node->spec.options->not_before) {
     run->tree.Enter(*node, Phase::kIdle, v1::WAIT_REASON_NOT_BEFORE);
-    const Time start = FromWall(run->tree.clock(), *node->spec.not_before);
+    const Time start = FromWall(run->tree.clock(), *node->spec.options->not_before);
     // The node's own times count from then on, but it can be cancelled now.
     const auto early = std::make_shared<const CancelScope>(context);
     if (!run->tree.BindWork(*node, early)) co_return;
@@ -113,15 +113,13 @@ Async<void> RunUntilDecided(Context context, Runtime* run, Node* node, std::vect
       co_return;
     }
   }
-  const Time now = context.Now();
-  run->tree.Locked([&] { node->eligible_at = now; });
   const std::shared_ptr<const CancelScope> work = OpenScope(context, run->tree, *node);
   if (!run->tree.BindWork(*node, work)) co_return;
   spec::TimeLimit limit;
-  limit.limit = node->spec.queue_timeout;
+  limit.limit = node->spec.options->queue_timeout;
   std::optional<const CancelScope> bounded;
   if (limit.limited()) {
-    bounded.emplace(work->context(), Later(now, limit.limit),
+    bounded.emplace(work->context(), Later(context.Now(), limit.limit),
                     DeadlineLabel(run->tree, *node, "queue_timeout", limit));
   }
   const Context queue = bounded ? bounded->context() : work->context();
@@ -159,7 +157,8 @@ void DecideByContext(const Context& context, Runtime& run, Node& node) {
   run.tree.Locked([&] {
     decided = node.status.outcome != Outcome::kUndecided;
     for (Node* each = &node; each != nullptr && origin == nullptr; each = each->parent) {
-      if (each->work != nullptr && each->work->id() == cause->scope) origin = each;
+      if (each->activity().work != nullptr && each->activity().work->id() == cause->scope)
+        origin = each;
     }
   });
   if (decided) return;

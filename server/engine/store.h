@@ -35,6 +35,10 @@ class EventLog {
   virtual absl::Status Append(const v1::Event& event) = 0;
   // Up to `limit` events with seq > `after`.
   virtual absl::StatusOr<EventBatch> Read(int64_t after, size_t limit) const = 0;
+  // Nothing more will be appended and little read: takes less memory from now on.
+  virtual void Pack() = 0;
+  // What it takes of memory, in bytes.
+  virtual size_t size() const = 0;
 };
 
 class Store {

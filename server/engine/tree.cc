@@ -78,22 +78,23 @@ void Tree::SetPhase(Node& node, Phase phase) {
     break;
   }
   spent_until_ = now;
-  if (node.phase == Phase::kWaiting) waited_for_[node.wait_object] += now - node.phase_since;
-  if (node.phase != Phase::kIdle) {
-    --in_phase_[static_cast<size_t>(node.phase)];
-    node.spent[static_cast<size_t>(node.phase)] += now - node.phase_since;
-  }
+  const Activity& before = node.activity();
+  if (before.phase == Phase::kWaiting) waited_for_[before.wait_object] += now - before.phase_since;
+  if (before.phase == Phase::kIdle && phase == Phase::kIdle) return;
+  if (before.phase != Phase::kIdle) --in_phase_[static_cast<size_t>(before.phase)];
   if (phase != Phase::kIdle) ++in_phase_[static_cast<size_t>(phase)];
-  node.phase = phase;
-  node.phase_since = now;
+  Activity& activity = node.MutableActivity();
+  activity.phase = phase;
+  activity.phase_since = now;
 }
 
 void Tree::Enter(Node& node, Phase phase, v1::WaitReason wait, std::string object) {
   MutexLock lock(mutex_);
   if (IsTerminal(node.status.state)) return;  // closed meanwhile: it waits for nothing
   SetPhase(node, phase);
-  node.wait = wait;
-  node.wait_object = std::move(object);
+  Activity& activity = node.MutableActivity();
+  activity.wait = wait;
+  activity.wait_object = std::move(object);
 }
 
 bool Tree::Step(Node& node, EventKind event, const Told& told) {
@@ -117,22 +118,20 @@ bool Tree::Step(Node& node, EventKind event, const Told& told) {
 
 void Tree::OnEnded(Node& node) {
   SetPhase(node, Phase::kIdle);
-  node.wait = v1::WAIT_REASON_UNSPECIFIED;
   node.ended_at = clock_.Now();
-  node.pid = 0;
   stats_.nodes_finished[static_cast<size_t>(node.spec.kind)][static_cast<size_t>(node.status.state)]
       .Add();
   const bool failed =
       node.status.state == NodeState::kFailed || node.status.state == NodeState::kDeadlineExceeded;
   const bool tolerated = node.spec.allow_failure && failed;
   if (tolerated && !node.in_item) ++tolerated_;
-  if (node.parent == nullptr) return;
-  if (node.parent->bell != nullptr) {
-    node.parent->ended_children.push_back(&node);
-    // Full: the runner has not looked since the last ring, and will see this one too.
-    node.parent->bell->TrySend(Tick()).IgnoreError();
-  }
   if (node.item >= 0) OnItemEnded(node, tolerated);
+  node.EndActivity();
+  if (node.parent == nullptr || node.parent->group == nullptr) return;
+  GroupState& group = *node.parent->group;
+  group.ended.push_back(&node);
+  // Full: the runner has not looked since the last ring, and will see this one too.
+  group.bell->TrySend(Tick()).IgnoreError();
 }
 
 void Tree::OnItemEnded(Node& item, bool tolerated) {
@@ -163,10 +162,11 @@ void Tree::KeepItem(const Node& item) {
   MapState& map = *item.parent->map;
   KeptItem& kept = map.kept[static_cast<size_t>(item.item)];
   kept.state = item.status.state;
-  if (item.output == nullptr || kept.state != NodeState::kSucceeded) return;
-  map.kept_bytes += item.output->total();
+  const std::shared_ptr<const Output>& output = item.activity().output;
+  if (output == nullptr || kept.state != NodeState::kSucceeded) return;
+  map.kept_bytes += output->total();
   // Over the limit nothing more is kept: whoever reads it is told so.
-  if (map.kept_bytes <= kOutputSpool) kept.output = item.output;
+  if (map.kept_bytes <= kOutputSpool) kept.output = output;
 }
 
 bool Tree::Start(Node& node) {
@@ -190,20 +190,20 @@ bool Tree::Start(Node& node) {
 bool Tree::BindWork(Node& node, std::shared_ptr<const CancelScope> work) {
   MutexLock lock(mutex_);
   if (node.status.outcome != Outcome::kUndecided) return false;
-  node.work = std::move(work);
+  node.MutableActivity().work = std::move(work);
   return true;
 }
 
 void Tree::ReleaseWork(Node& node) {
   MutexLock lock(mutex_);
-  node.work = nullptr;
+  if (node.activity().work != nullptr) node.MutableActivity().work = nullptr;
 }
 
 void Tree::BindKill(Node& node, std::shared_ptr<const CancelScope> kill) {
   bool killed;
   {
     MutexLock lock(mutex_);
-    node.kill = kill;
+    node.MutableActivity().kill = kill;
     killed = node.teardown == Teardown::kKill;
   }
   if (killed && kill != nullptr) kill->Cancel("killed before it was bound");
@@ -215,7 +215,7 @@ int Tree::StartAttempt(Node& node) {
     MutexLock lock(mutex_);
     attempt = ++node.attempt;
     SetPhase(node, Phase::kRunning);
-    node.wait = v1::WAIT_REASON_UNSPECIFIED;
+    node.MutableActivity().wait = v1::WAIT_REASON_UNSPECIFIED;
     if (node.in_item) return attempt;
     v1::Event event;
     event.mutable_attempt_started()->set_path(node.Path());
@@ -229,16 +229,18 @@ int Tree::StartAttempt(Node& node) {
 Duration Tree::GraceOf(const Node& node) const {
   MutexLock lock(mutex_);
   const std::shared_ptr<Teardowns>& closing = node.teardowns;
-  return closing == nullptr ? node.spec.grace : closing->grace.value_or(node.spec.grace);
+  return closing == nullptr ? node.spec.options->grace
+                            : closing->grace.value_or(node.spec.options->grace);
 }
 
 void Tree::SetOutput(Node& node, std::shared_ptr<const Output> output,
                      std::shared_ptr<const Output> errors) {
   {
     MutexLock lock(mutex_);
-    node.output = std::move(output);
-    node.errors = std::move(errors);
-    node.output_attempt = node.attempt;
+    Activity& activity = node.MutableActivity();
+    activity.output = std::move(output);
+    activity.errors = std::move(errors);
+    activity.output_attempt = node.attempt;
     if (tap_ != nullptr) tap_->OnStarted(node);
   }
   Ring();
@@ -247,16 +249,17 @@ void Tree::SetOutput(Node& node, std::shared_ptr<const Output> output,
 void Tree::EndAttempt(Node& node, const ActionResult& result, v1::AttemptState state) {
   {
     MutexLock lock(mutex_);
-    const Time started = node.phase_since;
+    Activity& activity = node.MutableActivity();
+    const Time started = activity.phase_since;
     SetPhase(node, Phase::kIdle);
-    node.cut_short = state == v1::ATTEMPT_STATE_CANCELLED;
+    activity.cut_short = state == v1::ATTEMPT_STATE_CANCELLED;
     // Whoever decides next may have to name it.
-    if (!node.cut_short) node.pid = 0;
-    node.output = result.output;
-    node.errors = result.errors;
-    node.output_attempt = node.attempt;
+    if (!activity.cut_short) activity.pid = 0;
+    activity.output = result.output;
+    activity.errors = result.errors;
+    activity.output_attempt = node.attempt;
     if (tap_ != nullptr) tap_->OnEnded(node, state);
-    node.last_exit_code = result.exit_code.value_or(-1);
+    activity.last_exit_code = result.exit_code.value_or(-1);
     if (node.teardowns != nullptr) {
       node.teardowns->terminated += result.terminated;
       node.teardowns->killed += result.killed;
@@ -276,7 +279,7 @@ void Tree::EndAttempt(Node& node, const ActionResult& result, v1::AttemptState s
 void Tree::ScheduleRetry(Node& node, bool interrupted, Duration backoff) {
   {
     MutexLock lock(mutex_);
-    if (interrupted) ++node.interruptions;
+    if (interrupted) ++node.MutableActivity().interruptions;
     if (node.status.outcome != Outcome::kUndecided) return;
     if (!Step(node, interrupted ? EventKind::kInterrupt : EventKind::kRetry, {})) return;
     stats_.retries.Add();
@@ -294,8 +297,8 @@ void Tree::StartFinally(Node& node) {
   {
     MutexLock lock(mutex_);
     SetPhase(node, Phase::kRunning);
-    node.pid = 0;
-    node.wait = v1::WAIT_REASON_UNSPECIFIED;
+    node.MutableActivity().pid = 0;
+    node.MutableActivity().wait = v1::WAIT_REASON_UNSPECIFIED;
     if (node.in_item) return;
     v1::Event event;
     event.mutable_finally_started()->set_path(node.Path());
@@ -309,7 +312,7 @@ void Tree::EndFinally(Node& node, const ActionResult& result, const absl::Status
   {
     MutexLock lock(mutex_);
     SetPhase(node, Phase::kIdle);
-    node.pid = 0;
+    node.MutableActivity().pid = 0;
     if (node.teardowns != nullptr) {
       ++(killed ? node.teardowns->cleanups_skipped : node.teardowns->cleanups_run);
     }

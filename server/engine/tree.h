@@ -116,10 +116,9 @@ class Tree {
   // The semaphores that nodes noticeably waited for, the longest wait first.
   std::vector<std::string> WaitedFor() const NURSERY_EXCLUDES(mutex_);
 
-  const EventLog& events() const { return *log_; }
-  // A bell that rings whenever an event was logged.
-  BellReceiver Watch() { return bells_.Watch(); }
-  void Watch(BellSender bell) { bells_.Add(std::move(bell)); }
+  const std::shared_ptr<EventLog>& log() const { return log_; }
+  // They ring whenever an event was logged.
+  const std::shared_ptr<Bells>& bells() const { return bells_; }
   // From now on attempts are told to `tap`. Before the first one starts.
   void Tap(std::shared_ptr<OutputTap> tap) NURSERY_EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
@@ -154,7 +153,7 @@ class Tree {
   void Append(v1::Event event) NURSERY_REQUIRES(mutex_);
   void FlushItems(Node& map, bool all) NURSERY_REQUIRES(mutex_);
   void Ring() {
-    bells_.Ring();
+    bells_->Ring();
     all_.Ring();
   }
 
@@ -184,7 +183,7 @@ class Tree {
   int64_t error_count_ NURSERY_GUARDED_BY(mutex_) = 0;
   std::shared_ptr<OutputTap> tap_ NURSERY_GUARDED_BY(mutex_);  // null: nobody reads along
 
-  Bells bells_;
+  const std::shared_ptr<Bells> bells_ = std::make_shared<Bells>();
 };
 
 }  // namespace nursery::engine

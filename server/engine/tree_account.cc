@@ -65,13 +65,14 @@ v1::Cause Tree::OwnCause(const Node& node) {
 
 void Tree::CollectRunning(const Node& node, v1::NodeError* error) {
   if (error->still_running_size() == static_cast<int>(kMaxStillRunning)) return;
-  const bool runs = node.phase == Phase::kRunning || node.cut_short;
+  const Activity& activity = node.activity();
+  const bool runs = activity.phase == Phase::kRunning || activity.cut_short;
   if (runs && node.spec.kind == spec::Kind::kAction && !IsTerminal(node.status.state)) {
     v1::RunningAction& running = *error->add_still_running();
     running.set_path(node.Path());
-    running.set_pid(node.pid);
+    running.set_pid(activity.pid);
   }
-  for (const auto& child : node.children) CollectRunning(*child, error);
+  for (const auto& child : node.children()) CollectRunning(*child, error);
   if (node.map == nullptr) return;
   for (const Node* item : node.map->live) CollectRunning(*item, error);
 }

@@ -23,14 +23,15 @@ bool Tree::Decide(Node& node, EventKind event, v1::Cause cause) {
 
 bool Tree::StepAndCount(Node& node, EventKind event, const Told& told) {
   const NodeState before = node.status.state;
-  const bool ran = node.phase == Phase::kRunning && node.spec.kind == spec::Kind::kAction;
+  const bool ran =
+      node.activity().phase == Phase::kRunning && node.spec.kind == spec::Kind::kAction;
   if (!Step(node, event, told)) return false;
   node.below = EventBelow(event).value_or(event);
   node.teardowns = told.teardowns;
   if (node.status.state == NodeState::kSkipped) ++told.teardowns->skipped;
   if (ran) {
     ++told.teardowns->interrupted;
-    node.wait = v1::WAIT_REASON_KILL_GRACE;
+    node.MutableActivity().wait = v1::WAIT_REASON_KILL_GRACE;
   }
   // What is below an inner node that never opened has no node of its own to count.
   if (before != NodeState::kPending || !IsTerminal(node.status.state)) return true;
@@ -75,7 +76,7 @@ void Tree::CloseBelow(Node& node, EventKind event, const Told& told) {
     if (PLANTED(closing_stops_at_children)) return;
     CloseBelow(child, child.below, told);
   };
-  for (const auto& child : node.children) close(*child);
+  for (const auto& child : node.children()) close(*child);
   if (node.map == nullptr) return;
   for (Node* item : node.map->live) close(*item);
   SkipItems(node, told);
@@ -145,15 +146,15 @@ void Tree::LogEnd(const Node& node) {
 // What was being taken down already counts for whoever takes down more, from now on.
 void Tree::Adopt(Node& node, const Told& told) {
   if (node.status.state == NodeState::kEnding) node.teardowns = told.teardowns;
-  for (const auto& child : node.children) Adopt(*child, told);
+  for (const auto& child : node.children()) Adopt(*child, told);
   if (node.map == nullptr) return;
   for (Node* item : node.map->live) Adopt(*item, told);
 }
 
 void Tree::CollectKill(Node& node, Closing& closing) {
   node.teardown = Teardown::kKill;
-  if (node.kill != nullptr) closing.kill.push_back(node.kill);
-  for (const auto& child : node.children) CollectKill(*child, closing);
+  if (node.activity().kill != nullptr) closing.kill.push_back(node.activity().kill);
+  for (const auto& child : node.children()) CollectKill(*child, closing);
   if (node.map == nullptr) return;
   for (Node* item : node.map->live) CollectKill(*item, closing);
 }
@@ -180,7 +181,7 @@ absl::StatusOr<Tree::Closing> Tree::Close(const std::string& path, EventKind eve
     if (decided) Adopt(*node, told);
     // Decided before: this caller shares what is under way.
     closing.teardowns = decided || node->teardowns == nullptr ? told.teardowns : node->teardowns;
-    closing.work = node->work;
+    closing.work = node->activity().work;
     if (teardown == Teardown::kKill) CollectKill(*node, closing);
   }
   Ring();

@@ -8,10 +8,11 @@ namespace nursery::engine {
 
 void Tree::OpenGroup(Node& group, BellSender bell) {
   MutexLock lock(mutex_);
-  group.bell = std::make_unique<BellSender>(std::move(bell));
-  group.children.reserve(static_cast<size_t>(group.spec.child_count));
+  group.group = std::make_unique<GroupState>();
+  group.group->bell = std::make_unique<BellSender>(std::move(bell));
+  group.group->children.reserve(static_cast<size_t>(group.spec.child_count));
   for (spec::NodeIndex child : job_->Children(group.spec.index)) {
-    group.children.push_back(std::make_unique<Node>(job_->node(child), &group));
+    group.group->children.push_back(std::make_unique<Node>(job_->node(child), &group));
   }
   // Closed between its start and now: the children must not be seen open.
   if (group.status.state != NodeState::kEnding) return;
@@ -20,7 +21,7 @@ void Tree::OpenGroup(Node& group, BellSender bell) {
 
 std::vector<Node*> Tree::TakeEnded(Node& group) {
   MutexLock lock(mutex_);
-  return std::exchange(group.ended_children, {});
+  return std::exchange(group.group->ended, {});
 }
 
 void Tree::OpenMap(Node& map, std::shared_ptr<const spec::ItemSet> items, bool keep_outputs) {

@@ -13,7 +13,6 @@ namespace nursery::rpc {
 namespace {
 
 constexpr int kMaxAttempts = 16;
-constexpr size_t kMaxNodes = 100'000;
 
 v1::NodeKind KindOf(std::string_view action) {
   if (action.empty()) return v1::NODE_KIND_UNSPECIFIED;
@@ -40,21 +39,8 @@ void AddItems(const engine::NodeView& view, v1::Node* node) {
   }
 }
 
-// What is kept of the job's events, in order.
-void VisitEvents(const engine::Job& job, const std::function<void(const v1::Event&)>& visit) {
-  int64_t after = 0;
-  for (;;) {
-    absl::StatusOr<engine::EventBatch> batch = job.Events(after, 1000);
-    if (!batch.ok() || batch->events.empty()) return;
-    for (const v1::Event& event : batch->events) {
-      after = event.seq();
-      visit(event);
-    }
-  }
-}
-
 void AddAttempts(const engine::Job& job, v1::Node* node) {
-  VisitEvents(job, [node](const v1::Event& event) {
+  VisitEvents(job, 0, [node](const v1::Event& event) {
     if (event.finally_ended().path() == node->path() && event.has_finally_ended()) {
       *node->mutable_finally_attempt() = event.finally_ended().attempt();
     }
@@ -66,12 +52,6 @@ void AddAttempts(const engine::Job& job, v1::Node* node) {
 }
 
 }  // namespace
-
-bool IsAtOrBelow(const std::string& path, const std::string& root) {
-  if (root.empty()) return true;
-  if (!path.starts_with(root)) return false;
-  return path.size() == root.size() || path[root.size()] == '/' || path[root.size()] == '[';
-}
 
 v1::Node ToProto(const engine::NodeView& view, const std::string& job) {
   v1::Node node;
@@ -105,23 +85,23 @@ absl::Status NoNode(const engine::Job& job, const std::string& path) {
 }
 
 absl::StatusOr<v1::Node> DescribeNode(const engine::Job& job, const std::string& path) {
-  const std::vector<engine::NodeView> nodes = job.View(kMaxNodes);
-  const auto found = std::find_if(nodes.begin(), nodes.end(),
-                                  [&](const engine::NodeView& node) { return node.path == path; });
-  if (found == nodes.end()) return NoNode(job, path);
-  v1::Node node = ToProto(*found, job.id());
+  const std::optional<engine::NodeView> view = job.ViewOf(path);
+  if (!view) return NoNode(job, path);
+  v1::Node node = ToProto(*view, job.id());
   AddAttempts(job, &node);
   return node;
 }
 
-std::optional<v1::Attempt> EndedAttempt(const engine::Job& job, const std::string& path,
-                                        int number) {
-  std::optional<v1::Attempt> found;
-  VisitEvents(job, [&](const v1::Event& event) {
-    const v1::AttemptEnded& ended = event.attempt_ended();
-    if (ended.attempt().number() == number && ended.path() == path) found = ended.attempt();
-  });
-  return found;
+int64_t VisitEvents(const engine::Job& job, int64_t after,
+                    const std::function<void(const v1::Event&)>& visit) {
+  for (;;) {
+    absl::StatusOr<engine::EventBatch> batch = job.Events(after, 1000);
+    if (!batch.ok() || batch->events.empty()) return after;
+    for (const v1::Event& event : batch->events) {
+      after = event.seq();
+      visit(event);
+    }
+  }
 }
 
 }  // namespace nursery::rpc

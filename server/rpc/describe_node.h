@@ -4,7 +4,7 @@
 #ifndef NURSERY_SERVER_RPC_DESCRIBE_NODE_H_
 #define NURSERY_SERVER_RPC_DESCRIBE_NODE_H_
 
-#include <optional>
+#include <functional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -16,12 +16,11 @@ namespace nursery::rpc {
 v1::Node ToProto(const engine::NodeView& view, const std::string& job);
 // With its last attempts, as far as the log still has them. NOT_FOUND: no such node.
 absl::StatusOr<v1::Node> DescribeNode(const engine::Job& job, const std::string& path);
-// Nothing: it has not ended, or the log has it no more; number: from 1.
-std::optional<v1::Attempt> EndedAttempt(const engine::Job& job, const std::string& path,
-                                        int number);
+// What is kept of the job's events above `after`, in order; gives the number of the last one.
+int64_t VisitEvents(const engine::Job& job, int64_t after,
+                    const std::function<void(const v1::Event&)>& visit);
 // NOT_FOUND.
 absl::Status NoNode(const engine::Job& job, const std::string& path);
-bool IsAtOrBelow(const std::string& path, const std::string& root);
 
 }  // namespace nursery::rpc
 

@@ -56,22 +56,27 @@ bool EventFeed::Wanted(const v1::Event& event) const {
   if (path == nullptr) return true;
   const bool is_job = path->empty() && path_.empty();
   if (detail_ == v1::EVENT_DETAIL_JOB && !is_job) return false;
-  return IsAtOrBelow(*path, path_);
+  return engine::IsAtOrBelow(*path, path_);
 }
 
 EventFeed::Batch EventFeed::Take() {
   Batch batch;
-  absl::StatusOr<engine::EventBatch> read = job_->Events(after_, kMaxEvents);
-  if (!read.ok()) {
-    ended_ = true;
-    return batch;
-  }
-  batch.gap = read->oldest_seq > after_ + 1;
-  for (v1::Event& event : read->events) {
-    after_ = event.seq();
-    // What ends the job is its last event.
-    ended_ |= event.has_job_ended();
-    if (Wanted(event)) batch.events.push_back(std::move(event));
+  bool more = true;
+  // Nobody rings for what is there already: what nobody wants is passed over at once.
+  while (more && batch.events.empty() && !ended_) {
+    // Asked first: then an empty log says that there will be nothing.
+    const bool closed = job_->closed();
+    absl::StatusOr<engine::EventBatch> read = job_->Events(after_, kMaxEvents);
+    more = read.ok() && !read->events.empty();
+    ended_ = !read.ok() || (closed && !more);
+    if (!more) break;
+    batch.gap |= read->oldest_seq > after_ + 1;
+    for (v1::Event& event : read->events) {
+      after_ = event.seq();
+      // What ends the job is its last event.
+      ended_ |= event.has_job_ended();
+      if (Wanted(event)) batch.events.push_back(std::move(event));
+    }
   }
   return batch;
 }

@@ -71,7 +71,7 @@ void IntrospectionService::AddTo(Methods& methods) {
   add(introspection, "GetServerStats", kRead, &IntrospectionService::GetServerStats).is_long = true;
   add(introspection, "ListPools", kRead, &IntrospectionService::ListPools);
   add(introspection, "ListSemaphores", kRead, &IntrospectionService::ListSemaphores).is_long = true;
-  add(introspection, "ExplainNode", kRead, &IntrospectionService::ExplainNode);
+  add(introspection, "ExplainNode", kRead, &IntrospectionService::ExplainNode).is_long = true;
   add("nursery.v1.AdminService", "DrainServer", kAdmin, &IntrospectionService::DrainServer);
   methods.AddStreaming<v1::DumpTasksRequest>(introspection, "DumpTasks", kRead, DumpTasks).is_long =
       true;
@@ -208,7 +208,7 @@ absl::StatusOr<v1::Explanation> IntrospectionService::ExplainNode(
       ExplainSemaphore(*semaphore, job->id(), name->path, table_.engine().clock(), &explanation);
     }
   }
-  explanation.set_text(TextOf(*node, name->path.empty() ? job->spec().name : name->path) +
+  explanation.set_text(TextOf(*node, name->path.empty() ? job->display_name() : name->path) +
                        HoldersText(explanation));
   return explanation;
 }

@@ -16,35 +16,54 @@
 namespace nursery::rpc {
 namespace {
 
-constexpr size_t kMaxNodesListed = 100'000;
 // Jobs that one call of ListJobs compares with its filter.
 constexpr size_t kJobsPerCall = 1'000;
 constexpr int kSampledNames = 100;
+// No job is larger than all may be together.
+constexpr size_t kMaxNodesListed = 1'000'000;
 
 bool HasFailed(const engine::NodeView& node) {
   return node.state == engine::NodeState::kFailed ||
          node.state == engine::NodeState::kDeadlineExceeded;
 }
 
-// The nodes at or below the request's path, in its order. NOT_FOUND: there is no such path.
+// The nodes at or below the request's path, in its order; of those that are urgent `limit`.
+// NOT_FOUND: there is no such path.
 absl::StatusOr<std::vector<engine::NodeView>> NodesBelow(const engine::Job& job,
-                                                         const v1::ListNodesRequest& request) {
-  std::vector<engine::NodeView> nodes = job.View(kMaxNodesListed);
-  std::erase_if(
-      nodes, [&](const engine::NodeView& node) { return !IsAtOrBelow(node.path, request.path()); });
+                                                         const v1::ListNodesRequest& request,
+                                                         size_t limit) {
+  absl::StatusOr<size_t> order = ParseOrder(request.order_by(), {"path", "failed_first", "urgent"});
+  if (!order.ok()) return order.status();
+  const bool urgent = *order == 2;
+  std::vector<engine::NodeView> nodes = job.View(urgent ? limit : kMaxNodesListed);
+  std::erase_if(nodes, [&](const engine::NodeView& node) {
+    return !engine::IsAtOrBelow(node.path, request.path());
+  });
   // Parents come before their children.
   if (nodes.empty() || nodes.front().path != request.path()) return NoNode(job, request.path());
   const int deepest = nodes.front().depth + request.depth();
   if (request.depth() > 0) {
     std::erase_if(nodes, [&](const engine::NodeView& node) { return node.depth > deepest; });
   }
-  absl::StatusOr<size_t> order = ParseOrder(request.order_by(), {"path", "failed_first"});
-  if (!order.ok()) return order.status();
-  if (*order == 0) return nodes;
+  if (*order != 1) return nodes;
   std::vector<engine::NodeView> ordered;
   std::copy_if(nodes.begin(), nodes.end(), std::back_inserter(ordered), HasFailed);
   std::copy_if(nodes.begin(), nodes.end(), std::back_inserter(ordered), std::not_fn(HasFailed));
   return ordered;
+}
+
+// Where a page goes on that comes after `after`: the number of nodes that were listed before, "/",
+// and the path of the last. Nodes may have come or gone meanwhile.
+size_t PlaceAfter(const std::vector<engine::NodeView>& nodes, const std::string& after) {
+  if (after.empty()) return 0;
+  size_t at = 0;
+  std::from_chars(after.data(), after.data() + after.size(), at);
+  const std::string last = after.substr(after.find('/') + 1);
+  if (at > 0 && at <= nodes.size() && nodes[at - 1].path == last) return at;
+  const auto found = std::find_if(nodes.begin(), nodes.end(),
+                                  [&](const engine::NodeView& node) { return node.path == last; });
+  if (found == nodes.end()) return std::min(at, nodes.size());
+  return static_cast<size_t>(found - nodes.begin()) + 1;
 }
 
 }  // namespace
@@ -114,16 +133,19 @@ absl::StatusOr<v1::ListNodesResponse> JobService::ListNodes(const v1::ListNodesR
   if (!after.ok()) return after.status();
   absl::StatusOr<JobPtr> job = Find(request.parent());
   if (!job.ok()) return job.status();
-  absl::StatusOr<std::vector<engine::NodeView>> nodes = NodesBelow(**job, request);
+  absl::StatusOr<std::vector<engine::NodeView>> nodes =
+      NodesBelow(**job, request, static_cast<size_t>(*size));
   if (!nodes.ok()) return nodes.status();
   v1::ListNodesResponse response;
-  size_t at = 0;
-  std::from_chars(after->data(), after->data() + after->size(), at);
+  size_t at = PlaceAfter(*nodes, *after);
   for (; at < nodes->size() && response.nodes_size() < *size; ++at) {
     v1::Node node = ToProto((*nodes)[at], (*job)->id());
     if (filter->Fits(node)) *response.add_nodes() = std::move(node);
   }
-  if (at < nodes->size()) response.set_next_page_token(PageToken(std::to_string(at), asked));
+  if (at < nodes->size()) {
+    const std::string place = std::to_string(at) + "/" + (*nodes)[at - 1].path;
+    response.set_next_page_token(PageToken(place, asked));
+  }
   return response;
 }
 

@@ -93,7 +93,7 @@ void JobService::AddTo(Methods& methods) {
   add("ValidateJob", kRead, &JobService::ValidateJob);
   add("GetJob", kRead, &JobService::GetJob);
   add("ListJobs", kRead, &JobService::ListJobs).is_long = true;
-  add("GetNode", kRead, &JobService::GetNode);
+  add("GetNode", kRead, &JobService::GetNode).is_long = true;
   add("ListNodes", kRead, &JobService::ListNodes).is_long = true;
   methods
       .AddUnary<v1::SubmitJobRequest, v1::Job>(
@@ -172,11 +172,13 @@ absl::StatusOr<JobService::JobPtr> JobService::Find(const std::string& name) con
 absl::StatusOr<engine::Submission> JobService::Prepare(const Session& session,
                                                        const v1::JobSpec& spec,
                                                        const std::string& request_id) const {
-  spec::CompileResult compiled = spec::Compile(spec, *compile());
+  const std::shared_ptr<const spec::CompileOptions> compile = this->compile();
+  spec::CompileResult compiled = spec::Compile(spec, *compile);
   if (compiled.job == nullptr) return InvalidSpec(compiled.violations, compiled.total_violations);
   engine::Submission submission;
   submission.spec = std::move(compiled.job);
   submission.spec_bytes = static_cast<int64_t>(spec.ByteSizeLong());
+  submission.options.default_timeout = DefaultTimeout(*compile);
   submission.spec_digest = DigestOf(spec);
   submission.request_id = request_id;
   submission.submitter = session.identity().name;
@@ -189,8 +191,14 @@ absl::StatusOr<engine::Submission> JobService::Prepare(const Session& session,
   return submission;
 }
 
+// The bound may have been lowered since the default was set.
+Duration JobService::DefaultTimeout(const spec::CompileOptions& compile) const {
+  const Duration most = compile.max_job_timeout.value_or(Duration::max());
+  return std::min(most, table_.engine().default_job_timeout());
+}
+
 absl::Status JobService::CheckSlack(const spec::Job& job, Time deadline) const {
-  Duration left = job.timeout ? job.timeout->limit : table_.engine().default_job_timeout();
+  Duration left = job.timeout ? job.timeout->limit : DefaultTimeout(*compile());
   if (deadline != kNever) left = std::min(left, deadline - table_.engine().clock().Now());
   if (left >= rules_.least_slack) return absl::OkStatus();
   return WithReason(
@@ -227,13 +235,14 @@ Async<absl::StatusOr<v1::Job>> JobService::SubmitJob(Context context, JobService
   absl::Status detached = table.Detach(admitted->job);
   if (!detached.ok()) co_return detached;
   Audit(table.engine().clock().WallNow(), session->identity(), "SubmitJob", admitted->job->id(),
-        admitted->job->spec().name);
+        admitted->job->display_name());
   co_return admitted->job->Describe();
 }
 
 absl::StatusOr<v1::ValidateJobResponse> JobService::ValidateJob(
     const v1::ValidateJobRequest& request) {
-  const spec::CompileResult compiled = spec::Compile(request.job_spec(), *compile());
+  const std::shared_ptr<const spec::CompileOptions> compile = this->compile();
+  const spec::CompileResult compiled = spec::Compile(request.job_spec(), *compile);
   v1::ValidateJobResponse response;
   AddViolations(compiled.violations, response.mutable_violations());
   AddViolations(compiled.warnings, response.mutable_warnings());
@@ -243,7 +252,7 @@ absl::StatusOr<v1::ValidateJobResponse> JobService::ValidateJob(
   for (const std::string& pool : job.pools) response.add_pools(pool);
   for (const spec::Semaphore& each : job.semaphores) response.add_semaphores(each.name);
   *response.mutable_max_teardown() = engine::ToProto(job.max_teardown);
-  const Duration timeout = job.timeout ? job.timeout->limit : table_.engine().default_job_timeout();
+  const Duration timeout = job.timeout ? job.timeout->limit : DefaultTimeout(*compile);
   if (timeout != spec::TimeLimit::kUnlimited) {
     *response.mutable_timeout() = engine::ToProto(timeout);
   }

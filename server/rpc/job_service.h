@@ -73,6 +73,7 @@ class JobService {
   absl::StatusOr<engine::Submission> Prepare(const Session& session, const v1::JobSpec& spec,
                                              const std::string& request_id) const;
   // DEADLINE_EXCEEDED: `deadline`, or the job's own timeout, leaves less than the least slack.
+  Duration DefaultTimeout(const spec::CompileOptions& compile) const;
   absl::Status CheckSlack(const spec::Job& job, Time deadline) const;
 
   engine::JobTable& table_;

@@ -17,6 +17,9 @@
 namespace nursery::rpc {
 namespace {
 
+// From when the last one was to be gone to its proof.
+constexpr std::chrono::milliseconds kVerifying{250};
+
 absl::Status CheckReadOutput(const v1::ReadOutputRequest& request) {
   if (request.attempt() < 0) return InvalidField("attempt", "must not be negative");
   if (request.offset() < 0) return InvalidField("offset", "must not be negative");
@@ -52,6 +55,8 @@ WantedOutput WantedBy(const v1::ReadOutputRequest& request, const std::string& p
 // The events of a job as WatchJob sends them.
 class WatchFeed {
  public:
+  static constexpr bool kIsLong = true;
+
   WatchFeed(std::shared_ptr<engine::Job> job, const v1::WatchJobRequest& request)
       : job_(std::move(job)),
         events_(job_, request.after_seq(), request.path(), request.detail()) {}
@@ -157,15 +162,21 @@ Async<absl::StatusOr<v1::CancelReceipt>> JobService::CancelJob(Context context, 
   const std::string what = cancel.path.empty() ? cancel.reason : cancel.path + ": " + cancel.reason;
   Audit(service->table_.engine().clock().WallNow(), session->identity(), "CancelJob", (*job)->id(),
         what);
-  absl::StatusOr<v1::CancelReceipt> receipt = (*job)->Cancel(cancel);
-  if (absl::IsNotFound(receipt.status())) {
-    co_return WithReason(receipt.status(), v1::ERROR_REASON_NODE_NOT_FOUND);
+  absl::StatusOr<std::shared_ptr<const engine::CancelRecord>> record = (*job)->StartCancel(cancel);
+  if (absl::IsNotFound(record.status())) {
+    co_return WithReason(record.status(), v1::ERROR_REASON_NODE_NOT_FOUND);
   }
-  if (!receipt.ok() || !request.wait() || receipt->already_ended()) co_return receipt;
-  const CancelScope bounded(context, AttachedDeadline(context.deadline(), context.Now()), "wait");
-  while (!receipt->complete()) {
+  if (!record.ok()) co_return record.status();
+  v1::CancelReceipt receipt = (*job)->Receipt(**record);
+  if (!request.wait()) co_return receipt;
+  // By then all is gone, but for what nothing can end: then the receipt says what is left.
+  const Duration gone_by = (*job)->max_teardown() + cancel.grace.value_or(Duration()) + kVerifying;
+  const Time until =
+      std::min(AttachedDeadline(context.deadline(), context.Now()), Later(context.Now(), gone_by));
+  const CancelScope bounded(context, until, "wait");
+  while (!receipt.complete()) {
     absl::StatusOr<engine::Tick> rung = co_await bell.Receive(bounded.context());
-    receipt = (*job)->LastCancel();
+    receipt = (*job)->Receipt(**record);
     if (!rung.ok()) break;
   }
   co_return receipt;
@@ -179,7 +190,7 @@ Async<absl::Status> JobService::ReadOutput(Context context, JobService* service,
   if (!checked.ok()) co_return checked;
   absl::StatusOr<JobPtr> job = service->Find("jobs/" + name->job);
   if (!job.ok()) co_return job.status();
-  if ((*job)->spec().Find(name->path) == spec::kNoNode) co_return NoNode(**job, name->path);
+  if (!(*job)->Knows(name->path)) co_return NoNode(**job, name->path);
   OutputFeed feed(*job, WantedBy(request, name->path));
   v1::ReadOutputResponse next;
   co_await SendAll(context, session, &feed, &next);

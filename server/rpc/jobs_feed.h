@@ -27,6 +27,8 @@ namespace nursery::rpc {
 
 class JobsFeed {
  public:
+  static constexpr bool kIsLong = true;
+
   JobsFeed(engine::JobTable& table, Filter filter);
 
   // A message's share of what has changed. False: nothing has. The first time true all the same:

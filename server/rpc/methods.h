@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "nursery/core/sleep.h"
 #include "server/rpc/session.h"
 
 namespace nursery::rpc {
@@ -70,8 +71,8 @@ class Methods {
                    Unary<Request, Response> handler) {
     Method& method = Add(std::move(service), std::move(name), "unary", scope);
     auto shared = std::make_shared<const Unary<Request, Response>>(std::move(handler));
-    method.run = [shared](Context context, Session* session) {
-      return RunUnary<Request, Response>(std::move(context), session, shared);
+    method.run = [shared, &method](Context context, Session* session) {
+      return RunUnary<Request, Response>(std::move(context), session, &method, shared);
     };
     return method;
   }
@@ -81,8 +82,8 @@ class Methods {
                        Streaming<Request> handler) {
     Method& method = Add(std::move(service), std::move(name), "server_stream", scope);
     auto shared = std::make_shared<const Streaming<Request>>(std::move(handler));
-    method.run = [shared](Context context, Session* session) {
-      return RunStreaming<Request>(std::move(context), session, shared);
+    method.run = [shared, &method](Context context, Session* session) {
+      return RunStreaming<Request>(std::move(context), session, &method, shared);
     };
     return method;
   }
@@ -101,22 +102,24 @@ class Methods {
   Method& Add(std::string service, std::string name, std::string type, uint8_t scope);
 
   template <class Request, class Response>
-  static Async<absl::Status> RunUnary(Context context, Session* session,
+  static Async<absl::Status> RunUnary(Context context, Session* session, const Method* method,
                                       std::shared_ptr<const Unary<Request, Response>> handler) {
     Request request;
     absl::Status read = co_await session->Read(&request);
     if (!read.ok()) co_return read;
+    if (method->is_long) co_await OnWorker();
     absl::StatusOr<Response> response = co_await (*handler)(context, session, std::move(request));
     if (!response.ok()) co_return response.status();
     session->SetLast(*response);
     co_return absl::OkStatus();
   }
   template <class Request>
-  static Async<absl::Status> RunStreaming(Context context, Session* session,
+  static Async<absl::Status> RunStreaming(Context context, Session* session, const Method* method,
                                           std::shared_ptr<const Streaming<Request>> handler) {
     Request request;
     absl::Status read = co_await session->Read(&request);
     if (!read.ok()) co_return read;
+    if (method->is_long) co_await OnWorker();
     absl::Status done = co_await (*handler)(context, session, std::move(request));
     co_return done;
   }

@@ -1,6 +1,7 @@
 #include "server/rpc/output_feed.h"
 
 #include <algorithm>
+#include <set>
 
 #include "nursery/core/sleep.h"
 #include "server/rpc/describe_node.h"
@@ -53,7 +54,8 @@ void OutputFeed::Follow(v1::OutputStream stream, std::shared_ptr<const engine::O
   reading.cursors.push_back({stream, std::move(from), at, 0});
 }
 
-void OutputFeed::Start(const engine::OutputView& view, Reading& reading) const {
+void OutputFeed::Start(const engine::OutputView& view, Reading& reading) {
+  started_ = true;
   const bool is_first = reading.attempt == 0;
   reading.cursors.clear();
   reading.attempt = view.attempt;
@@ -64,9 +66,18 @@ void OutputFeed::Start(const engine::OutputView& view, Reading& reading) const {
   }
 }
 
-void OutputFeed::StartPast(const std::string& path) {
-  const std::optional<v1::Attempt> attempt = EndedAttempt(*job_, path, wanted_.attempt);
-  if (!attempt) return;
+void OutputFeed::ReadLog() {
+  logged_ = VisitEvents(*job_, logged_, [this](const v1::Event& event) {
+    const v1::AttemptEnded& ended = event.attempt_ended();
+    if (ended.attempt().number() != wanted_.attempt || readings_.contains(ended.path())) return;
+    const bool wanted = wanted_.below ? engine::IsAtOrBelow(ended.path(), wanted_.path)
+                                      : ended.path() == wanted_.path;
+    if (wanted) StartPast(ended.path(), ended.attempt());
+  });
+}
+
+void OutputFeed::StartPast(const std::string& path, const v1::Attempt& attempt) {
+  started_ = true;
   Reading& reading = readings_[path];
   reading.attempt = wanted_.attempt;
   const auto start = [&](v1::OutputStream stream, const v1::OutputRef& ref) {
@@ -76,8 +87,8 @@ void OutputFeed::StartPast(const std::string& path) {
     Follow(stream, std::move(kept), /*is_first=*/true, reading);
     reading.cursors.back().lost = lost;
   };
-  if (wanted_.output) start(v1::OUTPUT_STREAM_STDOUT, attempt->stdout());
-  if (wanted_.errors && attempt->has_stderr()) start(v1::OUTPUT_STREAM_STDERR, attempt->stderr());
+  if (wanted_.output) start(v1::OUTPUT_STREAM_STDOUT, attempt.stdout());
+  if (wanted_.errors && attempt.has_stderr()) start(v1::OUTPUT_STREAM_STDERR, attempt.stderr());
 }
 
 bool OutputFeed::IsDrained(const Reading& reading) {
@@ -88,16 +99,29 @@ bool OutputFeed::IsDrained(const Reading& reading) {
 
 // An attempt is read to its end before the next one begins.
 void OutputFeed::NextAttempts() {
-  for (const engine::OutputView& view : job_->Outputs(wanted_.path, wanted_.below)) {
+  const std::vector<engine::OutputView> views = job_->Outputs(wanted_.path, wanted_.below);
+  bool past = false;
+  for (const engine::OutputView& view : views) {
     const auto reading = readings_.find(view.path);
     const bool is_new = reading == readings_.end();
     if (view.attempt < wanted_.attempt) continue;
     if (wanted_.attempt > 0 && view.attempt > wanted_.attempt) {
-      if (is_new) StartPast(view.path);
+      past |= is_new;
     } else if (is_new || (reading->second.attempt != view.attempt && IsDrained(reading->second))) {
       Start(view, readings_[view.path]);
     }
   }
+  if (past) ReadLog();
+  if (wanted_.below) ForgetGone(views);
+}
+
+void OutputFeed::ForgetGone(const std::vector<engine::OutputView>& there) {
+  if (readings_.size() <= there.size()) return;
+  std::set<std::string_view> paths;
+  for (const engine::OutputView& view : there) paths.insert(view.path);
+  std::erase_if(readings_, [&](const auto& reading) {
+    return !paths.contains(reading.first) && IsDrained(reading.second);
+  });
 }
 
 bool OutputFeed::ReadNode(const std::string& path, Reading& reading,
@@ -108,7 +132,7 @@ bool OutputFeed::ReadNode(const std::string& path, Reading& reading,
     if (piece.data.empty() && cursor.lost == 0) continue;
     some = true;
     v1::OutputChunk& chunk = AddChunk(path, reading.attempt, cursor.stream, response);
-    chunk.set_gap(piece.offset - cursor.at);
+    chunk.set_gap(std::max<int64_t>(piece.offset - cursor.at, 0));
     if (piece.data.empty()) {
       chunk.set_gap(chunk.gap() + std::exchange(cursor.lost, 0));
       chunk.set_offset(cursor.at + chunk.gap());

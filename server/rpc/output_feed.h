@@ -30,7 +30,7 @@ struct WantedOutput {
   WantedOutput() = default;
 
   std::string path;
-  bool below = false;  // every node below it too
+  bool below = false;  // every node below it too; of items those that are still there
   int attempt = 0;     // 0: the last, and those that follow
   bool output = true;
   bool errors = true;
@@ -43,12 +43,14 @@ struct WantedOutput {
 
 class OutputFeed {
  public:
+  static constexpr bool kIsLong = true;
+
   OutputFeed(std::shared_ptr<engine::Job> job, WantedOutput wanted);
 
   // Adds what has been written since, a message's share at most. False: nothing.
   bool Take(v1::ReadOutputResponse* response);
   // Some attempt has written, or could have.
-  bool started() const { return !readings_.empty(); }
+  bool started() const { return started_; }
   // All was taken; of a node that is followed, nothing will be written any more.
   bool ended() const { return ended_; }
   Async<void> Wait(Context context, Duration patience);
@@ -70,9 +72,13 @@ class OutputFeed {
   bool NodeEnded() const;
   void NextAttempts();
   static bool IsDrained(const Reading& reading);
-  void Start(const engine::OutputView& view, Reading& reading) const;
-  // An attempt before the last one: what its event has of it.
-  void StartPast(const std::string& path);
+  void Start(const engine::OutputView& view, Reading& reading);
+  // The attempts that were asked for by number and are not the last of their nodes any more: what
+  // the log has of them. Each event is looked at once.
+  void ReadLog();
+  void StartPast(const std::string& path, const v1::Attempt& attempt);
+  // Items that have ended and are read to their end: there may be a million of them.
+  void ForgetGone(const std::vector<engine::OutputView>& there);
   void Follow(v1::OutputStream stream, std::shared_ptr<const engine::Output> from, bool is_first,
               Reading& reading) const;
   bool ReadNode(const std::string& path, Reading& reading, v1::ReadOutputResponse* response) const;
@@ -82,7 +88,9 @@ class OutputFeed {
   const WantedOutput wanted_;
   const std::pair<engine::BellSender, engine::BellReceiver> bell_;
   bool ended_ = false;
+  bool started_ = false;
   std::map<std::string, Reading> readings_;  // by path
+  int64_t logged_ = 0;                       // events up to this one are looked at
   std::string turn_;                         // the node that was read last
 };
 

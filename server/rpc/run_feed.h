@@ -20,6 +20,8 @@ namespace nursery::rpc {
 
 class RunFeed {
  public:
+  static constexpr bool kIsLong = false;
+
   RunFeed(const std::shared_ptr<engine::Job>& job, v1::EventDetail detail, v1::OutputMode output);
   ~RunFeed();
   RunFeed(const RunFeed&) = delete;

@@ -15,10 +15,15 @@
 namespace nursery::rpc {
 namespace {
 
-// Of a call whose job ended as `described`.
-absl::Status StatusOf(const v1::Job& described, Time call_deadline) {
-  const bool by_call =
-      call_deadline != kNever && described.deadline_source() == "the caller's deadline";
+// Of a call, whose job had until `deadline` for its sake, and ended as `described`.
+absl::Status StatusOf(const v1::Job& described, const Clock& clock, Time deadline) {
+  // A deadline of its own that is nearer is the job's result, and no fault of the call. No timer
+  // fires early, but wall time may be set meanwhile.
+  constexpr std::chrono::milliseconds kRounding{5};
+  const Time decided = FromWall(clock, engine::FromProto(described.cause().time()));
+  const bool by_call = deadline != kNever &&
+                       described.deadline_source() == "the caller's deadline" &&
+                       decided + kRounding >= deadline;
   switch (described.state()) {
     case v1::NODE_STATE_DEADLINE_EXCEEDED:
       if (!by_call) return absl::OkStatus();
@@ -94,7 +99,7 @@ Async<absl::Status> JobService::RunJob(Context context, JobService* service, Ses
         v1::ERROR_REASON_REQUEST_ID_REUSED);
   }
   const Clock& clock = service->table_.engine().clock();
-  Audit(clock.WallNow(), session->identity(), "RunJob", job->id(), job->spec().name);
+  Audit(clock.WallNow(), session->identity(), "RunJob", job->id(), job->display_name());
   RunFeed feed(job, request.detail(), request.output());
   v1::RunJobResponse next;
   next.set_job("jobs/" + job->id());
@@ -108,7 +113,7 @@ Async<absl::Status> JobService::RunJob(Context context, JobService* service, Ses
                                        &feed, &next, deadline);
   if (!ran.status.ok() && !context.cancelled()) co_return ran.status;
   *next.mutable_result() = job->Describe();
-  absl::Status status = StatusOf(next.result(), session->deadline());
+  absl::Status status = StatusOf(next.result(), clock, deadline);
   if (status.ok()) {
     session->SetLast(next);
     co_return status;

@@ -201,9 +201,16 @@ Async<void> Server::AnswerCall(Context calls, Server* server, Call* call) {
   const CancelScope scope(calls, deadline, "call");
   call->SetScope(&scope);
   absl::StatusOr<Identity> identity = server->Admit(*call, method, deadline, start);
+  // Streams that nobody has to identify himself for take no more than their own places.
+  std::optional<Places::Place> open;
+  if (method.scope == kNoScope && method.type != "unary") {
+    open.emplace(server->open_streams_);
+    if (!open->held() && identity.ok()) {
+      identity = server->open_streams_.Refusal("streams of health and reflection");
+    }
+  }
   Session session(*call, identity.ok() ? *identity : Identity(), deadline);
   absl::Status status = identity.status();
-  if (status.ok() && method.is_long) co_await OnWorker();
   if (status.ok()) status = co_await method.run(scope.context(), &session);
   call->SetScope(nullptr);
   call->SetStatus(ToGrpc(status));

@@ -27,6 +27,7 @@
 #include "server/rpc/connections.h"
 #include "server/rpc/listener.h"
 #include "server/rpc/methods.h"
+#include "server/rpc/places.h"
 #include "server/rpc/queue.h"
 #include "server/rpc/tls.h"
 
@@ -112,6 +113,7 @@ class Server {
   std::atomic<int64_t> max_calls_;
   std::atomic<int64_t> calls_{0};
   std::atomic<int64_t> rejected_{0};
+  Places open_streams_{64};  // of health and reflection, by all clients
   std::atomic<int64_t> late_{0};
 };
 

@@ -247,7 +247,7 @@ void JobCompiler::ComputeTeardown() {
   const std::vector<double> times = Multiplicities();
   const auto length = [](const Node& node) {
     return std::chrono::duration<double>(node.finally->timeout +
-                                         std::min(node.grace, kMaxFinallyGrace));
+                                         std::min(node.options->grace, kMaxFinallyGrace));
   };
   std::chrono::duration<double> shared{};
   double sharing = 0;
@@ -262,7 +262,7 @@ void JobCompiler::ComputeTeardown() {
   // Children come after their parent, so they are done before it.
   for (size_t i = job_->nodes.size(); i-- > 0;) {
     const Node& node = job_->nodes[i];
-    grace = std::max(grace, node.grace);
+    grace = std::max(grace, node.options->grace);
     if (node.finally != nullptr) {
       const bool shares = queues && node.kind != Kind::kAction;
       below[i] += length(node) * (shares ? 1 - 1.0 / kCleanupSlots : 1);

@@ -71,20 +71,22 @@ Exec JobCompiler::CompileExec(const v1::ExecAction& spec, const Frame& frame) {
   exec.env = spec.env().empty() ? frame.env : CompileEnv(spec.env(), frame);
   if (spec.env_from_size() > 0) NotInThisVersion("env_from");
   if (!spec.user().empty()) NotInThisVersion("user");
-  exec.cwd = frame.cwd;
-  if (!spec.cwd().empty()) exec.cwd = CompileTemplate("cwd", spec.cwd(), frame);
+  ExecOptions options;
+  options.cwd = frame.cwd;
+  if (!spec.cwd().empty()) options.cwd = CompileTemplate("cwd", spec.cwd(), frame);
   if (spec.has_stdin()) {
     const FieldPath::Segment segment = path_.Enter("stdin");
-    exec.input = CompileStdin(spec.stdin(), frame);
+    options.input = CompileStdin(spec.stdin(), frame);
   }
   if (spec.has_output()) {
     const FieldPath::Segment segment = path_.Enter("output");
-    CompileOutput(spec.output(), exec);
+    CompileOutput(spec.output(), options);
   }
   if (spec.has_limits()) {
     const FieldPath::Segment segment = path_.Enter("limits");
-    exec.limits = CompileLimits(spec.limits());
+    options.limits = CompileLimits(spec.limits());
   }
+  exec.options = exec_options_.Of(std::move(options));
   return exec;
 }
 
@@ -169,12 +171,12 @@ NodeIndex JobCompiler::CompileOutputOf(const std::string& name, const Frame& fra
   return kNoNode;
 }
 
-void JobCompiler::CompileOutput(const v1::OutputSpec& spec, Exec& exec) {
+void JobCompiler::CompileOutput(const v1::OutputSpec& spec, ExecOptions& options) {
   if (spec.max() != 0 && CheckRange("max", spec.max(), 1, kMaxOutputBytes)) {
-    exec.max_output = spec.max();
+    options.max_output = spec.max();
   }
-  exec.merge_output = spec.merge();
-  exec.json_output = spec.json();
+  options.merge_output = spec.merge();
+  options.json_output = spec.json();
   if (!spec.file().empty()) NotInThisVersion("file");
 }
 

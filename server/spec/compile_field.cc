@@ -133,7 +133,7 @@ class JobCompiler::FrameNames : public NameResolver {
     const auto found = compiler_.semaphores_.find(name);
     for (const Frame* frame = &frame_; frame != nullptr; frame = frame->outer) {
       if (found == compiler_.semaphores_.end() || frame->node == kNoNode) continue;
-      for (const Acquire& acquire : compiler_.job_->node(frame->node).acquire) {
+      for (const Acquire& acquire : compiler_.job_->node(frame->node).options->acquire) {
         if (acquire.semaphore != found->second) continue;
         const Semaphore& semaphore =
             compiler_.job_->semaphores[static_cast<size_t>(acquire.semaphore)];
@@ -181,7 +181,7 @@ std::optional<NodeIndex> JobCompiler::NeedNamed(std::string_view name, const Fra
     if (frame->outer == nullptr || frame->outer->children == nullptr) continue;
     const auto sibling = frame->outer->children->find(name);
     if (sibling == frame->outer->children->end()) continue;
-    const std::vector<NodeIndex>& needs = job_->node(frame->node).needs;
+    const std::vector<NodeIndex>& needs = job_->node(frame->node).needs();
     if (std::binary_search(needs.begin(), needs.end(), sibling->second)) return sibling->second;
   }
   return std::nullopt;

@@ -48,6 +48,11 @@ JobCompiler::NamedNodes JobCompiler::AddChildren(const v1::GroupSpec& spec, Node
   return children;
 }
 
+Node::Ties& JobCompiler::TiesOf(Node& node) {
+  if (node.ties == nullptr) node.ties = std::make_unique<Node::Ties>();
+  return *node.ties;
+}
+
 void JobCompiler::ResolveNeeds(const v1::GroupSpec& spec, const Node& node,
                                const NamedNodes& siblings) {
   const Join::Policy policy = node.group->join.policy;
@@ -62,6 +67,7 @@ void JobCompiler::ResolveNeeds(const v1::GroupSpec& spec, const Node& node,
       continue;
     }
     Node& child = job_->nodes[static_cast<size_t>(node.first_child + i)];
+    std::vector<NodeIndex> needs;
     for (int j = 0; j < spec.nodes(i).needs_size(); ++j) {
       const FieldPath::Segment item = path_.Enter(static_cast<size_t>(j));
       const std::string& need = spec.nodes(i).needs(j);
@@ -70,18 +76,18 @@ void JobCompiler::ResolveNeeds(const v1::GroupSpec& spec, const Node& node,
         NotASibling(need, spec, child.name);
       } else if (found->second == child.index) {
         Fail("", "'" + need + "' is the node itself");
-      } else if (std::find(child.needs.begin(), child.needs.end(), found->second) !=
-                 child.needs.end()) {
+      } else if (std::find(needs.begin(), needs.end(), found->second) != needs.end()) {
         Fail("", "'" + need + "' is listed twice");
       } else {
-        child.needs.push_back(found->second);
+        needs.push_back(found->second);
       }
     }
     if (policy == Join::Policy::kAll) WarnOfRescue(spec, i);
-    std::sort(child.needs.begin(), child.needs.end());
-    for (const NodeIndex need : child.needs) {
-      job_->nodes[static_cast<size_t>(need)].dependents.push_back(child.index);
+    std::sort(needs.begin(), needs.end());
+    for (const NodeIndex need : needs) {
+      TiesOf(job_->nodes[static_cast<size_t>(need)]).dependents.push_back(child.index);
     }
+    TiesOf(child).needs = std::move(needs);
   }
 }
 
@@ -140,14 +146,14 @@ void JobCompiler::CheckCycles(const v1::GroupSpec& spec, const Node& node) {
   std::vector<size_t> open(static_cast<size_t>(node.child_count));
   std::vector<NodeIndex> free;
   for (const NodeIndex child : job_->Children(node.index)) {
-    open[static_cast<size_t>(child - node.first_child)] = job_->node(child).needs.size();
-    if (job_->node(child).needs.empty()) free.push_back(child);
+    open[static_cast<size_t>(child - node.first_child)] = job_->node(child).needs().size();
+    if (job_->node(child).needs().empty()) free.push_back(child);
   }
   size_t taken = 0;
   for (; !free.empty(); ++taken) {
     const NodeIndex next = free.back();
     free.pop_back();
-    for (const NodeIndex dependent : job_->node(next).dependents) {
+    for (const NodeIndex dependent : job_->node(next).dependents()) {
       if (--open[static_cast<size_t>(dependent - node.first_child)] == 0) free.push_back(dependent);
     }
   }
@@ -162,7 +168,7 @@ void JobCompiler::CheckCycles(const v1::GroupSpec& spec, const Node& node) {
   while (!walked[static_cast<size_t>(at - node.first_child)]) {
     walked[static_cast<size_t>(at - node.first_child)] = true;
     walk.push_back(at);
-    const std::vector<NodeIndex>& needs = job_->node(at).needs;
+    const std::vector<NodeIndex>& needs = job_->node(at).needs();
     at = *std::find_if(needs.begin(), needs.end(), blocked);
   }
   walk.erase(walk.begin(), std::find(walk.begin(), walk.end(), at));

@@ -41,14 +41,16 @@ void JobCompiler::CompileNode(NodeIndex index, const v1::NodeSpec& spec, const F
     Fail("when", "says how `needs` must have ended, but there are none");
   }
   CompileQueueing(spec, frame, node);
-  CompileTimes(spec, frame, node);
-  CompileAcquire(spec, frame, node);
+  NodeOptions options;
+  CompileTimes(spec, frame, node.kind, options);
+  CompileAcquire(spec, frame, options);
   if (node.kind == Kind::kGroup && spec.group().has_defaults()) {
     const FieldPath::Segment group = path_.Enter("group");
     const FieldPath::Segment segment = path_.Enter("defaults");
     ApplyDefaults(spec.group().defaults(), frame);
   }
-  CompileActionOnly(spec, frame, node);
+  CompileActionOnly(spec, frame, node.kind, options);
+  node.options = node_options_.Of(std::move(options));
   CompileKind(spec, frame, node);
   if (spec.has_finally()) CompileFinally(spec, frame, node);
   if (spec.has_service()) NotInThisVersion("service");
@@ -63,59 +65,61 @@ void JobCompiler::CompileQueueing(const v1::NodeSpec& spec, Frame& frame, Node& 
   node.priority = frame.priority;
 }
 
-void JobCompiler::CompileTimes(const v1::NodeSpec& spec, Frame& frame, Node& node) {
+void JobCompiler::CompileTimes(const v1::NodeSpec& spec, Frame& frame, Kind kind,
+                               NodeOptions& options) {
   if (spec.has_timeout()) {
-    node.timeout = CompileTimeLimit("timeout", spec.timeout());
-  } else if (node.kind == Kind::kAction && frame.timeout.has_value()) {
-    node.timeout = *frame.timeout;
+    options.timeout = CompileTimeLimit("timeout", spec.timeout());
+  } else if (kind == Kind::kAction && frame.timeout.has_value()) {
+    options.timeout = *frame.timeout;
   }
   if (spec.has_queue_timeout()) {
-    node.queue_timeout =
+    options.queue_timeout =
         CompileDuration("queue_timeout", spec.queue_timeout(), kShortest, kMaxDuration);
   }
   if (spec.has_grace()) {
     frame.grace = CompileDuration("grace", spec.grace(), Duration{}, kMaxDuration);
   }
-  node.grace = frame.grace;
-  if (spec.has_not_before()) node.not_before = CompileTime("not_before", spec.not_before());
-  if (spec.has_deadline()) node.deadline = CompileTime("deadline", spec.deadline());
-  if (node.not_before.has_value() && node.deadline.has_value() &&
-      *node.deadline <= *node.not_before) {
+  options.grace = frame.grace;
+  if (spec.has_not_before()) options.not_before = CompileTime("not_before", spec.not_before());
+  if (spec.has_deadline()) options.deadline = CompileTime("deadline", spec.deadline());
+  if (options.not_before.has_value() && options.deadline.has_value() &&
+      *options.deadline <= *options.not_before) {
     Fail("deadline", "must be after not_before");
   }
 }
 
-void JobCompiler::CompileActionOnly(const v1::NodeSpec& spec, const Frame& frame, Node& node) {
-  const bool is_action = node.kind == Kind::kAction;
-  const std::string where = node.kind == Kind::kMap ? "the map's node" : "its nodes";
+void JobCompiler::CompileActionOnly(const v1::NodeSpec& spec, const Frame& frame, Kind kind,
+                                    NodeOptions& options) {
+  const bool is_action = kind == Kind::kAction;
+  const std::string where = kind == Kind::kMap ? "the map's node" : "its nodes";
   if (spec.has_retry()) {
     const FieldPath::Segment segment = path_.Enter("retry");
     if (!is_action) Fail("", "only actions are retried; move it to " + where);
-    node.retry = CompileRetry(spec.retry());
+    options.retry = CompileRetry(spec.retry());
   } else if (is_action) {
-    node.retry = frame.retry;
+    options.retry = frame.retry;
   }
   if (spec.has_attempt_timeout()) {
     if (!is_action) Fail("attempt_timeout", "only actions have attempts; move it to " + where);
-    node.attempt_timeout = CompileTimeLimit("attempt_timeout", spec.attempt_timeout());
+    options.attempt_timeout = CompileTimeLimit("attempt_timeout", spec.attempt_timeout());
   } else if (is_action && frame.attempt_timeout.has_value()) {
-    node.attempt_timeout = *frame.attempt_timeout;
+    options.attempt_timeout = *frame.attempt_timeout;
   } else if (is_action && !spec.has_sleep()) {
-    node.attempt_timeout.limit = options_.default_attempt_timeout;
+    options.attempt_timeout.limit = options_.default_attempt_timeout;
   }
   if (spec.has_idle_timeout()) {
     if (!spec.has_exec()) Fail("idle_timeout", "only exec writes output to wait for");
-    node.idle_timeout =
+    options.idle_timeout =
         CompileDuration("idle_timeout", spec.idle_timeout(), kShortest, kMaxDuration);
   }
   if (spec.has_max_interruptions()) {
     if (!is_action) Fail("max_interruptions", "only actions have attempts; move it to " + where);
     CheckRange("max_interruptions", spec.max_interruptions(), 0, kMaxAttempts);
-    node.max_interruptions = spec.max_interruptions();
+    options.max_interruptions = spec.max_interruptions();
   }
 }
 
-void JobCompiler::CompileAcquire(const v1::NodeSpec& spec, Frame& frame, Node& node) {
+void JobCompiler::CompileAcquire(const v1::NodeSpec& spec, Frame& frame, NodeOptions& options) {
   const FieldPath::Segment list = path_.Enter("acquire");
   if (spec.acquire_size() > kMaxSemaphores) {
     return Fail("", "names more than the limit of " + std::to_string(kMaxSemaphores));
@@ -125,20 +129,20 @@ void JobCompiler::CompileAcquire(const v1::NodeSpec& spec, Frame& frame, Node& n
     std::optional<Acquire> acquire = CompileOneAcquire(spec.acquire(i), frame);
     if (!acquire.has_value()) continue;
     const bool twice =
-        std::any_of(node.acquire.begin(), node.acquire.end(),
+        std::any_of(options.acquire.begin(), options.acquire.end(),
                     [&](const Acquire& other) { return other.semaphore == acquire->semaphore; });
     if (twice) {
       Fail("semaphore",
            "'" + spec.acquire(i).semaphore() + "' is listed twice; add the weights up");
     }
     CheckRank(*acquire, frame);
-    node.acquire.push_back(*std::move(acquire));
+    options.acquire.push_back(*std::move(acquire));
   }
-  std::sort(node.acquire.begin(), node.acquire.end(),
+  std::sort(options.acquire.begin(), options.acquire.end(),
             [](const Acquire& a, const Acquire& b) { return a.semaphore < b.semaphore; });
-  if (node.acquire.empty() || node.acquire.back().semaphore <= frame.top_rank) return;
-  frame.top_rank = node.acquire.back().semaphore;
-  frame.top_holder = node.index;
+  if (options.acquire.empty() || options.acquire.back().semaphore <= frame.top_rank) return;
+  frame.top_rank = options.acquire.back().semaphore;
+  frame.top_holder = frame.node;
 }
 
 std::optional<int> JobCompiler::FindSemaphore(const v1::AcquireSpec& spec) {

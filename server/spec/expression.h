@@ -77,6 +77,9 @@ class Template {
   // `source` is what the user wrote, for messages.
   Template(std::string source, std::vector<Piece> pieces);
 
+  // Copies of one are equal; two that were parsed apart are not, whatever they say.
+  bool operator==(const Template&) const = default;
+
   // True if there is no expression: Expand then gives Source() and needs no particular scope.
   bool IsLiteral() const;
   const std::string& Source() const;

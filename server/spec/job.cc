@@ -4,6 +4,13 @@
 
 namespace nursery::spec {
 
+const std::vector<NodeIndex> Node::kNone;
+
+std::shared_ptr<const NodeOptions> Node::Defaults() {
+  static const auto defaults = std::make_shared<const NodeOptions>();
+  return defaults;
+}
+
 std::string Job::PathOf(NodeIndex index) const {
   std::vector<const Node*> chain;
   for (; index != root(); index = node(index).parent) chain.push_back(&node(index));

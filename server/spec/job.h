@@ -29,6 +29,8 @@ inline constexpr NodeIndex kNoNode = -1;
 
 // Where in the job file something was said; line 0: unknown.
 struct SourceMark {
+  bool operator==(const SourceMark&) const = default;
+
   uint32_t line = 0;
   uint32_t column = 0;
 };
@@ -38,6 +40,7 @@ struct TimeLimit {
   static constexpr Duration kUnlimited = Duration::max();
 
   bool limited() const { return limit != kUnlimited; }
+  bool operator==(const TimeLimit&) const = default;
 
   Duration limit = kUnlimited;
   SourceMark mark;
@@ -55,12 +58,18 @@ struct EnvLayer {
 
 // What a process reads; monostate: /dev/null.
 struct StdinText {
+  bool operator==(const StdinText&) const = default;
+
   Template text;
 };
 struct StdinFile {
+  bool operator==(const StdinFile&) const = default;
+
   Template path;  // relative to the cwd
 };
 struct StdinOutput {
+  bool operator==(const StdinOutput&) const = default;
+
   NodeIndex sibling = kNoNode;  // a need of the node or of one around it
 };
 using Stdin = std::variant<std::monostate, StdinText, StdinFile, StdinOutput>;
@@ -75,15 +84,22 @@ struct ProcessLimits {
   int nice = 0;
 };
 
-struct Exec {
-  std::vector<Template> argv;           // at least one
-  std::shared_ptr<const EnvLayer> env;  // may be null
-  std::optional<Template> cwd;          // relative to the job's workdir
+// What few programs need said.
+struct ExecOptions {
+  bool operator==(const ExecOptions&) const = default;
+
+  std::optional<Template> cwd;  // relative to the job's workdir
   Stdin input;
   std::optional<int64_t> max_output;  // spool cap; unset: the server's
   bool merge_output = false;
   bool json_output = false;
   std::shared_ptr<const ProcessLimits> limits;  // null: none
+};
+
+struct Exec {
+  std::vector<Template> argv;                  // at least one
+  std::shared_ptr<const EnvLayer> env;         // may be null
+  std::shared_ptr<const ExecOptions> options;  // never null; shared by all that say the same
 };
 
 struct Sleep {
@@ -116,6 +132,8 @@ struct Join {
 };
 
 struct Acquire {
+  bool operator==(const Acquire&) const = default;
+
   int semaphore = 0;  // number in Job::semaphores, which is also its rank
   int64_t weight = 1;
   std::optional<Template> expression;  // instead of weight; checked against the size when it runs
@@ -145,21 +163,10 @@ struct Map {
 enum class Kind : uint8_t { kGroup, kMap, kAction };
 enum class When : uint8_t { kSuccess, kFailure, kAlways };
 
-// A vertex of the tree. A map has exactly one child, the node it runs for each item.
-struct Node {
-  std::string name;  // empty for a map's node
-  NodeIndex index = 0;
-  NodeIndex parent = kNoNode;
-  NodeIndex first_child = kNoNode;  // children are contiguous
-  int32_t child_count = 0;
-  std::vector<NodeIndex> needs;       // siblings, sorted
-  std::vector<NodeIndex> dependents;  // siblings that need this one, sorted
-  Kind kind = Kind::kAction;
-  When when = When::kSuccess;
-  bool allow_failure = false;
-  uint8_t priority = 5;  // inherited
-  uint16_t pool = 0;     // number in Job::pools; inherited
-  int32_t max_interruptions = 3;
+// What nodes say of their times and resources; most of them the same.
+struct NodeOptions {
+  bool operator==(const NodeOptions&) const = default;
+
   TimeLimit timeout;                               // eligible to outcome
   TimeLimit attempt_timeout;                       // actions only; spawn to outcome
   Duration queue_timeout = TimeLimit::kUnlimited;  // eligible to first attempt started
@@ -168,12 +175,43 @@ struct Node {
   std::optional<WallTime> not_before;
   std::optional<WallTime> deadline;
   std::shared_ptr<const RetryPolicy> retry;  // null: one attempt
-  std::vector<Acquire> acquire;              // in rank order
-  std::unique_ptr<const Finally> finally;    // null: none
+  int32_t max_interruptions = 3;
+  std::vector<Acquire> acquire;  // in rank order
+};
+
+// A vertex of the tree. A map has exactly one child, the node it runs for each item. A job may have
+// a million of them: what few nodes have is kept apart, what many share is kept once.
+struct Node {
+  // Siblings, sorted.
+  struct Ties {
+    std::vector<NodeIndex> needs;
+    std::vector<NodeIndex> dependents;
+  };
+
+  const std::vector<NodeIndex>& needs() const { return ties ? ties->needs : kNone; }
+  const std::vector<NodeIndex>& dependents() const { return ties ? ties->dependents : kNone; }
+
+  std::string name;  // empty for a map's node
+  NodeIndex index = 0;
+  NodeIndex parent = kNoNode;
+  NodeIndex first_child = kNoNode;  // children are contiguous
+  int32_t child_count = 0;
+  Kind kind = Kind::kAction;
+  When when = When::kSuccess;
+  bool allow_failure = false;
+  uint8_t priority = 5;                                     // inherited
+  uint16_t pool = 0;                                        // number in Job::pools; inherited
+  std::shared_ptr<const NodeOptions> options = Defaults();  // shared by all that say the same
+  std::unique_ptr<Ties> ties;                               // null: it neither needs nor is needed
+  std::unique_ptr<const Finally> finally;                   // null: none
   // By `kind`.
   std::unique_ptr<const Group> group;
   std::unique_ptr<const Map> map;
   std::unique_ptr<const Action> action;
+
+ private:
+  static std::shared_ptr<const NodeOptions> Defaults();
+  static const std::vector<NodeIndex> kNone;
 };
 
 struct Semaphore {

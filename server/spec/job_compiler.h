@@ -3,6 +3,7 @@
 #ifndef NURSERY_SERVER_SPEC_JOB_COMPILER_H_
 #define NURSERY_SERVER_SPEC_JOB_COMPILER_H_
 
+#include <array>
 #include <map>
 #include <memory>
 #include <optional>
@@ -10,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "nursery/v1/job.pb.h"
@@ -69,10 +71,11 @@ class JobCompiler {
 
   // compile_node.cc
   void CompileNode(NodeIndex index, const v1::NodeSpec& spec, const Frame& outer);
-  void CompileTimes(const v1::NodeSpec& spec, Frame& frame, Node& node);
-  void CompileActionOnly(const v1::NodeSpec& spec, const Frame& frame, Node& node);
+  void CompileTimes(const v1::NodeSpec& spec, Frame& frame, Kind kind, NodeOptions& options);
+  void CompileActionOnly(const v1::NodeSpec& spec, const Frame& frame, Kind kind,
+                         NodeOptions& options);
   void CompileQueueing(const v1::NodeSpec& spec, Frame& frame, Node& node);
-  void CompileAcquire(const v1::NodeSpec& spec, Frame& frame, Node& node);
+  void CompileAcquire(const v1::NodeSpec& spec, Frame& frame, NodeOptions& options);
   std::optional<Acquire> CompileOneAcquire(const v1::AcquireSpec& spec, const Frame& frame);
   // Its number; nothing after a violation.
   std::optional<int> FindSemaphore(const v1::AcquireSpec& spec);
@@ -88,6 +91,7 @@ class JobCompiler {
   void CompileGroup(const v1::GroupSpec& spec, Frame& frame, Node& node);
   using NamedNodes = std::unordered_map<std::string_view, NodeIndex>;
   NamedNodes AddChildren(const v1::GroupSpec& spec, Node& node);
+  static Node::Ties& TiesOf(Node& node);
   void ResolveNeeds(const v1::GroupSpec& spec, const Node& node, const NamedNodes& siblings);
   void WarnOfRescue(const v1::GroupSpec& spec, int child);
   void NotASibling(const std::string& need, const v1::GroupSpec& spec, const std::string& self);
@@ -119,7 +123,7 @@ class JobCompiler {
   std::shared_ptr<const EnvLayer> CompileEnv(
       const google::protobuf::Map<std::string, std::string>& env, const Frame& frame);
   Stdin CompileStdin(const v1::StdinSpec& spec, const Frame& frame);
-  void CompileOutput(const v1::OutputSpec& spec, Exec& exec);
+  void CompileOutput(const v1::OutputSpec& spec, ExecOptions& options);
   std::shared_ptr<const ProcessLimits> CompileLimits(const v1::ResourceLimits& spec);
   Sleep CompileSleep(const v1::SleepAction& spec, const Frame& frame);
   Call CompileCall(const v1::CallAction& spec, const Frame& frame);
@@ -147,8 +151,28 @@ class JobCompiler {
 
   void Fail(std::string_view field, std::string message);
 
+  // One object for equal ones among those made last.
+  template <class T>
+  class Shared {
+   public:
+    std::shared_ptr<const T> Of(T value) {
+      for (const auto& each : recent_) {
+        if (each != nullptr && *each == value) return each;
+      }
+      std::shared_ptr<const T>& place = recent_[next_++ % recent_.size()];
+      place = std::make_shared<const T>(std::move(value));
+      return place;
+    }
+
+   private:
+    std::array<std::shared_ptr<const T>, 8> recent_;
+    size_t next_ = 0;
+  };
+
   const v1::JobSpec& spec_;
   const CompileOptions& options_;
+  Shared<NodeOptions> node_options_;
+  Shared<ExecOptions> exec_options_;
   std::shared_ptr<Job> job_ = std::make_shared<Job>();
   FieldPath path_;
   ViolationList violations_;

@@ -61,10 +61,14 @@ Async<absl::StatusOr<std::string>> JobHarness::Echo(Context, std::string argumen
   co_return argument;
 }
 
-std::shared_ptr<Job> JobHarness::Admit(const std::string& yaml) {
+std::shared_ptr<const spec::Job> JobHarness::Compile(const std::string& yaml) {
   spec::LoadedJob loaded = spec::LoadJobText(yaml, "test.yaml", "/tmp", spec::LoadOptions());
   NURSERY_CHECK(loaded.job != nullptr) << spec::Describe("test.yaml", loaded);
-  absl::StatusOr<std::shared_ptr<Job>> job = engine_->Admit(loaded.job, JobOptions());
+  return loaded.job;
+}
+
+std::shared_ptr<Job> JobHarness::Admit(const std::string& yaml) {
+  absl::StatusOr<std::shared_ptr<Job>> job = engine_->Admit(Compile(yaml), JobOptions());
   EXPECT_TRUE(job.ok()) << job.status();
   return *job;
 }

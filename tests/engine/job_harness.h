@@ -22,9 +22,10 @@ class JobHarness {
                       actions::ExecRunner* exec = nullptr);
 
   // The test fails when `yaml` is not valid.
+  static std::shared_ptr<const spec::Job> Compile(const std::string& yaml);
   std::shared_ptr<Job> Admit(const std::string& yaml);
 
-  const Engine& engine() const { return *engine_; }
+  Engine& engine() { return *engine_; }
   // Every scripted call that was made: "start TAG", "end TAG", "cancelled TAG", in order.
   const std::vector<std::string>& trace() const { return trace_; }
   // The arguments of `echo`, in order.

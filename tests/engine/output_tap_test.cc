@@ -23,9 +23,10 @@ class OutputTapTest : public testing::Test {
   std::shared_ptr<Output> Write(const std::string& text) {
     auto output = std::make_shared<Output>(/*keep_whole=*/false, kOutputSpool);
     output->Append(text);
-    ++node_.output_attempt;
-    node_.output = output;
-    node_.errors = output;
+    Activity& activity = node_.MutableActivity();
+    ++activity.output_attempt;
+    activity.output = output;
+    activity.errors = output;
     return output;
   }
   static std::string Text(const std::vector<TappedPiece>& pieces) {
@@ -101,8 +102,8 @@ TEST_F(OutputTapTest, ClosedHoldsNothing) {
   const std::weak_ptr<Output> output = Write("text");
   tap.OnStarted(node_);
   tap.Close();
-  node_.output.reset();
-  node_.errors.reset();
+  node_.EndActivity();
+  node_.MutableActivity() = Activity();
   EXPECT_TRUE(output.expired());
   Write("more");
   tap.OnEnded(node_, v1::ATTEMPT_STATE_FAILED);

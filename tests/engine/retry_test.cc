@@ -23,13 +23,13 @@ nanoseconds ParseDuration(const std::string& text) {
 
 int Number(const TableRow& row, std::string_view column) { return std::stoi(row[column]); }
 
-spec::Node ParseNode(const TableRow& row) {
+spec::NodeOptions ParseNode(const TableRow& row) {
   auto policy = std::make_shared<spec::RetryPolicy>();
   policy->max_attempts = Number(row, "max_attempts");
   for (const std::string& code : row.Words("exit_codes")) {
     policy->exit_codes.push_back(std::stoi(code));
   }
-  spec::Node node;
+  spec::NodeOptions node;
   node.retry = std::move(policy);
   node.max_interruptions = Number(row, "max_interruptions");
   return node;
@@ -134,7 +134,7 @@ TEST_P(DeadlineTest, EffectIsWhatArchitectureSays) {
   const EndedAttempt attempt = {.result = AttemptResult::kTimedOut, .tries = retried ? 1 : 2};
   auto policy = std::make_shared<spec::RetryPolicy>();
   policy->max_attempts = 2;
-  spec::Node node;
+  spec::NodeOptions node;
   node.retry = std::move(policy);
   const RetryDecision decision = DecideRetry(node, attempt, {.open = of_attempt}, 0);
   EXPECT_EQ(decision.retry ? "yes" : "no", row["retried"]);

@@ -78,6 +78,11 @@ class SettingsTest(ReloadTest):
         self.assertEqual(self.reload("limits: {live_jobs: 1}\n"), RELOADED)
         self.assertEqual(len(held), len(self.jobs.ListJobs(job_service.ListJobsRequest()).jobs))
 
+    def test_a_lower_bound_of_time_binds_jobs_that_say_none(self):
+        self.assertEqual(self.reload("max_job_timeout: 1h\n"), RELOADED)
+        done = self.run_one()[-1].result
+        self.assertLessEqual(done.deadline.seconds - done.create_time.seconds, 3600)
+
     def test_who_waits_for_admission_is_let_in(self):
         for _ in range(2):
             self.submit(self.sleepers(1))

@@ -79,19 +79,19 @@ TEST(CompileTest, NearestDefaultWinsAndEnvMerges) {
       "         pool: default, grace: 2s}\n");
   const Node& a = Find(*job, "g/a");
   const Node& b = Find(*job, "g/b");
-  EXPECT_EQ(a.timeout.limit, 1min);
-  EXPECT_FALSE(b.timeout.limited());
-  EXPECT_FALSE(Find(*job, "g").timeout.limited()) << "defaults are for actions";
-  EXPECT_EQ(a.retry->max_attempts, 2);
-  EXPECT_EQ(b.retry->max_attempts, 5);
+  EXPECT_EQ(a.options->timeout.limit, 1min);
+  EXPECT_FALSE(b.options->timeout.limited());
+  EXPECT_FALSE(Find(*job, "g").options->timeout.limited()) << "defaults are for actions";
+  EXPECT_EQ(a.options->retry->max_attempts, 2);
+  EXPECT_EQ(b.options->retry->max_attempts, 5);
   EXPECT_EQ(a.priority, 7);
   EXPECT_EQ(b.priority, 3);
   EXPECT_EQ(job->pools[a.pool], "io");
   EXPECT_EQ(job->pools[b.pool], "default");
-  EXPECT_EQ(a.grace, 1s);
-  EXPECT_EQ(b.grace, 2s);
-  EXPECT_EQ(std::get<Exec>(*a.action).cwd->Source(), "/g");
-  EXPECT_EQ(std::get<Exec>(*b.action).cwd->Source(), "/b");
+  EXPECT_EQ(a.options->grace, 1s);
+  EXPECT_EQ(b.options->grace, 2s);
+  EXPECT_EQ(std::get<Exec>(*a.action).options->cwd->Source(), "/g");
+  EXPECT_EQ(std::get<Exec>(*b.action).options->cwd->Source(), "/b");
   std::string seen;
   for (const EnvLayer::Variable* variable : Environment(std::get<Exec>(*a.action))) {
     seen += variable->name + "=" + variable->value.Source() + " ";
@@ -103,9 +103,9 @@ TEST(CompileTest, AttemptsAreBoundedUnlessNoneIsSaid) {
   const auto job = CompileText(
       "name: x\nnodes:\n  - {name: a, call: noop}\n"
       "  - {name: b, call: noop, attempt_timeout: none}\n  - {name: c, sleep: 2h}\n");
-  EXPECT_EQ(Find(*job, "a").attempt_timeout.limit, 1h);
-  EXPECT_FALSE(Find(*job, "b").attempt_timeout.limited());
-  EXPECT_FALSE(Find(*job, "c").attempt_timeout.limited());
+  EXPECT_EQ(Find(*job, "a").options->attempt_timeout.limit, 1h);
+  EXPECT_FALSE(Find(*job, "b").options->attempt_timeout.limited());
+  EXPECT_FALSE(Find(*job, "c").options->attempt_timeout.limited());
 }
 
 // grace 10 s + the path root 20 s + 5 s, g 3 s + 2 s, a 30 s + 5 s.
@@ -127,9 +127,9 @@ TEST(CompileTest, AcquisitionIsInOrderOfDeclaration) {
       "name: x\nsemaphores: [{name: a, size: 1}, {name: b, size: 1}, {name: c, size: 1}]\n"
       "acquire: [{semaphore: b}, {semaphore: a}]\n"
       "nodes: [{name: n, sleep: 1s, acquire: [{semaphore: c}]}]\n");
-  EXPECT_EQ(job->node(0).acquire[0].semaphore, 0);
-  EXPECT_EQ(job->node(0).acquire[1].semaphore, 1);
-  EXPECT_EQ(job->node(1).acquire[0].semaphore, 2);
+  EXPECT_EQ(job->node(0).options->acquire[0].semaphore, 0);
+  EXPECT_EQ(job->node(0).options->acquire[1].semaphore, 1);
+  EXPECT_EQ(job->node(1).options->acquire[0].semaphore, 2);
 }
 
 TEST(CompileTest, SemaphoresOfTheServerRankBeforeTheJobs) {
@@ -150,7 +150,7 @@ TEST(CompileTest, SemaphoresOfTheServerRankBeforeTheJobs) {
   for (const Semaphore& each : result.job->semaphores) names.push_back(each.name);
   EXPECT_THAT(names, testing::ElementsAre("first", "second", "own"));
   std::vector<int> ranks;
-  for (const Acquire& each : result.job->node(0).acquire) ranks.push_back(each.semaphore);
+  for (const Acquire& each : result.job->node(0).options->acquire) ranks.push_back(each.semaphore);
   EXPECT_THAT(ranks, testing::ElementsAre(0, 1, 2));
   // Where the server is not known, as on the command line, names are not checked.
   EXPECT_EQ(Violations(spec), "");

@@ -1,0 +1,165 @@
+// A job that is packed answers as it did before, from a fraction of the memory.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+
+#include "nursery/core/group.h"
+#include "nursery/core/sleep.h"
+#include "nursery/core/status.h"
+#include "server/engine/job_table.h"
+#include "tests/engine/job_harness.h"
+
+namespace nursery::engine {
+namespace {
+
+using std::chrono::seconds;
+
+constexpr char kEverything[] = R"(
+name: everything
+join: collect
+nodes:
+  - {name: good, call: {function: echo, argument: hello}}
+  - {name: bad, call: {function: script, argument: "2s!"}, retry: {max_attempts: 2}}
+  - {name: after, needs: [bad], call: noop}
+  - name: deep
+    nodes:
+      - name: deeper
+        nodes: [{name: slow, call: {function: script, argument: 1m}, timeout: 5s}]
+  - name: each
+    map:
+      items: {range: {from: 1, to: 5}}
+      join: {max_failures: 5}
+      node:
+        nodes: [{name: part, call: {function: script, argument: "1s!"}}]
+)";
+
+std::string Nodes(int count) {
+  std::string yaml = "nodes:\n";
+  for (int i = 0; i < count; ++i) {
+    yaml += "  - {name: node" + std::to_string(i) + ", call: {function: script, argument: 1s}}\n";
+  }
+  return yaml;
+}
+
+// What does not depend on when it is asked.
+std::string Described(const Job& job) {
+  v1::Job described = job.Describe();
+  described.clear_update_time();
+  return described.DebugString();
+}
+
+std::string Logged(const Job& job, int64_t after, size_t limit) {
+  absl::StatusOr<EventBatch> batch = job.Events(after, limit);
+  EXPECT_TRUE(batch.ok()) << batch.status();
+  std::string text;
+  for (const v1::Event& event : batch->events) text += event.ShortDebugString() + "\n";
+  return text;
+}
+
+SEEDED_TEST(EndedTreeTest, APackedJobAnswersAsBefore) {
+  JobHarness harness(executor);
+  const std::shared_ptr<Job> job =
+      executor.Run(&JobHarness::Run, &harness, std::string(kEverything));
+  const std::string described = Described(*job);
+  const std::vector<NodeView> views = job->View(1000);
+  const std::vector<NodeView> cut = job->View(4);
+  const std::string logged = Logged(*job, 0, 1000);
+  const std::string some = Logged(*job, 7, 3);
+  const int64_t last = job->last_seq();
+  const size_t outputs = job->Outputs("", /*below=*/true).size();
+  EXPECT_FALSE(job->PackedSize());
+  job->Pack();
+  EXPECT_TRUE(job->PackedSize());
+  EXPECT_EQ(Described(*job), described);
+  EXPECT_TRUE(job->View(1000) == views);
+  EXPECT_TRUE(job->View(4) == cut);
+  EXPECT_EQ(Logged(*job, 0, 1000), logged);
+  EXPECT_EQ(Logged(*job, 7, 3), some);
+  EXPECT_EQ(job->last_seq(), last);
+  EXPECT_EQ(job->Outputs("", /*below=*/true).size(), outputs);
+  ASSERT_EQ(job->Outputs("good", /*below=*/false).size(), 1u);
+  EXPECT_TRUE(job->done());
+  EXPECT_EQ(job->StateOf("deep/deeper/slow"), NodeState::kDeadlineExceeded);
+  EXPECT_EQ(job->StateOf("deep/deeper/slower"), std::nullopt);
+  for (const char* path : {"", "deep/deeper", "each", "each[3]", "each[3]/part"}) {
+    EXPECT_TRUE(job->Knows(path)) << path;
+  }
+  for (const char* path : {"dee", "each[3]/par", "each[3]part", "other"}) {
+    EXPECT_FALSE(job->Knows(path)) << path;
+  }
+}
+
+SEEDED_TEST(EndedTreeTest, ACancelOfAPackedJobFindsThatItHasEnded) {
+  JobHarness harness(executor);
+  const std::shared_ptr<Job> job =
+      executor.Run(&JobHarness::Run, &harness, std::string(kEverything));
+  job->Pack();
+  job->Pack();  // has nothing left to do
+  CancelRequest request;
+  request.path = "deep";
+  absl::StatusOr<v1::CancelReceipt> receipt = job->Cancel(request);
+  ASSERT_TRUE(receipt.ok()) << receipt.status();
+  EXPECT_TRUE(receipt->already_ended());
+  EXPECT_TRUE(receipt->complete());
+  request.path = "nowhere";
+  EXPECT_TRUE(absl::IsNotFound(job->Cancel(request).status()));
+}
+
+TEST(EndedTreeMemoryTest, ANodeTakesFewBytes) {
+  SeededExecutor executor(1);
+  JobHarness harness(executor, 10);
+  const std::shared_ptr<Job> job = executor.Run(&JobHarness::Run, &harness, Nodes(5000));
+  job->Pack();
+  EXPECT_LT(*job->PackedSize(), 5000u * 64);
+}
+
+Async<absl::Status> RunTable(Context, JobTable* table, Context until) {
+  absl::Status ran = co_await table->RunDetached(until);
+  co_return ran;
+}
+
+// Whether a job with so many nodes is packed 4 and 6 seconds after its end.
+Async<absl::Status> WhilePacking(Group& group, JobTable* table,
+                                 std::shared_ptr<const spec::Job> spec, std::vector<bool>* packed) {
+  const CancelScope open(group.context());
+  absl::Status spawned = group.TrySpawn("table", RunTable, table, open.context());
+  if (!spawned.ok()) co_return spawned;
+  Submission submission;
+  submission.spec = std::move(spec);
+  absl::StatusOr<Admitted> admitted = table->Admit(std::move(submission));
+  if (!admitted.ok()) co_return admitted.status();
+  const std::shared_ptr<Job> job = admitted->job;
+  absl::Status detached = table->Detach(job);
+  if (!detached.ok()) co_return detached;
+  const Context context = group.context();
+  // It ends after the second that its calls take.
+  for (const int wait : {5, 2}) {
+    absl::Status slept = co_await Sleep(context, seconds(wait));
+    if (!slept.ok()) co_return slept;
+    packed->push_back(job->PackedSize().has_value());
+  }
+  open.Cancel("seen");
+  co_return absl::OkStatus();
+}
+
+Async<std::vector<bool>> Packed(Context context, JobTable* table,
+                                std::shared_ptr<const spec::Job> spec) {
+  std::vector<bool> packed;
+  GroupResult ended =
+      co_await WithGroup(context, GroupOptions(), WhilePacking, table, std::move(spec), &packed);
+  EXPECT_TRUE(ended.status.ok()) << ended.status;
+  co_return packed;
+}
+
+SEEDED_TEST(EndedTreeTest, LargeJobsArePackedSomeTimeAfterTheirEnd) {
+  JobHarness harness(executor, 1000);
+  JobTable table(harness.engine(), TableLimits());
+  EXPECT_THAT(executor.Run(Packed, &table, harness.Compile(Nodes(300))),
+              testing::ElementsAre(false, true));
+  EXPECT_THAT(executor.Run(Packed, &table, harness.Compile(Nodes(3))),
+              testing::ElementsAre(false, false));
+}
+
+}  // namespace
+}  // namespace nursery::engine
