@@ -1,11 +1,10 @@
 // How workers of a Scheduler sleep, wake each other, and look after each other.
-#include <time.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <utility>
 
+#include "nursery/core/clock.h"
 #include "nursery/core/internal/scheduler.h"
 #include "nursery/core/internal/worker.h"
 
@@ -29,11 +28,8 @@ void Wait(sem_t& semaphore) {
 // Whether it was posted meanwhile.
 bool WaitFor(sem_t& semaphore, microseconds patience) {
   constexpr int64_t kSecond = 1'000'000'000;
-  timespec until;
-  clock_gettime(CLOCK_MONOTONIC, &until);
-  const int64_t nanoseconds = until.tv_nsec + patience.count() * 1000;
-  until.tv_sec += nanoseconds / kSecond;
-  until.tv_nsec = nanoseconds % kSecond;
+  const int64_t nanoseconds = (Clock::Steady().Now() + patience).time_since_epoch().count();
+  const timespec until = {.tv_sec = nanoseconds / kSecond, .tv_nsec = nanoseconds % kSecond};
   int failed;
   do {
     failed = sem_clockwait(&semaphore, CLOCK_MONOTONIC, &until);

@@ -227,10 +227,11 @@ v1::Job Job::DescribeLive(const Live& live) const {
   if (const v1::CancelReceipt receipt = LastCancel(); !receipt.job().empty()) {
     *job.mutable_last_cancel() = receipt;
   }
-  *job.mutable_create_time() = ToProto(ToWall(clock_, admitted_));
+  *job.mutable_create_time() = ToProto(admitted_wall_);
   MutexLock lock(mutex_);
   const Time deadline = std::min(deadline_, callers_deadline_);
-  if (deadline != kNever) *job.mutable_deadline() = ToProto(ToWall(clock_, deadline));
+  if (deadline != kNever)
+    *job.mutable_deadline() = ToProto(admitted_wall_ + (deadline - admitted_));
   job.set_deadline_source(callers_deadline_ == kNever ? deadline_source_ : "the caller's deadline");
   return job;
 }

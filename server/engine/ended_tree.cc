@@ -176,8 +176,9 @@ void AddCut(const std::vector<NodeView>& all, size_t start, size_t end, size_t l
     if (below.size() > 1 && below.back().first == i) below[below.size() - 2].second = i;
   }
   if (views->size() + below.size() > limit) {
-    std::stable_sort(below.begin(), below.end(), [&](const auto& a, const auto& b) {
-      return Urgency(all[a.first].state) < Urgency(all[b.first].state);
+    std::sort(below.begin(), below.end(), [&](const auto& a, const auto& b) {
+      return std::pair(Urgency(all[a.first].state), a.first) <
+             std::pair(Urgency(all[b.first].state), b.first);
     });
   }
   for (const auto& [first, last] : below) AddCut(all, first, last, limit, views);

@@ -66,6 +66,7 @@ Job::Job(std::unique_ptr<Tree> tree, Runtime runtime, JobOptions options, std::s
       semaphores_(runtime.semaphores),
       containment_(runtime.containment),
       admitted_(clock_.Now()),
+      admitted_wall_(ToWall(clock_, admitted_)),
       deadline_(OwnDeadline(tree->job(), admitted_, options_.default_timeout, &deadline_source_)) {
   tree->Admit(deadline_);
   runtime.workdir = options_.workdir;
@@ -269,7 +270,8 @@ void Job::Pack() {
   auto ended = std::make_shared<const EndedTree>(*this, live->tree->job());
   log_->Pack();
   MutexLock lock(mutex_);
-  form_ = {.ended = std::move(ended)};
+  form_.live = nullptr;
+  form_.ended = std::move(ended);
 }
 
 std::optional<size_t> Job::PackedSize() const {

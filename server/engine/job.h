@@ -165,6 +165,7 @@ class Job {
   const std::vector<std::shared_ptr<NamedSemaphore>> semaphores_;
   const std::function<v1::Containment()> containment_;
   const Time admitted_;
+  const WallTime admitted_wall_;
   std::string deadline_source_;  // constant after construction, as what follows needs it
   const Time deadline_;
 

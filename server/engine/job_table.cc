@@ -1,5 +1,7 @@
 #include "server/engine/job_table.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <limits>
 
@@ -15,6 +17,21 @@ constexpr std::chrono::seconds kRetryAfter{1};
 // So long after its end a job is asked for as it was; then, if it has so many nodes, it is packed.
 constexpr std::chrono::seconds kPackAfter{5};
 constexpr int64_t kWorthPacking = 256;
+// So much freed memory, in large pieces, is worth to be given back, so long after there was as
+// much: it takes the heap for some milliseconds.
+constexpr int64_t kWorthCounting = int64_t{256} << 10;
+constexpr int64_t kWorthTrimming = int64_t{4} << 20;
+constexpr std::chrono::seconds kTrimAfter{1};
+// About what a node takes until it is packed, and how much larger a message is than its bytes.
+constexpr int64_t kBytesOfNode = 400;
+constexpr int64_t kBytesOfMessage = 10;
+
+// The C library gives back by itself what it has at the end of the heap only.
+void GiveMemoryBack() {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+}
 
 absl::Status Refused(std::string_view what, int64_t limit, v1::ErrorReason reason) {
   const std::string text =
@@ -98,6 +115,8 @@ absl::StatusOr<Admitted> JobTable::Admit(Submission submission) {
   ++stats_.submitted;
   stats_.nodes += nodes;
   stats_.bytes += entry.bytes;
+  // The message that it came in takes several times the bytes it had on the wire.
+  AddFreed(kBytesOfMessage * entry.bytes, engine_.clock().Now());
   admitted.job = *std::move(job);
   return admitted;
 }
@@ -139,6 +158,7 @@ void JobTable::OnEnded(const std::shared_ptr<Job>& job) {
     ForgetOld(now);
   }
   room_.Ring();
+  if (job->node_count() >= kWorthPacking) chores_.Ring();
 }
 
 void JobTable::ForgetOld(Time now) {
@@ -154,6 +174,7 @@ void JobTable::Forget(const std::string& id) {
   const auto found = entries_.find(id);
   requests_.erase(found->second.request);
   ended_bytes_ -= found->second.bytes;
+  AddFreed(found->second.bytes, engine_.clock().Now());
   --stats_.ended;
   engine_.Forget(id);
   entries_.erase(found);
@@ -232,14 +253,31 @@ Async<absl::Status> JobTable::RunDetached(Context context) {
   co_return result.status;
 }
 
-std::shared_ptr<Job> JobTable::NextToPack(Time* due) {
+JobTable::Chore JobTable::NextChore() {
+  Chore chore;
+  const Time now = engine_.clock().Now();
   MutexLock lock(mutex_);
   const auto next =
       std::find_if(ended_.begin(), ended_.end(), [](const Ended& each) { return !each.packed; });
-  *due = next == ended_.end() ? kNever : next->at + kPackAfter;
-  if (next == ended_.end() || *due > engine_.clock().Now()) return nullptr;
-  next->packed = true;
-  return entries_.at(next->id).job;
+  if (next != ended_.end() && next->at + kPackAfter <= now) {
+    next->packed = true;
+    chore.pack = entries_.at(next->id).job;
+  } else if (trim_at_ <= now) {
+    freed_ = 0;
+    trim_at_ = kNever;
+    chore.trim = true;
+  } else {
+    chore.due = next == ended_.end() ? trim_at_ : std::min(trim_at_, next->at + kPackAfter);
+  }
+  return chore;
+}
+
+void JobTable::AddFreed(int64_t bytes, Time now) {
+  if (bytes < kWorthCounting) return;
+  freed_ += bytes;
+  if (freed_ < kWorthTrimming || trim_at_ != kNever) return;
+  trim_at_ = now + kTrimAfter;
+  chores_.Ring();
 }
 
 void JobTable::OnPacked(const std::shared_ptr<Job>& job) {
@@ -249,35 +287,34 @@ void JobTable::OnPacked(const std::shared_ptr<Job>& job) {
   if (found == entries_.end()) return;
   ended_bytes_ += size - found->second.bytes;
   found->second.bytes = size;
+  AddFreed(job->node_count() * kBytesOfNode, engine_.clock().Now());
 }
 
-Async<absl::Status> JobTable::PackEnded(Context, JobTable* table, Context context) {
-  const BellReceiver ended = table->room_.Watch();
-  for (;;) {
-    Time due;
-    const std::shared_ptr<Job> job = table->NextToPack(&due);
-    if (job != nullptr) {
-      auto pack = [job] {
-        job->Pack();
+Async<absl::Status> JobTable::DoChores(Context, JobTable* table, Context context) {
+  const BellReceiver bell = table->chores_.Watch();
+  while (!context.cancelled()) {
+    const Chore chore = table->NextChore();
+    if (chore.pack != nullptr || chore.trim) {
+      auto work = [chore] {
+        if (chore.pack != nullptr) chore.pack->Pack();
+        if (chore.trim) GiveMemoryBack();
         return absl::OkStatus();
       };
-      absl::Status packed = co_await RunBlocking(context, std::move(pack));
-      if (!packed.ok()) co_return absl::OkStatus();
-      table->OnPacked(job);
-      continue;
+      absl::Status done = co_await RunBlocking(context, std::move(work));
+      if (done.ok() && chore.pack != nullptr) table->OnPacked(chore.pack);
+    } else if (chore.due != kNever) {
+      absl::Status slept = co_await SleepUntil(context, chore.due);
+      static_cast<void>(slept);
+    } else {
+      absl::StatusOr<Tick> rung = co_await bell.Receive(context);
+      static_cast<void>(rung);
     }
-    if (due != kNever) {
-      absl::Status slept = co_await SleepUntil(context, due);
-      if (!slept.ok()) co_return absl::OkStatus();
-      continue;
-    }
-    absl::StatusOr<Tick> rung = co_await ended.Receive(context);
-    if (!rung.ok()) co_return absl::OkStatus();
   }
+  co_return absl::OkStatus();
 }
 
 Async<absl::Status> JobTable::ReceiveJobs(Group& group, JobTable* table, Context context) {
-  absl::Status packing = group.TrySpawn("pack ended jobs", PackEnded, table, context);
+  absl::Status packing = group.TrySpawn("chores", DoChores, table, context);
   if (!packing.ok()) co_return packing;
   for (;;) {
     absl::StatusOr<std::shared_ptr<Job>> job = co_await table->detached_.Receive(context);

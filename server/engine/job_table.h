@@ -131,11 +131,19 @@ class JobTable {
   absl::Status CheckLimits(const Submission& submission) NURSERY_REQUIRES(mutex_);
   void Forget(const std::string& id) NURSERY_REQUIRES(mutex_);
   void ForgetOld(Time now) NURSERY_REQUIRES(mutex_);
+  // What is done behind the jobs' backs, on a thread for blocking calls.
+  struct Chore {
+    Chore() = default;
+
+    std::shared_ptr<Job> pack;  // null: none
+    bool trim = false;          // give freed memory back to the system
+    Time due = kNever;          // of the next one, when there is none yet
+  };
   // Packs large jobs some time after their end, until the context is cancelled.
-  static Async<absl::Status> PackEnded(Context own, JobTable* table, Context context);
-  // The oldest that is due, or when the next will be (kNever: none).
-  std::shared_ptr<Job> NextToPack(Time* due) NURSERY_EXCLUDES(mutex_);
+  static Async<absl::Status> DoChores(Context own, JobTable* table, Context context);
+  Chore NextChore() NURSERY_EXCLUDES(mutex_);
   void OnPacked(const std::shared_ptr<Job>& job) NURSERY_EXCLUDES(mutex_);
+  void AddFreed(int64_t bytes, Time now) NURSERY_REQUIRES(mutex_);
   static Async<absl::Status> ReceiveJobs(Group& group, JobTable* table, Context context);
   static Async<absl::Status> RunOne(Context context, JobTable* table, std::shared_ptr<Job> job);
 
@@ -151,7 +159,11 @@ class JobTable {
   uint64_t last_ended_ NURSERY_GUARDED_BY(mutex_) = 0;
   int64_t ended_bytes_ NURSERY_GUARDED_BY(mutex_) = 0;
   TableStats stats_ NURSERY_GUARDED_BY(mutex_);
-  Bells room_;  // rings when a job has ended
+  // About so much was freed since memory was given back; when there is enough, when to.
+  int64_t freed_ NURSERY_GUARDED_BY(mutex_) = 0;
+  Time trim_at_ NURSERY_GUARDED_BY(mutex_) = kNever;
+  Bells room_;    // rings when a job has ended
+  Bells chores_;  // rings when there is one
 };
 
 }  // namespace nursery::engine

@@ -9,7 +9,9 @@ void Node::EndActivity() {
   if (activity_ == nullptr) return;
   activity_->wait = v1::WAIT_REASON_UNSPECIFIED;
   activity_->pid = 0;
-  if (activity_->output == nullptr && activity_->survivors.empty()) activity_.reset();
+  const bool kept = activity_->output != nullptr || !activity_->survivors.empty() ||
+                    activity_->work != nullptr || activity_->kill != nullptr;
+  if (!kept) activity_.reset();
 }
 
 std::string Node::Path() const {

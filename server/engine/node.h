@@ -127,7 +127,8 @@ class Node {
     if (activity_ == nullptr) activity_ = std::make_unique<Activity>();
     return *activity_;
   }
-  // It has ended: only what was written and what survives is of interest.
+  // It has ended: what was written and what survives stays of interest, and what can be cancelled
+  // as long as its task runs.
   void EndActivity();
 
   // Constant after construction.

@@ -113,7 +113,7 @@ const Node& NodeScope::Sibling(spec::NodeIndex sibling) const {
   while (each->parent != nullptr && each->parent->spec.index != group) each = each->parent;
   NURSERY_CHECK(each->parent != nullptr) << "validation lets a node see only its siblings";
   const auto place = static_cast<size_t>(sibling - each->parent->spec.first_child);
-  return *each->parent->children[place];
+  return *each->parent->children()[place];
 }
 
 absl::StatusOr<std::shared_ptr<const engine::Output>> NodeScope::OutputOf(const Node& node) const {

@@ -196,7 +196,9 @@ bool Tree::BindWork(Node& node, std::shared_ptr<const CancelScope> work) {
 
 void Tree::ReleaseWork(Node& node) {
   MutexLock lock(mutex_);
-  if (node.activity().work != nullptr) node.MutableActivity().work = nullptr;
+  if (node.activity().work == nullptr) return;
+  node.MutableActivity().work = nullptr;
+  if (IsTerminal(node.status.state)) node.EndActivity();
 }
 
 void Tree::BindKill(Node& node, std::shared_ptr<const CancelScope> kill) {

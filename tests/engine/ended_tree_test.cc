@@ -35,7 +35,7 @@ nodes:
 )";
 
 std::string Nodes(int count) {
-  std::string yaml = "nodes:\n";
+  std::string yaml = "name: nodes\nnodes:\n";
   for (int i = 0; i < count; ++i) {
     yaml += "  - {name: node" + std::to_string(i) + ", call: {function: script, argument: 1s}}\n";
   }
@@ -59,8 +59,7 @@ std::string Logged(const Job& job, int64_t after, size_t limit) {
 
 SEEDED_TEST(EndedTreeTest, APackedJobAnswersAsBefore) {
   JobHarness harness(executor);
-  const std::shared_ptr<Job> job =
-      executor.Run(&JobHarness::Run, &harness, std::string(kEverything));
+  const std::shared_ptr<Job> job = co_await harness.Run(ctx, kEverything);
   const std::string described = Described(*job);
   const std::vector<NodeView> views = job->View(1000);
   const std::vector<NodeView> cut = job->View(4);
@@ -78,7 +77,7 @@ SEEDED_TEST(EndedTreeTest, APackedJobAnswersAsBefore) {
   EXPECT_EQ(Logged(*job, 7, 3), some);
   EXPECT_EQ(job->last_seq(), last);
   EXPECT_EQ(job->Outputs("", /*below=*/true).size(), outputs);
-  ASSERT_EQ(job->Outputs("good", /*below=*/false).size(), 1u);
+  EXPECT_EQ(job->Outputs("good", /*below=*/false).size(), 1u);
   EXPECT_TRUE(job->done());
   EXPECT_EQ(job->StateOf("deep/deeper/slow"), NodeState::kDeadlineExceeded);
   EXPECT_EQ(job->StateOf("deep/deeper/slower"), std::nullopt);
@@ -88,30 +87,41 @@ SEEDED_TEST(EndedTreeTest, APackedJobAnswersAsBefore) {
   for (const char* path : {"dee", "each[3]/par", "each[3]part", "other"}) {
     EXPECT_FALSE(job->Knows(path)) << path;
   }
+  co_return absl::OkStatus();
 }
 
 SEEDED_TEST(EndedTreeTest, ACancelOfAPackedJobFindsThatItHasEnded) {
   JobHarness harness(executor);
-  const std::shared_ptr<Job> job =
-      executor.Run(&JobHarness::Run, &harness, std::string(kEverything));
+  const std::shared_ptr<Job> job = co_await harness.Run(ctx, kEverything);
   job->Pack();
   job->Pack();  // has nothing left to do
   CancelRequest request;
   request.path = "deep";
   absl::StatusOr<v1::CancelReceipt> receipt = job->Cancel(request);
-  ASSERT_TRUE(receipt.ok()) << receipt.status();
+  if (!receipt.ok()) co_return receipt.status();
   EXPECT_TRUE(receipt->already_ended());
   EXPECT_TRUE(receipt->complete());
   request.path = "nowhere";
   EXPECT_TRUE(absl::IsNotFound(job->Cancel(request).status()));
+  co_return absl::OkStatus();
 }
 
-TEST(EndedTreeMemoryTest, ANodeTakesFewBytes) {
+Async<absl::Status> RunLarge(Context context, JobHarness* harness, size_t* bytes) {
+  const std::shared_ptr<Job> job = co_await harness->Run(context, Nodes(5000));
+  job->Pack();
+  *bytes = job->PackedSize().value_or(0);
+  co_return absl::OkStatus();
+}
+
+TEST(EndedTreeSizeTest, ANodeTakesFewBytes) {
   SeededExecutor executor(1);
   JobHarness harness(executor, 10);
-  const std::shared_ptr<Job> job = executor.Run(&JobHarness::Run, &harness, Nodes(5000));
-  job->Pack();
-  EXPECT_LT(*job->PackedSize(), 5000u * 64);
+  size_t bytes = 0;
+  const absl::Status ran =
+      executor.Run("root", [&](Context ctx) { return RunLarge(std::move(ctx), &harness, &bytes); });
+  EXPECT_TRUE(ran.ok()) << ran;
+  EXPECT_GT(bytes, 0u);
+  EXPECT_LT(bytes, 5000u * 64);
 }
 
 Async<absl::Status> RunTable(Context, JobTable* table, Context until) {
@@ -155,10 +165,11 @@ Async<std::vector<bool>> Packed(Context context, JobTable* table,
 SEEDED_TEST(EndedTreeTest, LargeJobsArePackedSomeTimeAfterTheirEnd) {
   JobHarness harness(executor, 1000);
   JobTable table(harness.engine(), TableLimits());
-  EXPECT_THAT(executor.Run(Packed, &table, harness.Compile(Nodes(300))),
-              testing::ElementsAre(false, true));
-  EXPECT_THAT(executor.Run(Packed, &table, harness.Compile(Nodes(3))),
-              testing::ElementsAre(false, false));
+  const std::vector<bool> large = co_await Packed(ctx, &table, JobHarness::Compile(Nodes(300)));
+  EXPECT_THAT(large, testing::ElementsAre(false, true));
+  const std::vector<bool> small = co_await Packed(ctx, &table, JobHarness::Compile(Nodes(3)));
+  EXPECT_THAT(small, testing::ElementsAre(false, false));
+  co_return absl::OkStatus();
 }
 
 }  // namespace

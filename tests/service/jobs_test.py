@@ -625,8 +625,10 @@ class WatchJobsTest(ServiceTest):
         stream = self.watch("state = RUNNING")
         self.assertEqual([each.name for each in next(stream).jobs], [name])
         self.jobs.CancelJob(job_service.CancelJobRequest(name=name, wait=True), timeout=PATIENCE)
-        told = self.until_done(stream, [name])[name]
-        self.assertTrue(any(each.state != resources.NODE_STATE_RUNNING for each in told))
+        # It does so when it is ending, or has ended, whichever is seen first.
+        told = next(each for message in stream for each in message.jobs
+                    if each.state != resources.NODE_STATE_RUNNING)
+        self.assertEqual(told.name, name)
         again = self.submit(self.sleepers(1)).name
         told = next(message for message in stream if message.jobs)
         self.assertEqual([each.name for each in told.jobs], [again])

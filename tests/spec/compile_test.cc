@@ -62,9 +62,9 @@ TEST(CompileTest, NeedsAndDependentsMirrorEachOther) {
   const auto job = CompileText(
       "name: x\nnodes:\n  - {name: a, sleep: 1s}\n  - {name: b, sleep: 1s, needs: [c, a]}\n"
       "  - {name: c, sleep: 1s, needs: [a]}\n");
-  EXPECT_THAT(Find(*job, "b").needs, testing::ElementsAre(1, 3));
-  EXPECT_THAT(Find(*job, "a").dependents, testing::ElementsAre(2, 3));
-  EXPECT_THAT(Find(*job, "c").dependents, testing::ElementsAre(2));
+  EXPECT_THAT(Find(*job, "b").needs(), testing::ElementsAre(1, 3));
+  EXPECT_THAT(Find(*job, "a").dependents(), testing::ElementsAre(2, 3));
+  EXPECT_THAT(Find(*job, "c").dependents(), testing::ElementsAre(2));
 }
 
 TEST(CompileTest, NearestDefaultWinsAndEnvMerges) {

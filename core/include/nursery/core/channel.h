@@ -39,7 +39,7 @@ namespace internal {
 // A receive that gave `status` has come to the end of a closed channel. A cancellation of `context`
 // may have any status, that of the end included.
 inline bool IsEnd(const absl::Status& status, const Context& context) {
-  return absl::IsOutOfRange(status) && !context.cancelled();
+  return absl::IsOutOfRange(status) && !absl::IsOutOfRange(context.status());
 }
 }  // namespace internal
 
