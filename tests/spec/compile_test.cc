@@ -62,9 +62,9 @@ TEST(CompileTest, NeedsAndDependentsMirrorEachOther) {
   const auto job = CompileText(
       "name: x\nnodes:\n  - {name: a, sleep: 1s}\n  - {name: b, sleep: 1s, needs: [c, a]}\n"
       "  - {name: c, sleep: 1s, needs: [a]}\n");
-  EXPECT_THAT(Find(*job, "b").needs, testing::ElementsAre(1, 3));
-  EXPECT_THAT(Find(*job, "a").dependents, testing::ElementsAre(2, 3));
-  EXPECT_THAT(Find(*job, "c").dependents, testing::ElementsAre(2));
+  EXPECT_THAT(Find(*job, "b").needs(), testing::ElementsAre(1, 3));
+  EXPECT_THAT(Find(*job, "a").dependents(), testing::ElementsAre(2, 3));
+  EXPECT_THAT(Find(*job, "c").dependents(), testing::ElementsAre(2));
 }
 
 TEST(CompileTest, NearestDefaultWinsAndEnvMerges) {
@@ -160,6 +160,37 @@ TEST(CompileTest, SemaphoresOfTheServerRankBeforeTheJobs) {
             "root.acquire[0].semaphore: 'own' is a semaphore of the server; say `scope: server`\n"
             "root.acquire[1].semaphore: the server has no semaphore 'second'\n"
             "root.acquire[2].semaphore: the server has no semaphore 'first'\n");
+}
+
+v1::AcquireSpec AcquireOf(const std::string& semaphore, v1::Scope scope) {
+  v1::AcquireSpec acquire;
+  acquire.set_semaphore(semaphore);
+  acquire.set_scope(scope);
+  return acquire;
+}
+
+TEST(CompileTest, TheOrderOfSemaphoresOfAnUnknownServerIsLeftToIt) {
+  v1::JobSpec spec = Minimal();
+  v1::SemaphoreSpec& own = *spec.add_semaphores();
+  own.set_name("own");
+  own.set_size(1);
+  v1::NodeSpec& inner = *spec.mutable_root()->mutable_group()->add_nodes();
+  inner.set_name("inner");
+  inner.mutable_call()->set_function("noop");
+  *spec.mutable_root()->add_acquire() = AcquireOf("license", v1::SCOPE_SERVER);
+  *inner.add_acquire() = AcquireOf("gpu", v1::SCOPE_SERVER);
+  EXPECT_EQ(Violations(spec), "");
+  CompileOptions options;
+  options.semaphores = {{"license", 1, {}}, {"gpu", 1, {}}};
+  EXPECT_EQ(Violations(spec, options), "");
+  options.semaphores = {{"gpu", 1, {}}, {"license", 1, {}}};
+  EXPECT_THAT(Violations(spec, options), testing::HasSubstr("'gpu' is declared before 'license'"));
+  // What holds on every server is said at once.
+  *inner.mutable_acquire(0) = AcquireOf("license", v1::SCOPE_SERVER);
+  EXPECT_THAT(Violations(spec), testing::HasSubstr("'license' is held by the root above it"));
+  *inner.mutable_acquire(0) = AcquireOf("gpu", v1::SCOPE_SERVER);
+  *spec.mutable_root()->mutable_acquire(0) = AcquireOf("own", v1::SCOPE_JOB);
+  EXPECT_THAT(Violations(spec), testing::HasSubstr("'gpu' is declared before 'own'"));
 }
 
 TEST(CompileTest, NodesAreFoundByTheirPaths) {
