@@ -81,12 +81,13 @@ class CliTest(unittest.TestCase):
         self.assertNotIn("\x1b", out)
 
     def test_what_only_the_server_has_is_left_to_it(self):
-        for command in ("submit", "run"):
-            self.nursery(command, self.write("name: io\ncall: noop\npool: io\n"))
+        for command in (["submit"], ["run"], ["run", "--timeout", "1m"]):
+            self.nursery(*command, self.write("name: io\ncall: noop\npool: io\n"))
         node = "acquire: [{semaphore: license, scope: server}]\ncall: noop\n"
         self.nursery("submit", self.write("name: licensed\n" + node))
-        out = self.nursery("submit", self.write("name: x\ncall: noop\npool: nope\n"), code=2)
-        self.assertIn("'nope' is no pool of this server", out)
+        for command in ("submit", "run"):
+            out = self.nursery(command, self.write("name: x\ncall: noop\npool: nope\n"), code=2)
+            self.assertIn("'nope' is no pool of this server", out)
 
     def test_ls_shows_the_newest_first(self):
         first, second = self.submit(HELLO), self.submit(HELLO)
