@@ -134,6 +134,18 @@ class CliTest(unittest.TestCase):
         self.assertIn("0 left", err)
         self.assertEqual(marked(self.mark), [])
 
+    def test_a_third_ctrl_c_gives_up_on_a_server_that_does_not_answer(self):
+        process = self.start("run", self.write(self.sleeper()))
+        wait_until(lambda: marked(self.mark))
+        self.server.process.send_signal(signal.SIGSTOP)
+        self.addCleanup(self.server.process.send_signal, signal.SIGCONT)
+        for said in ("cancelling; once more kills at once\n", "killing\n"):
+            process.send_signal(signal.SIGINT)
+            self.assertEqual(process.stderr.readline(), said)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=PATIENCE)
+        self.assertEqual(process.returncode, 128 + signal.SIGINT, out + err)
+
     def test_cancel_waits_for_the_last_process(self):
         job = self.submit(self.sleeper())
         wait_until(lambda: marked(self.mark))
