@@ -12,9 +12,9 @@ import unittest
 
 import grpc
 
-from service import (BIN, PATIENCE, Server, ServiceTest, admin, details_of, exec_node,
+from service import (BIN, PATIENCE, Server, ServiceTest, admin, config, details_of, exec_node,
                      introspection, introspection_stub, job, job_service, job_stub, marked,
-                     wait_until)
+                     options, wait_until)
 
 
 class SocketTest(ServiceTest):
@@ -199,6 +199,38 @@ class ScopesTest(unittest.TestCase):
                 stub.SubmitJob(request, metadata=(("authorization", "Bearer bbbbbbbbbbbbbbbb"),))
 
 
+class ConfigTest(unittest.TestCase):
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.directory = pathlib.Path(directory.name)
+
+    def mistakes(self, text):
+        """What --check-config says about a configuration, line by line."""
+        file = self.directory / "c.yaml"
+        file.write_text(text)
+        done = subprocess.run([str(BIN / "nurseryd"), "--check-config", "--config", "c.yaml"],
+                              cwd=self.directory, stderr=subprocess.PIPE, text=True, check=False,
+                              timeout=PATIENCE)
+        self.assertEqual(done.returncode, 2 if done.stderr else 0, done.stderr)
+        return done.stderr.removeprefix("nurseryd: ").splitlines()
+
+    def test_no_limit_is_negative(self):
+        for section, message in (("limits", config.LimitsConfig),
+                                 ("retention", config.RetentionConfig)):
+            for field in message.DESCRIPTOR.fields:
+                if field.message_type is not None:
+                    value, what = "-1s", "must not be negative"
+                elif field.GetOptions().Extensions[options.byte_size]:
+                    value, what = "-1KiB", "is not a size"
+                else:
+                    value, what = "-1", "-1 must not be negative; 0 is the default"
+                found = self.mistakes(f"{section}:\n  {field.name}: {value}\n")
+                place = f"c.yaml:2:{len(field.name) + 5}: {section}.{field.name}: "
+                self.assertTrue([each for each in found if each.startswith(place)
+                                 and what in each], (field.name, found))
+
+
 class StartTest(unittest.TestCase):
     def refused(self, *arguments):
         with tempfile.TemporaryDirectory() as directory:
@@ -220,7 +252,7 @@ class StartTest(unittest.TestCase):
         with tempfile.TemporaryDirectory() as directory:
             file = pathlib.Path(directory, "c.yaml")
             for text, expected in (
-                    ("pools: [{name: a, slots: 0}]\n", "pools[0].slots: must be between"),
+                    ("pools: [{name: a, slots: 0}]\n", "1:26: pools[0].slots: must be between"),
                     ("polls: []\n", "1:1: polls: unknown field; did you mean 'pools'?"),
                     ("http: {allowed_hosts: [a]}\n", "http: not in this version")):
                 file.write_text(text)
