@@ -8,6 +8,7 @@
 #include <tuple>
 
 #include "nursery/core/status.h"
+#include "server/app/auth_files.h"
 #include "server/engine/convert.h"
 #include "server/spec/job_compiler.h"
 #include "server/spec/limits.h"
@@ -138,6 +139,7 @@ absl::StatusOr<v1::ServerConfig> ReadConfig(const std::string& file) {
     CheckTimes(config, &problems);
     CheckNumbers(config.limits(), "limits.", &problems);
     CheckNumbers(config.retention(), "retention.", &problems);
+    CheckAuth(config.auth(), &problems);
     if (!problems.empty()) problems = spec::LocateInConfig(text, std::move(problems));
   }
   if (problems.empty()) return config;

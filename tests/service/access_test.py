@@ -230,6 +230,32 @@ class ConfigTest(unittest.TestCase):
                 self.assertTrue([each for each in found if each.startswith(place)
                                  and what in each], (field.name, found))
 
+    def test_what_tls_needs_is_asked_for(self):
+        for named, place in (("tls_certificate_file: a", "needs tls_key_file beside it"),
+                             ("tls_key_file: a", "needs tls_certificate_file beside it"),
+                             ("tls_client_ca_file: a", "needs tls_certificate_file and "
+                              "tls_key_file beside it: without them no TLS")):
+            field = named.partition(":")[0]
+            expected = f"c.yaml:2:{len(field) + 5}: auth.{field}: {place}"
+            self.assertEqual(self.mistakes(f"auth:\n  {named}\n"), [expected])
+
+    def test_files_are_read_and_every_mistake_is_said(self):
+        (self.directory / "tokens").write_text("short\n")
+        (self.directory / "tokens").chmod(0o600)
+        (self.directory / "pem").write_text("nonsense\n")
+        auth = "auth:\n  token_file: tokens\n  tls_certificate_file: pem\n  tls_key_file: "
+        self.assertEqual(self.mistakes(auth + "pem\nlimits: {calls: -1}\n"), [
+            "c.yaml:2:15: auth.token_file: tokens:1: a token has at least 16 characters",
+            "c.yaml:3:25: auth.tls_certificate_file: holds no certificate in PEM",
+            "c.yaml:5:17: limits.calls: -1 must not be negative; 0 is the default"])
+        (self.directory / "tokens").write_text("x" * 16 + "\n")
+        self.assertEqual(self.mistakes(auth + "none\n"),
+                         ["c.yaml:4:17: auth.tls_key_file: none: No such file or directory"])
+        self.assertEqual(self.mistakes("auth: {token_file: tokens}\n"), [])
+        (self.directory / "tokens").chmod(0o644)
+        self.assertEqual(self.mistakes("auth: {token_file: tokens}\n"), [
+            "c.yaml:1:20: auth.token_file: others may read the token file tokens; chmod 600 it"])
+
 
 class StartTest(unittest.TestCase):
     def refused(self, *arguments):

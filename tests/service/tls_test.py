@@ -1,13 +1,14 @@
 """TLS over TCP: who is let in, who is not, and what a server needs to start with it."""
 
 import pathlib
+import signal
 import subprocess
 import tempfile
 import unittest
 
 import grpc
 
-from service import BIN, PATIENCE, Server, introspection, introspection_stub
+from service import BIN, PATIENCE, Server, introspection, introspection_stub, wait_until
 
 
 class Authority:
@@ -144,6 +145,38 @@ class ClientCertificateTest(TlsTest):
                          grpc.StatusCode.UNAVAILABLE)
 
 
+class RenewalTest(TlsTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.server_files = tuple(pathlib.Path(cls.keys.name, name) for name in ("key", "pem"))
+
+    def setUp(self):
+        self.renew(self.authority.issue("first"))
+        super().setUp()
+
+    def renew(self, files):
+        for source, target in zip(files, self.server_files):
+            target.write_bytes(source.read_bytes())
+
+    def reload(self):
+        lines = self.server.log_text().count("nurseryd: configuration")
+        self.server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: self.server.log_text().count("nurseryd: configuration") > lines)
+        return self.server.log_text().splitlines()[-1]
+
+    def test_a_renewed_certificate_is_named_for_a_restart(self):
+        self.assertEqual(self.reload(), "nurseryd: configuration reloaded")
+        self.renew(self.authority.issue("second"))
+        self.assertEqual(self.reload(), "nurseryd: configuration reloaded; only a restart changes "
+                         "auth.tls_certificate_file, auth.tls_key_file")
+        self.server_files[0].unlink()
+        said = self.reload()
+        self.assertIn("configuration not reloaded, all stays as it was: ", said)
+        self.assertIn("auth.tls_key_file: ", said)
+        self.assert_speaks(self.info(self.credentials()))
+
+
 class FilesTest(TlsTest):
     def refused(self, key, certificate):
         config = self.directory / "wrong.yaml"
@@ -159,7 +192,7 @@ class FilesTest(TlsTest):
     def test_what_cannot_be_read_is_named(self):
         _, certificate = self.server_files
         said = self.refused("/no/such.key", certificate)
-        self.assertIn("auth.tls: /no/such.key", said)
+        self.assertIn("auth.tls_key_file: /no/such.key", said)
         self.assertEqual(said.count("\n"), 1, said)
 
     def test_what_cannot_work_starts_nothing(self):
