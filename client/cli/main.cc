@@ -198,7 +198,9 @@ class RemoteCommands {
     CLI::App* drain = Add(
         app, "drain", "Cancel all jobs and stop the server", &drain_.server,
         [this] { return Drain(drain_); }, "--timeout 10s");
-    drain->add_option("--timeout", drain_.timeout, "How long jobs may take to end (default 30s)")
+    drain
+        ->add_option("--timeout", drain_.timeout,
+                     "How long jobs may take to end (default: the server's --drain-timeout)")
         ->type_name("DURATION");
   }
 

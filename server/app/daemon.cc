@@ -156,10 +156,10 @@ absl::Status Daemon::Build(const v1::ServerConfig& config) {
   facts.processes = [this] { return static_cast<int64_t>(parts_->host->stats().live); };
   facts.calls = [this] { return server_->calls(); };
   facts.watchers = [this] { return jobs_->watchers(); };
-  facts.drain = [this](Duration bound) {
+  facts.drain = [this](std::optional<Duration> bound) {
     const auto live = static_cast<int64_t>(table_->Live().size());
     StopRequest request;
-    request.bound = bound;
+    request.bound = bound.value_or(options_.drain_timeout);
     // Full: it is stopping anyway.
     stop_.TrySend(request).IgnoreError();
     return live;

@@ -12,9 +12,9 @@ import unittest
 
 import grpc
 
-from service import (BIN, PATIENCE, Server, ServiceTest, admin, config, details_of, exec_node,
-                     introspection, introspection_stub, job, job_service, job_stub, marked,
-                     options, wait_until)
+from service import (BIN, PATIENCE, Server, ServiceTest, admin, admin_stub, config, details_of,
+                     exec_node, introspection, introspection_stub, job, job_service, job_stub,
+                     marked, options, wait_until)
 
 
 class SocketTest(ServiceTest):
@@ -71,6 +71,24 @@ class SocketTest(ServiceTest):
         answer = self.admin.DrainServer(admin.DrainServerRequest())
         self.assertEqual(answer.cancelled_jobs, 1)
         self.assertEqual(self.server.process.wait(PATIENCE), 0)
+        self.assertEqual(marked(self.mark), [])
+
+    def test_a_drain_without_a_timeout_has_that_of_the_server(self):
+        with tempfile.TemporaryDirectory() as directory:
+            server = Server(directory, "--drain-timeout", "1ms")
+            self.addCleanup(server.stop)
+            with server.channel() as channel:
+                stub = job_stub.JobServiceStub(channel)
+                root = exec_node("sh", "-c", "trap '' TERM; touch up; while :; do sleep 60; done",
+                                 self.mark)
+                root.grace.FromSeconds(3600)
+                spec = job.JobSpec(name="x", root=root, workdir=directory)
+                stub.SubmitJob(job_service.SubmitJobRequest(job_spec=spec), timeout=PATIENCE)
+                wait_until(pathlib.Path(directory, "up").exists)
+                admin_stub.AdminServiceStub(channel).DrainServer(admin.DrainServerRequest(),
+                                                                 timeout=PATIENCE)
+            # Far less than the default of the option.
+            self.assertEqual(server.process.wait(20), 0)
         self.assertEqual(marked(self.mark), [])
 
     def test_health_and_reflection_answer(self):
