@@ -45,6 +45,8 @@ class JobService {
  private:
   using JobPtr = std::shared_ptr<engine::Job>;
 
+  // Those that know who calls.
+  void AddWithSession(Methods& methods);
   absl::StatusOr<v1::ValidateJobResponse> ValidateJob(const v1::ValidateJobRequest& request);
   absl::StatusOr<v1::Job> GetJob(const v1::GetJobRequest& request);
   absl::StatusOr<v1::ListJobsResponse> ListJobs(const v1::ListJobsRequest& request);

@@ -69,6 +69,18 @@ class SubmitTest(ServiceTest):
         error = self.assert_fails(grpc.StatusCode.UNIMPLEMENTED, self.jobs.PauseJob,
                                   job_service.PauseJobRequest(name="jobs/x"))
         self.assertIn("not in this version", error.details())
+        items = job_service.EVENT_DETAIL_ITEMS
+        for call, request, field in (
+                (self.jobs.CancelJob, job_service.CancelJobRequest(request_id="r"), "request_id"),
+                (self.jobs.CancelJobs, job_service.CancelJobsRequest(request_id="r"),
+                 "request_id"),
+                (self.jobs.WatchJob, job_service.WatchJobRequest(detail=items), "detail"),
+                (self.jobs.RunJob, job_service.RunJobRequest(job_spec=spec, detail=items),
+                 "detail")):
+            error = self.assert_fails(grpc.StatusCode.UNIMPLEMENTED, call, request)
+            self.assertRegex(error.details(), f"^{field}.*: not in this version$")
+            self.assertEqual(details_of(error)["ErrorInfo"].reason, "NOT_IN_THIS_VERSION")
+        self.assertEqual(len(self.jobs.ListJobs(job_service.ListJobsRequest()).jobs), 0)
 
     def test_validate_only_starts_nothing(self):
         preview = self.submit(job.JobSpec(name="x", root=exec_node("touch", self.mark)),

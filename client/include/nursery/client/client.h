@@ -41,7 +41,8 @@ struct SubmitOptions {
   bool validate_only = false;
 };
 
-// Which events are told.
+// Which events are told: of the job only, or of nodes and attempts too, with maps as progress and
+// failures. kItems, every item of every map, is UNIMPLEMENTED so far.
 enum class Detail { kJob, kNodes, kItems };
 
 // What is called while a call goes on; unset: nothing is. An exception leaves through the call.
