@@ -61,6 +61,15 @@ class SubmitTest(ServiceTest):
         answer = self.jobs.ValidateJob(job_service.ValidateJobRequest(job_spec=spec))
         self.assertEqual(len(answer.violations), 500)
 
+    def test_a_long_message_is_cut_between_characters(self):
+        for before in ("", "x"):
+            name = "jobs/" + before + "\u00e9" * 1500
+            error = self.assert_fails(grpc.StatusCode.NOT_FOUND, self.jobs.GetJob,
+                                      job_service.GetJobRequest(name=name))
+            # That it can be parsed: strings of a message are UTF-8.
+            self.assertEqual(details_of(error)["ErrorInfo"].reason, "JOB_NOT_FOUND")
+            self.assertRegex(error.details(), f"^no job '{before}\u00e9+$")
+
     def test_what_this_version_cannot_do_is_refused_by_name(self):
         spec = job.JobSpec(name="x", root=exec_node("true"))
         self.assert_fails(grpc.StatusCode.FAILED_PRECONDITION, self.jobs.SubmitJob,
