@@ -22,6 +22,9 @@ struct ServerOptions {
   std::string tls_ca_file;
 };
 
+// What NURSERY_SERVER says; empty and unset are the same.
+std::string ServerVariable();
+
 struct RunOptions {
   ServerOptions server;
   bool here = true;                  // not on that server
