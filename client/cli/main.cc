@@ -40,6 +40,15 @@ void AddServer(CLI::App* command, ServerOptions* options) {
       ->add_option("--tls-ca", options->tls_ca_file,
                    "Speak TLS; who signed the server's certificate")
       ->type_name("FILE");
+  CLI::Option* certificate =
+      command
+          ->add_option("--tls-cert", options->tls_certificate_file,
+                       "Our certificate, for a server that asks for one (with --tls-ca, --tls-key)")
+          ->type_name("FILE");
+  CLI::Option* key =
+      command->add_option("--tls-key", options->tls_key_file, "The key to it")->type_name("FILE");
+  certificate->needs(key);
+  key->needs(certificate);
 }
 
 CLI::App* AddRun(CLI::App& app, RunOptions* options) {

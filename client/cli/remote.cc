@@ -35,6 +35,8 @@ absl::StatusOr<std::unique_ptr<client::Connection>> Connect(const ServerOptions&
   connect.address = AddressOf(options);
   connect.token_file = options.token_file;
   connect.tls_ca_file = options.tls_ca_file;
+  connect.tls_certificate_file = options.tls_certificate_file;
+  connect.tls_key_file = options.tls_key_file;
   return client::Connection::Open(connect);
 }
 

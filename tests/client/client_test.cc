@@ -444,6 +444,15 @@ TEST(ConnectTest, NobodyAtTheAddressIsUnavailable) {
   options.address = "";
   EXPECT_EQ(Client::Connect(options).status().code(), absl::StatusCode::kInvalidArgument);
   options.address = "localhost:1";
+  options.tls_certificate_file = "/no/such/certificate";
+  EXPECT_THAT(std::string(Message(Client::Connect(options).status())),
+              HasSubstr("a certificate and its key belong together"));
+  options.tls_key_file = "/no/such/key";
+  EXPECT_EQ(Client::Connect(options).status().code(), absl::StatusCode::kInvalidArgument);
+  options.tls_ca_file = "/no/such/authority";
+  EXPECT_EQ(Client::Connect(options).status().code(), absl::StatusCode::kNotFound);
+  options = ConnectOptions();
+  options.address = "localhost:1";
   options.token_file = "/no/such/token";
   EXPECT_EQ(Client::Connect(options).status().code(), absl::StatusCode::kNotFound);
 }

@@ -89,6 +89,14 @@ class TlsTest(unittest.TestCase):
     def assert_speaks(self, answer):
         self.assertIsInstance(answer, introspection.ServerInfo)
 
+    def list_jobs(self, code, *options):
+        """`nursery ls` over TCP ends with `code`; what it says is given."""
+        done = subprocess.run([str(BIN / "nursery"), "ls", "--server", self.address, "--token-file",
+                               str(self.directory / "data" / "token"), *map(str, options)],
+                              check=False, timeout=PATIENCE, text=True, stderr=subprocess.PIPE)
+        self.assertEqual(done.returncode, code, done.stderr)
+        return done.stderr
+
     def credentials(self, files=None, authority=None):
         key, certificate = (file.read_bytes() for file in files) if files else (None, None)
         trusted = (authority or self.authority).certificate.read_bytes()
@@ -122,13 +130,8 @@ class ServerCertificateTest(TlsTest):
         self.assert_speaks(self.info(self.credentials(), "127.0.0.1:" + port))
 
     def test_the_command_line_speaks(self):
-        listed = [str(BIN / "nursery"), "ls", "--server", self.address, "--token-file",
-                  str(self.directory / "data" / "token")]
-        subprocess.run([*listed, "--tls-ca", str(self.authority.certificate)], check=True,
-                       timeout=PATIENCE)
-        done = subprocess.run([*listed, "--tls-ca", str(self.other.certificate)], check=False,
-                              timeout=PATIENCE, stderr=subprocess.PIPE)
-        self.assertEqual(done.returncode, 5, done.stderr)
+        self.list_jobs(0, "--tls-ca", self.authority.certificate)
+        self.list_jobs(5, "--tls-ca", self.other.certificate)
 
 
 class ClientCertificateTest(TlsTest):
@@ -143,6 +146,17 @@ class ClientCertificateTest(TlsTest):
     def test_a_client_with_one_of_another_authority_is_refused(self):
         self.assertEqual(self.info(self.credentials(self.other.issue("client"))),
                          grpc.StatusCode.UNAVAILABLE)
+
+    def test_the_command_line_speaks_with_a_certificate(self):
+        key, certificate = self.authority.issue("user")
+        known = ("--tls-ca", self.authority.certificate)
+        self.list_jobs(0, *known, "--tls-cert", certificate, "--tls-key", key)
+        self.list_jobs(5, *known)
+        other_key, other = self.other.issue("user")
+        self.list_jobs(5, *known, "--tls-cert", other, "--tls-key", other_key)
+        self.assertIn("--tls-key", self.list_jobs(2, *known, "--tls-cert", certificate))
+        self.assertIn("the file of the authority that signed the server's",
+                      self.list_jobs(2, "--tls-cert", certificate, "--tls-key", key))
 
 
 class RenewalTest(TlsTest):

@@ -123,7 +123,8 @@ struct NodePage {
 
 class Client {
  public:
-  // UNAVAILABLE: nobody answers there, and why; the file's error: a token that cannot be read.
+  // UNAVAILABLE: nobody answers there, and why; INVALID_ARGUMENT: options that do not belong
+  // together; the file's error: one that cannot be read.
   static absl::StatusOr<std::unique_ptr<Client>> Connect(const ConnectOptions& options);
   ~Client();
   Client(const Client&) = delete;
