@@ -20,7 +20,12 @@ struct ServerOptions {
   std::string server;  // empty: NURSERY_SERVER, or the local socket
   std::string token_file;
   std::string tls_ca_file;
+  std::string tls_certificate_file;
+  std::string tls_key_file;
 };
+
+// What NURSERY_SERVER says; empty and unset are the same.
+std::string ServerVariable();
 
 struct RunOptions {
   ServerOptions server;

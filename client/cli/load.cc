@@ -76,8 +76,8 @@ void AddEachLineArguments(const std::vector<std::string>& command, v1::JobSpec* 
   if (!placed) exec->add_argv("${{ item }}");
 }
 
-spec::LoadedJob Compiled(v1::JobSpec job) {
-  spec::CompileResult compiled = spec::Compile(job, app::Embedded::CompileOptions());
+spec::LoadedJob Compiled(v1::JobSpec job, const spec::CompileOptions& compile) {
+  spec::CompileResult compiled = spec::Compile(job, compile);
   spec::LoadedJob loaded;
   loaded.spec = std::make_shared<const v1::JobSpec>(std::move(job));
   loaded.job = compiled.job;
@@ -142,7 +142,7 @@ absl::StatusOr<spec::LoadedJob> LoadCommand(const RunOptions& options) {
     if (!grace.ok()) return Annotate(grace.status(), "--grace");
     *node->mutable_grace() = engine::ToProto(*grace);
   }
-  return Compiled(std::move(job));
+  return Compiled(std::move(job), app::Embedded::CompileOptions());
 }
 
 void PrintViolations(const std::string& file, const spec::LoadedJob& loaded) {
@@ -152,8 +152,8 @@ void PrintViolations(const std::string& file, const spec::LoadedJob& loaded) {
   }
 }
 
-spec::LoadedJob WithTimeout(spec::LoadedJob loaded,
-                            std::optional<std::chrono::nanoseconds> timeout) {
+spec::LoadedJob WithTimeout(spec::LoadedJob loaded, std::optional<std::chrono::nanoseconds> timeout,
+                            const spec::CompileOptions& compile) {
   if (loaded.job == nullptr) return loaded;
   v1::JobSpec job = *loaded.spec;
   job.mutable_timeout()->Clear();
@@ -162,7 +162,7 @@ spec::LoadedJob WithTimeout(spec::LoadedJob loaded,
   } else {
     job.mutable_timeout()->set_none(true);
   }
-  return Compiled(std::move(job));
+  return Compiled(std::move(job), compile);
 }
 
 }  // namespace nursery::cli

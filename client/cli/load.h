@@ -24,9 +24,10 @@ absl::StatusOr<spec::LoadedJob> LoadCommand(const RunOptions& options);
 // What is wrong with `file`, to stderr, a line for each mistake.
 void PrintViolations(const std::string& file, const spec::LoadedJob& loaded);
 
-// `loaded` with `timeout` as the bound of the whole job.
-spec::LoadedJob WithTimeout(spec::LoadedJob loaded,
-                            std::optional<std::chrono::nanoseconds> timeout);
+// `loaded` with `timeout` as the bound of the whole job, none if unset; `compile` is that of the
+// load. A timeout that is out of range is a violation.
+spec::LoadedJob WithTimeout(spec::LoadedJob loaded, std::optional<std::chrono::nanoseconds> timeout,
+                            const spec::CompileOptions& compile);
 
 }  // namespace nursery::cli
 

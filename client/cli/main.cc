@@ -1,7 +1,6 @@
 // nursery: the command line. Parses options and hands over to one command.
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <cstdlib>
 #include <functional>
 #include <optional>
 #include <string>
@@ -41,10 +40,20 @@ void AddServer(CLI::App* command, ServerOptions* options) {
       ->add_option("--tls-ca", options->tls_ca_file,
                    "Speak TLS; who signed the server's certificate")
       ->type_name("FILE");
+  CLI::Option* certificate =
+      command
+          ->add_option("--tls-cert", options->tls_certificate_file,
+                       "Our certificate, for a server that asks for one (with --tls-ca, --tls-key)")
+          ->type_name("FILE");
+  CLI::Option* key =
+      command->add_option("--tls-key", options->tls_key_file, "The key to it")->type_name("FILE");
+  certificate->needs(key);
+  key->needs(certificate);
 }
 
 CLI::App* AddRun(CLI::App& app, RunOptions* options) {
-  CLI::App* run = app.add_subcommand("run", "Run a job file, or a command, here and now");
+  CLI::App* run = app.add_subcommand(
+      "run", "Run a job file, or a command, here and now; a file on a server if one is named");
   run->add_option("file", options->file, "The job file (YAML or JSON)")->type_name("FILE");
   run->add_option("--each-line", options->each_line,
                   "Run the command once for each line of FILE (- is stdin); {} stands for the line")
@@ -52,7 +61,7 @@ CLI::App* AddRun(CLI::App& app, RunOptions* options) {
   run->add_option("--workers", options->workers, "How many lines at once (with --each-line)")
       ->check(CLI::Range(int64_t{1}, int64_t{10'000}));
   run->add_option("--slots", options->slots,
-                  "How many actions may run at once (default: twice the cores)")
+                  "How many actions may run at once here (default: twice the cores)")
       ->check(CLI::Range(int64_t{1}, int64_t{10'000}));
   run->add_option("--timeout", options->timeout,
                   "Bound for the whole, as in 10m (overrides the file's)")
@@ -69,10 +78,13 @@ CLI::App* AddRun(CLI::App& app, RunOptions* options) {
       "  nursery run --timeout 10s -- make -j4\n"
       "  nursery run --each-line urls.txt --workers 8 -- curl -sO {}\n"
       "\n"
-      "Ctrl-C cancels the job and shows what was taken down; a second one kills at once.\n"
+      "With --server, or NURSERY_SERVER in the environment, a file runs on that server; a\n"
+      "command runs here in any case.\n"
+      "Ctrl-C cancels the job and shows what was taken down; a second one kills at once, a\n"
+      "third one gives up waiting.\n"
       "Exit codes: 0 succeeded, 1 failed, 2 usage or invalid job, 3 cancelled, 4 deadline\n"
-      "exceeded, 6 refused. With -- COMMAND the command's own, and 124 deadline, 125 ours,\n"
-      "126 not executable, 127 not found, 128 + the signal that killed it.");
+      "exceeded, 5 no server, 6 refused. With -- COMMAND the command's own, and 124 deadline,\n"
+      "125 ours, 126 not executable, 127 not found, 128 + the signal that killed it.");
   return run;
 }
 
@@ -198,7 +210,9 @@ class RemoteCommands {
     CLI::App* drain = Add(
         app, "drain", "Cancel all jobs and stop the server", &drain_.server,
         [this] { return Drain(drain_); }, "--timeout 10s");
-    drain->add_option("--timeout", drain_.timeout, "How long jobs may take to end (default 30s)")
+    drain
+        ->add_option("--timeout", drain_.timeout,
+                     "How long jobs may take to end (default: the server's --drain-timeout)")
         ->type_name("DURATION");
   }
 
@@ -246,7 +260,11 @@ void CheckCommand(const CLI::App& app, int argc, char** argv) {
 
 // What only a server of our own can do.
 void CheckRemoteRun(const RunOptions& options) {
-  const std::string only_here = "not with --server: it belongs to a run here";
+  const std::string only_here = options.server.server.empty()
+                                    ? "it belongs to a run here, but NURSERY_SERVER names " +
+                                          ServerVariable() +
+                                          "; run with NURSERY_SERVER= to run here"
+                                    : "not with --server: it belongs to a run here";
   if (!options.command.empty()) throw CLI::ValidationError("--", only_here);
   if (options.slots > 0) throw CLI::ValidationError("--slots", only_here);
 }
@@ -273,8 +291,7 @@ int Main(int argc, char** argv) {
     if (*run && has_command == !run_options.file.empty()) {
       throw CLI::ValidationError("run", "name either a job FILE or a command after --");
     }
-    const bool has_server =
-        !run_options.server.server.empty() || std::getenv("NURSERY_SERVER") != nullptr;
+    const bool has_server = !run_options.server.server.empty() || !ServerVariable().empty();
     // A command runs here, whatever server there is for jobs.
     run_options.here = !has_server || (has_command && run_options.server.server.empty());
     if (!run_options.here) CheckRemoteRun(run_options);

@@ -6,6 +6,7 @@
 
 #include "client/cli/node_view.h"
 #include "client/cli/text.h"
+#include "nursery/client/error.h"
 #include "nursery/core/status.h"
 #include "server/app/places.h"
 
@@ -18,10 +19,15 @@ constexpr int kMaxPages = 20;
 
 }  // namespace
 
-std::string AddressOf(const ServerOptions& options) {
+std::string ServerVariable() {
   const char* const variable = std::getenv("NURSERY_SERVER");
+  return variable == nullptr ? "" : variable;
+}
+
+std::string AddressOf(const ServerOptions& options) {
   if (!options.server.empty()) return options.server;
-  return variable != nullptr ? variable : "unix:" + app::DefaultSocket();
+  const std::string variable = ServerVariable();
+  return variable.empty() ? "unix:" + app::DefaultSocket() : variable;
 }
 
 absl::StatusOr<std::unique_ptr<client::Connection>> Connect(const ServerOptions& options) {
@@ -29,6 +35,8 @@ absl::StatusOr<std::unique_ptr<client::Connection>> Connect(const ServerOptions&
   connect.address = AddressOf(options);
   connect.token_file = options.token_file;
   connect.tls_ca_file = options.tls_ca_file;
+  connect.tls_certificate_file = options.tls_certificate_file;
+  connect.tls_key_file = options.tls_key_file;
   return client::Connection::Open(connect);
 }
 
@@ -36,10 +44,13 @@ int ComplainOf(const absl::Status& status) {
   std::fprintf(stderr, "error: %s\n", Printable(Message(status)).c_str());
   switch (status.code()) {
     case absl::StatusCode::kUnavailable:
-      std::fputs(
-          "  start one with 'nurseryd', name one with --server or NURSERY_SERVER, or use "
-          "'nursery run', which needs none\n",
-          stderr);
+      // One that says so itself, as it stops, is there.
+      if (client::ReasonOf(status).empty()) {
+        std::fputs(
+            "  start one with 'nurseryd', name one with --server or NURSERY_SERVER, or use "
+            "'nursery run' without either, which needs none\n",
+            stderr);
+      }
       return kNoServer;
     case absl::StatusCode::kResourceExhausted:
       return kRefused;
@@ -55,7 +66,11 @@ absl::StatusOr<v1::Job> FindJob(client::Connection& connection, const std::strin
   exact.set_name("jobs/" + word);
   exact.set_view(v1::JOB_VIEW_FULL);
   constexpr size_t kIdLength = 26;
-  if (word.size() == kIdLength) return connection.GetJob(exact);
+  if (word.size() == kIdLength) {
+    absl::StatusOr<v1::Job> job = connection.GetJob(exact);
+    // A name may be as long as an id.
+    if (!absl::IsNotFound(job.status())) return job;
+  }
   std::vector<v1::Job> by_id;
   std::optional<v1::Job> by_name;
   v1::ListJobsRequest request;

@@ -60,16 +60,16 @@ std::vector<std::string> OwnEnvironment() {
 }
 
 absl::StatusOr<spec::LoadedJob> Load(const RunOptions& options) {
+  const spec::CompileOptions compile =
+      options.here ? app::Embedded::CompileOptions() : spec::CompileOptions();
   absl::StatusOr<spec::LoadedJob> loaded =
-      options.file.empty()
-          ? LoadCommand(options)
-          : LoadFile(options.file, options.parameters,
-                     options.here ? app::Embedded::CompileOptions() : spec::CompileOptions());
+      options.file.empty() ? LoadCommand(options)
+                           : LoadFile(options.file, options.parameters, compile);
   if (!loaded.ok() || options.timeout.empty()) return loaded;
-  if (options.timeout == "none") return WithTimeout(*std::move(loaded), std::nullopt);
+  if (options.timeout == "none") return WithTimeout(*std::move(loaded), std::nullopt, compile);
   absl::StatusOr<std::chrono::nanoseconds> timeout = spec::ParseDuration(options.timeout);
   if (!timeout.ok()) return Annotate(timeout.status(), "--timeout");
-  return WithTimeout(*std::move(loaded), *timeout);
+  return WithTimeout(*std::move(loaded), *timeout, compile);
 }
 
 // Relative paths of a job start where the user is, if the server is on this machine.

@@ -21,7 +21,7 @@ constexpr size_t kMaxShownNodes = 2000;
 constexpr std::chrono::milliseconds kLeastPause{100};
 // Drawing takes at most this share of the time, however large the tree is.
 constexpr int kPauseOverDrawing = 10;
-// For a picture: a server that does not answer within it is asked again later.
+// Of all calls beside the run's own: a server that does not answer within it is asked again later.
 constexpr std::chrono::seconds kPatience{5};
 
 }  // namespace
@@ -60,21 +60,44 @@ Async<absl::Status> RunDriver::ReadAndWatch(Group& group, RunDriver* driver) {
   co_return done;
 }
 
-// The result comes with the stream, which goes on.
 Async<absl::Status> RunDriver::PassSignals(Context context, RunDriver* driver) {
+  GroupOptions collect;
+  collect.join = Join::Collect();
+  GroupResult passed = co_await WithGroup(context, collect, ReadSignals, driver);
+  // It ends with the run, whose own status it must not hide.
+  static_cast<void>(passed);
+  co_return absl::OkStatus();
+}
+
+// Reads on while the server is asked: one that does not answer holds up no third signal.
+Async<absl::Status> RunDriver::ReadSignals(Group& group, RunDriver* driver) {
+  std::pair<Sender<Ask>, Receiver<Ask>> asks = MakeChannel<Ask>(2);
+  absl::Status spawned = group.TrySpawn("cancel", SendAsks, driver, std::move(asks.second));
+  if (!spawned.ok()) co_return spawned;
   for (int count = 1;; ++count) {
-    absl::StatusOr<int> number = co_await driver->signals_.Next(context);
+    absl::StatusOr<int> number = co_await driver->signals_.Next(group.context());
     if (!number.ok()) co_return absl::OkStatus();
     if (count == 1) driver->signal_ = *number;
     if (count > 2) _exit(kCommandSignalled + *number);
     driver->display_.OnSignal(count);
-    const std::string reason =
-        *number == SIGINT ? "Ctrl-C" : "SIG" + std::string(sigabbrev_np(*number));
-    auto cancel = [driver, reason, kill = count == 2] { return driver->Cancel(reason, kill); };
-    absl::Status asked = co_await RunBlocking(context, std::move(cancel));
+    Ask ask;
+    ask.reason = *number == SIGINT ? "Ctrl-C" : "SIG" + std::string(sigabbrev_np(*number));
+    ask.kill = count == 2;
+    // There is room for both.
+    asks.first.TrySend(std::move(ask)).IgnoreError();
+  }
+}
+
+// The result comes with the stream, which goes on.
+Async<absl::Status> RunDriver::SendAsks(Context context, RunDriver* driver, Receiver<Ask> asks) {
+  for (;;) {
+    absl::StatusOr<Ask> ask = co_await asks.Receive(context);
+    if (!ask.ok()) co_return absl::OkStatus();
+    auto cancel = [driver, asked = *ask] { return driver->Cancel(asked.reason, asked.kill); };
+    absl::Status done = co_await RunBlocking(context, std::move(cancel));
     // A run that ends meanwhile takes its server, or its job, with it.
-    if (asked.ok() || context.cancelled()) continue;
-    std::fprintf(stderr, "error: %s\n", Printable(Message(asked)).c_str());
+    if (done.ok() || context.cancelled()) continue;
+    std::fprintf(stderr, "error: %s\n", Printable(Message(done)).c_str());
   }
 }
 
@@ -110,7 +133,7 @@ void RunDriver::OnMessage(const v1::RunJobResponse& message) {
     if (cancel) cancel->set_name(name_);
   }
   // A job that has just ended is no error here.
-  if (cancel) connection_.CancelJob(*cancel).status().IgnoreError();
+  if (cancel) connection_.CancelJob(*cancel, client::CallOptions(kPatience)).status().IgnoreError();
   display_.Add(message);
   for (const v1::Event& event : message.events()) {
     if (event.has_attempt_ended()) last_attempt_ = event.attempt_ended().attempt();
@@ -135,7 +158,7 @@ absl::Status RunDriver::Cancel(const std::string& reason, bool kill) {
     if (name_.empty()) return absl::OkStatus();
     request.set_name(name_);
   }
-  return connection_.CancelJob(request).status();
+  return connection_.CancelJob(request, client::CallOptions(kPatience)).status();
 }
 
 std::string RunDriver::name() const {

@@ -18,6 +18,7 @@
 
 #include "client/cli/display.h"
 #include "client/src/connection.h"
+#include "nursery/core/channel.h"
 #include "nursery/core/group.h"
 #include "nursery/core/mutex.h"
 #include "server/app/signals.h"
@@ -45,13 +46,21 @@ class RunDriver {
 
  private:
   static Async<absl::Status> ReadAndWatch(Group& group, RunDriver* driver);
+  // What a signal asks of the server.
+  struct Ask {
+    std::string reason;
+    bool kill = false;
+  };
   static Async<absl::Status> PassSignals(Context context, RunDriver* driver);
+  static Async<absl::Status> ReadSignals(Group& group, RunDriver* driver);
+  static Async<absl::Status> SendAsks(Context context, RunDriver* driver, Receiver<Ask> asks);
   static Async<absl::Status> Redraw(Context context, RunDriver* driver);
 
   // These block.
   absl::Status Read();
   absl::Status DrawOnce();
-  // Asks the server; remembered for when the job is known, if it is not yet.
+  // Asks the server, which has some seconds to answer; remembered for when the job is known, if it
+  // is not yet.
   absl::Status Cancel(const std::string& reason, bool kill) NURSERY_EXCLUDES(mutex_);
   void OnMessage(const v1::RunJobResponse& message) NURSERY_EXCLUDES(mutex_);
   void OnAbandoned();

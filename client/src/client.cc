@@ -24,15 +24,26 @@ std::string NodeName(const std::string& job, const std::string& path) {
   return path.empty() ? job : job + "/nodes/" + path;
 }
 
-v1::ReadOutputRequest RequestOf(const std::string& job, const OutputOptions& options) {
+// INVALID_ARGUMENT: several places to start at, of which the message has one.
+absl::StatusOr<v1::ReadOutputRequest> RequestOf(const std::string& job,
+                                                const OutputOptions& options) {
+  const int starts =
+      (options.offset ? 1 : 0) + (options.tail_bytes ? 1 : 0) + (options.tail_lines ? 1 : 0);
+  if (starts > 1) {
+    return Error(absl::StatusCode::kInvalidArgument,
+                 "offset, tail_bytes and tail_lines exclude each other; set one");
+  }
   v1::ReadOutputRequest request;
   request.set_name(NodeName(job, options.path));
+  request.set_recursive(options.recursive);
+  request.set_attempt(options.attempt);
   for (const Stream stream : options.streams) {
     request.add_streams(stream == Stream::kStderr ? v1::OUTPUT_STREAM_STDERR
                                                   : v1::OUTPUT_STREAM_STDOUT);
   }
   if (options.offset) request.set_offset(*options.offset);
   if (options.tail_bytes) request.set_tail_bytes(*options.tail_bytes);
+  if (options.tail_lines) request.set_tail_lines(*options.tail_lines);
   request.set_follow(options.follow);
   return request;
 }
@@ -105,6 +116,7 @@ absl::StatusOr<JobInfo> Client::Get(const std::string& job, const CallOptions& c
 absl::StatusOr<JobPage> Client::List(const ListOptions& options, const CallOptions& call) {
   v1::ListJobsRequest request;
   request.set_filter(options.filter);
+  request.set_order_by(options.order_by);
   request.set_page_size(options.page_size);
   request.set_page_token(options.page_token);
   absl::StatusOr<v1::ListJobsResponse> response = impl_->connection->ListJobs(request, call);
@@ -138,6 +150,8 @@ absl::StatusOr<NodePage> Client::ListNodes(const std::string& job, const ListNod
   request.set_parent(job);
   request.set_path(options.path);
   request.set_depth(options.depth);
+  request.set_filter(options.filter);
+  request.set_order_by(options.order_by);
   request.set_page_size(options.page_size);
   request.set_page_token(options.page_token);
   absl::StatusOr<v1::ListNodesResponse> response = impl_->connection->ListNodes(request, call);
@@ -194,7 +208,9 @@ absl::Status Client::ReadOutput(const std::string& job, const OutputOptions& opt
     if (!handlers.on_output) return;
     for (const v1::OutputChunk& chunk : message.chunks()) handlers.on_output(FromProto(chunk));
   };
-  return impl_->connection->ReadOutput(RequestOf(job, options), on_message, call);
+  absl::StatusOr<v1::ReadOutputRequest> request = RequestOf(job, options);
+  if (!request.ok()) return request.status();
+  return impl_->connection->ReadOutput(*request, on_message, call);
 }
 
 absl::StatusOr<ServerInfo> Client::GetServerInfo(const CallOptions& call) {

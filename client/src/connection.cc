@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <fstream>
 #include <sstream>
+#include <utility>
 
 #include "client/src/canceller.h"
 #include "google/rpc/status.pb.h"
@@ -56,6 +57,34 @@ absl::StatusOr<std::string> ReadToken(const std::string& file) {
     return second.empty() ? first : second;
   }
   return Error(absl::StatusCode::kInvalidArgument, file + " holds no token");
+}
+
+// TLS with the files of the options, or none. INVALID_ARGUMENT: what is missing beside them; the
+// file's error: one that cannot be read.
+absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> CredentialsOf(
+    const ConnectOptions& options) {
+  if (options.tls_certificate_file.empty() != options.tls_key_file.empty()) {
+    return Error(absl::StatusCode::kInvalidArgument,
+                 "a certificate and its key belong together: name both files or neither");
+  }
+  if (options.tls_ca_file.empty()) {
+    if (options.tls_certificate_file.empty()) return grpc::InsecureChannelCredentials();
+    return Error(absl::StatusCode::kInvalidArgument,
+                 "a certificate is for TLS, which needs the file of the authority that signed the "
+                 "server's");
+  }
+  const std::pair<const std::string*, std::string grpc::SslCredentialsOptions::*> files[] = {
+      {&options.tls_ca_file, &grpc::SslCredentialsOptions::pem_root_certs},
+      {&options.tls_certificate_file, &grpc::SslCredentialsOptions::pem_cert_chain},
+      {&options.tls_key_file, &grpc::SslCredentialsOptions::pem_private_key}};
+  grpc::SslCredentialsOptions tls;
+  for (const auto& [file, field] : files) {
+    if (file->empty()) continue;
+    absl::StatusOr<std::string> text = ReadText(*file);
+    if (!text.ok()) return text.status();
+    tls.*field = *std::move(text);
+  }
+  return grpc::SslCredentials(tls);
 }
 
 absl::Status NoServer(const std::string& address, const std::string& why) {
@@ -187,12 +216,10 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const ConnectOption
     return NoServer(options.address.substr(kUnix.size()), "no such socket");
   }
   std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
-  if (!is_unix && !options.tls_ca_file.empty()) {
-    absl::StatusOr<std::string> authority = ReadText(options.tls_ca_file);
-    if (!authority.ok()) return authority.status();
-    grpc::SslCredentialsOptions tls;
-    tls.pem_root_certs = *authority;
-    credentials = grpc::SslCredentials(tls);
+  if (!is_unix) {
+    absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> made = CredentialsOf(options);
+    if (!made.ok()) return made.status();
+    credentials = *std::move(made);
   }
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);

@@ -26,7 +26,8 @@ namespace nursery::client {
 
 class Connection {
  public:
-  // UNAVAILABLE: nobody answers there, and why; the file's error: a token that cannot be read.
+  // UNAVAILABLE: nobody answers there, and why; INVALID_ARGUMENT: options that do not belong
+  // together; the file's error: one that cannot be read.
   static absl::StatusOr<std::unique_ptr<Connection>> Open(const ConnectOptions& options);
   // Over a channel that is there already, as to a server in the same process.
   static std::unique_ptr<Connection> Over(std::shared_ptr<grpc::Channel> channel,

@@ -8,6 +8,7 @@
 #include <tuple>
 
 #include "nursery/core/status.h"
+#include "server/app/auth_files.h"
 #include "server/engine/convert.h"
 #include "server/spec/job_compiler.h"
 #include "server/spec/limits.h"
@@ -105,8 +106,19 @@ void CheckTimes(const v1::ServerConfig& config, std::vector<spec::Violation>* pr
           engine::FromProto(config.max_job_timeout())) {
     problems->push_back({"default_job_timeout", "is over max_job_timeout", 0, 0});
   }
-  if (config.limits().watchers() < 0) {
-    problems->push_back({"limits.watchers", "must not be negative", 0, 0});
+}
+
+// Of the numbers of a section, which are limits all of them.
+void CheckNumbers(const google::protobuf::Message& section, const std::string& prefix,
+                  std::vector<spec::Violation>* problems) {
+  using google::protobuf::FieldDescriptor;
+  for (int i = 0; i < section.GetDescriptor()->field_count(); ++i) {
+    const FieldDescriptor* field = section.GetDescriptor()->field(i);
+    if (field->cpp_type() != FieldDescriptor::CPPTYPE_INT64) continue;
+    const int64_t number = section.GetReflection()->GetInt64(section, field);
+    if (number >= 0) continue;
+    problems->push_back({prefix + field->name(),
+                         std::to_string(number) + " must not be negative; 0 is the default", 0, 0});
   }
 }
 
@@ -125,6 +137,10 @@ absl::StatusOr<v1::ServerConfig> ReadConfig(const std::string& file) {
     CheckPools(config, &problems);
     CheckSemaphores(config, &problems);
     CheckTimes(config, &problems);
+    CheckNumbers(config.limits(), "limits.", &problems);
+    CheckNumbers(config.retention(), "retention.", &problems);
+    CheckAuth(config.auth(), &problems);
+    if (!problems.empty()) problems = spec::LocateInConfig(text, std::move(problems));
   }
   if (problems.empty()) return config;
   std::string lines;

@@ -25,7 +25,8 @@ struct DaemonOptions {
   Duration drain_timeout = std::chrono::seconds(30);
 };
 
-// INVALID_ARGUMENT: what is wrong, a line for each mistake, with FILE:LINE:COLUMN.
+// INVALID_ARGUMENT: what is wrong, a line for each mistake, with FILE:LINE:COLUMN; also with the
+// files that `auth` names.
 absl::StatusOr<v1::ServerConfig> ReadConfig(const std::string& file);
 
 }  // namespace nursery::app

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -16,6 +17,7 @@
 #include "nursery/core/dump.h"
 #include "nursery/core/sleep.h"
 #include "nursery/core/status.h"
+#include "server/app/auth_files.h"
 #include "server/app/job_settings.h"
 #include "server/app/settings.h"
 #include "server/engine/convert.h"
@@ -37,32 +39,6 @@ constexpr unsigned kWatchdogSeconds = 4;
 // A second signal, or the bound, kills; this long is waited for the dead.
 constexpr std::chrono::seconds kAfterKill{2};
 
-absl::StatusOr<std::string> ReadPem(const std::string& file) {
-  std::ifstream stream(file, std::ios::binary);
-  if (!stream) return ErrnoError(errno, file);
-  std::ostringstream text;
-  text << stream.rdbuf();
-  return text.str();
-}
-
-absl::StatusOr<std::optional<rpc::TlsFiles>> ReadTls(const v1::AuthConfig& config) {
-  if (config.tls_certificate_file().empty() && config.tls_key_file().empty()) {
-    return std::optional<rpc::TlsFiles>();
-  }
-  rpc::TlsFiles files;
-  const std::pair<const std::string*, std::string*> wanted[] = {
-      {&config.tls_certificate_file(), &files.certificate},
-      {&config.tls_key_file(), &files.key},
-      {&config.tls_client_ca_file(), &files.client_ca}};
-  for (const auto& [file, text] : wanted) {
-    if (file->empty() && text == &files.client_ca) continue;
-    absl::StatusOr<std::string> read = ReadPem(*file);
-    if (!read.ok()) return Annotate(read.status(), "auth.tls");
-    *text = *std::move(read);
-  }
-  return std::optional<rpc::TlsFiles>(std::move(files));
-}
-
 // The variables of the server's environment that processes get.
 std::vector<std::string> PassedOn(const v1::ExecConfig& config) {
   std::vector<std::string> names(config.pass_env().begin(), config.pass_env().end());
@@ -73,6 +49,13 @@ std::vector<std::string> PassedOn(const v1::ExecConfig& config) {
     if (value != nullptr) variables.push_back(name + "=" + value);
   }
   return variables;
+}
+
+// Without those that `to` has already.
+void AddMissing(const std::vector<std::string>& names, std::vector<std::string>* to) {
+  for (const std::string& name : names) {
+    if (std::find(to->begin(), to->end(), name) == to->end()) to->push_back(name);
+  }
 }
 
 void LogReloaded(const std::vector<std::string>& fixed) {
@@ -145,7 +128,8 @@ absl::Status Daemon::Build(const v1::ServerConfig& config) {
   options.listen = options_.listen;
   absl::StatusOr<std::optional<rpc::TlsFiles>> tls = ReadTls(config.auth());
   if (!tls.ok()) return tls.status();
-  options.tls = *std::move(tls);
+  tls_ = *std::move(tls);
+  options.tls = tls_;
   absl::StatusOr<rpc::Tokens> tokens = ReadTokens(config);
   if (!tokens.ok()) return tokens.status();
   tokens_ = std::make_shared<rpc::CurrentTokens>(*std::move(tokens));
@@ -172,10 +156,10 @@ absl::Status Daemon::Build(const v1::ServerConfig& config) {
   facts.processes = [this] { return static_cast<int64_t>(parts_->host->stats().live); };
   facts.calls = [this] { return server_->calls(); };
   facts.watchers = [this] { return jobs_->watchers(); };
-  facts.drain = [this](Duration bound) {
+  facts.drain = [this](std::optional<Duration> bound) {
     const auto live = static_cast<int64_t>(table_->Live().size());
     StopRequest request;
-    request.bound = bound;
+    request.bound = bound.value_or(options_.drain_timeout);
     // Full: it is stopping anyway.
     stop_.TrySend(request).IgnoreError();
     return live;
@@ -312,6 +296,8 @@ absl::Status Daemon::Reload() {
   if (!config.ok()) return config.status();
   absl::StatusOr<rpc::Tokens> tokens = ReadTokens(*config);
   if (!tokens.ok()) return tokens.status();
+  absl::StatusOr<std::optional<rpc::TlsFiles>> tls = ReadTls(config->auth());
+  if (!tls.ok()) return tls.status();
   // From here on nothing can fail.
   tokens_->Replace(*std::move(tokens));
   parts_->engine->ResizePools(PoolsOf(*config));
@@ -320,7 +306,10 @@ absl::Status Daemon::Reload() {
   spec::CompileOptions compile = *jobs_->compile();
   SetJobLimits(*config, &compile);
   jobs_->SetCompile(std::move(compile));
-  LogReloaded(FixedChanges(config_, *config));
+  std::vector<std::string> fixed = FixedChanges(config_, *config);
+  // A certificate that was renewed at its place.
+  AddMissing(RenewedTls(tls_, *tls), &fixed);
+  LogReloaded(fixed);
   return absl::OkStatus();
 }
 

@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -71,7 +72,8 @@ class Daemon {
 
   const DaemonOptions options_;
   DataDir data_dir_;
-  v1::ServerConfig config_;  // as it was at the start
+  v1::ServerConfig config_;           // as it was at the start
+  std::optional<rpc::TlsFiles> tls_;  // as above
   Signals signals_{SIGHUP, SIGINT, SIGTERM};
   std::unique_ptr<Parts> parts_;
   std::unique_ptr<engine::JobTable> table_;

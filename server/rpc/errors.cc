@@ -19,6 +19,23 @@ constexpr size_t kMaxMessageBytes = 2048;
 constexpr size_t kMaxViolations = 20;
 constexpr const char kTypePrefix[] = "type.googleapis.com/";
 
+// The beginning of a text in UTF-8 that a header has room for, without a part of a character. There
+// a byte that is not printable ASCII takes three.
+std::string Shortened(std::string text) {
+  size_t taken = 0;
+  size_t end = 0;  // of the last whole character
+  for (size_t at = 0; at < text.size(); ++at) {
+    const auto byte = static_cast<unsigned char>(text[at]);
+    const bool continues = (byte & 0xc0) == 0x80;
+    if (!continues) end = at;
+    taken += byte < 0x20 || byte > 0x7e || byte == '%' ? 3 : 1;
+    if (taken <= kMaxMessageBytes) continue;
+    text.resize(end);
+    break;
+  }
+  return text;
+}
+
 }  // namespace
 
 absl::Status InvalidSpec(const std::vector<spec::Violation>& violations, size_t total) {
@@ -69,7 +86,7 @@ grpc::Status ToGrpc(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
   google::rpc::Status details;
   details.set_code(static_cast<int>(status.code()));
-  details.set_message(engine::ToUtf8(Message(status)).substr(0, kMaxMessageBytes));
+  details.set_message(Shortened(engine::ToUtf8(Message(status))));
   const auto add = [&](absl::string_view type, const absl::Cord& value) {
     google::protobuf::Any& detail = *details.add_details();
     detail.set_type_url(std::string(type));

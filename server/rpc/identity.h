@@ -20,7 +20,7 @@ enum Scope : uint8_t {
 };
 
 struct Identity {
-  std::string name;  // as in audit lines: "alice", "uid:1000", "embedded"
+  std::string name;  // as in audit lines: "alice", "local", "embedded"
   uint8_t scopes = kNoScope;
   // On this machine, over a socket that only its owner can open: its paths are ours.
   bool is_local = false;

@@ -17,7 +17,6 @@ namespace nursery::rpc {
 namespace {
 
 constexpr size_t kChunkBytes = 256 << 10;
-constexpr std::chrono::seconds kDefaultDrain{30};
 
 std::string TextOf(const v1::Node& node, const std::string& name) {
   const std::string state(engine::ShortName(node.state()));
@@ -216,9 +215,9 @@ absl::StatusOr<v1::Explanation> IntrospectionService::ExplainNode(
 absl::StatusOr<v1::DrainServerResponse> IntrospectionService::DrainServer(
     const v1::DrainServerRequest& request) {
   if (request.wait()) return NotInThisVersion("wait");
-  const Duration bound =
-      request.has_timeout() ? engine::FromProto(request.timeout()) : Duration(kDefaultDrain);
-  if (bound < Duration::zero()) return InvalidField("timeout", "must not be negative");
+  std::optional<Duration> bound;
+  if (request.has_timeout()) bound = engine::FromProto(request.timeout());
+  if (bound && *bound < Duration::zero()) return InvalidField("timeout", "must not be negative");
   v1::DrainServerResponse response;
   response.set_cancelled_jobs(facts_.drain(bound));
   return response;

@@ -5,6 +5,7 @@
 #define NURSERY_SERVER_RPC_INTROSPECTION_SERVICE_H_
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,8 +27,8 @@ struct ServerFacts {
   std::function<int64_t()> processes = [] { return 0; };
   std::function<int64_t()> calls = [] { return 0; };
   std::function<int64_t()> watchers = [] { return 0; };
-  // Asks the server to stop within a time, and gives how many jobs that cancels.
-  std::function<int64_t(Duration)> drain;
+  // Asks the server to stop within a time, its own if unset; gives how many jobs that cancels.
+  std::function<int64_t(std::optional<Duration> bound)> drain;
 };
 
 class IntrospectionService {

@@ -69,6 +69,33 @@ v1::Job Preview(const spec::Job& spec, const std::string& digest) {
   return job;
 }
 
+// What the contract has and this version does not, beside what the methods refuse themselves.
+template <class Request>
+absl::Status CheckSupported(const Request&) {
+  return absl::OkStatus();
+}
+absl::Status CheckRequestId(const std::string& request_id) {
+  return request_id.empty() ? absl::OkStatus() : NotInThisVersion("request_id");
+}
+absl::Status CheckSupported(const v1::CancelJobRequest& request) {
+  return CheckRequestId(request.request_id());
+}
+absl::Status CheckSupported(const v1::CancelJobsRequest& request) {
+  return CheckRequestId(request.request_id());
+}
+absl::Status CheckDetail(v1::EventDetail detail) {
+  return detail == v1::EVENT_DETAIL_ITEMS ? NotInThisVersion("detail EVENT_DETAIL_ITEMS")
+                                          : absl::OkStatus();
+}
+absl::Status CheckSupported(const v1::RunJobRequest& request) {
+  return CheckDetail(request.detail());
+}
+absl::Status CheckSupported(const v1::WatchJobRequest& request) {
+  return CheckDetail(request.detail());
+}
+
+Async<absl::Status> Refused(absl::Status status) { co_return status; }
+
 void AddViolations(const std::vector<spec::Violation>& from,
                    google::protobuf::RepeatedPtrField<v1::Violation>* to) {
   for (const spec::Violation& each : from) {
@@ -96,56 +123,50 @@ void JobService::AddTo(Methods& methods) {
   add("GetNode", kRead, &JobService::GetNode).is_long = true;
   add("ListNodes", kRead, &JobService::ListNodes).is_long = true;
   methods
-      .AddUnary<v1::SubmitJobRequest, v1::Job>(
-          service, "SubmitJob", kSubmit,
-          [this](Context context, Session* session, v1::SubmitJobRequest request) {
-            return SubmitJob(std::move(context), this, session, std::move(request));
-          })
-      .while_draining = false;
-  methods
       .AddUnary<v1::CancelJobsRequest, v1::CancelJobsResponse>(
           service, "CancelJobs", kCancel,
           [this](Context, Session* session, v1::CancelJobsRequest request) {
-            return Ready(CancelJobs(*session, request));
+            absl::Status supported = CheckSupported(request);
+            return Ready(supported.ok() ? CancelJobs(*session, request) : supported);
           })
       .is_long = true;
   methods.AddUnary<v1::WaitJobRequest, v1::Job>(
       service, "WaitJob", kRead, [this](Context context, Session*, v1::WaitJobRequest request) {
         return WaitJob(std::move(context), this, std::move(request));
       });
-  methods
-      .AddUnary<v1::CancelJobRequest, v1::CancelReceipt>(
-          service, "CancelJob", kCancel,
-          [this](Context context, Session* session, v1::CancelJobRequest request) {
-            return CancelJob(std::move(context), this, session, std::move(request));
-          })
-      .is_long = true;
-  methods
-      .AddStreaming<v1::RunJobRequest>(
-          service, "RunJob", kSubmit,
-          [this](Context context, Session* session, v1::RunJobRequest request) {
-            return RunJob(std::move(context), this, session, std::move(request));
-          })
-      .while_draining = false;
-  methods.AddStreaming<v1::WatchJobRequest>(
-      service, "WatchJob", kRead,
-      [this](Context context, Session* session, v1::WatchJobRequest request) {
-        return WatchJob(std::move(context), this, session, std::move(request));
-      });
-  methods
-      .AddStreaming<v1::WatchJobsRequest>(
-          service, "WatchJobs", kRead,
-          [this](Context context, Session* session, v1::WatchJobsRequest request) {
-            return WatchJobs(std::move(context), this, session, std::move(request));
-          })
-      .is_long = true;
-  methods
-      .AddStreaming<v1::ReadOutputRequest>(
-          service, "ReadOutput", kRead,
-          [this](Context context, Session* session, v1::ReadOutputRequest request) {
-            return ReadOutput(std::move(context), this, session, std::move(request));
-          })
-      .is_long = true;
+  AddWithSession(methods);
+}
+
+void JobService::AddWithSession(Methods& methods) {
+  const std::string service = "nursery.v1.JobService";
+  const auto add = [&]<class Request, class Response>(
+                       const char* name, uint8_t scope,
+                       Async<absl::StatusOr<Response>> (*handle)(Context, JobService*, Session*,
+                                                                 Request)) -> Method& {
+    return methods.AddUnary<Request, Response>(
+        service, name, scope, [this, handle](Context context, Session* session, Request request) {
+          absl::Status supported = CheckSupported(request);
+          if (!supported.ok()) return Ready<Response>(supported);
+          return handle(std::move(context), this, session, std::move(request));
+        });
+  };
+  const auto add_stream =
+      [&]<class Request>(
+          const char* name, uint8_t scope,
+          Async<absl::Status> (*handle)(Context, JobService*, Session*, Request)) -> Method& {
+    return methods.AddStreaming<Request>(
+        service, name, scope, [this, handle](Context context, Session* session, Request request) {
+          absl::Status supported = CheckSupported(request);
+          if (!supported.ok()) return Refused(supported);
+          return handle(std::move(context), this, session, std::move(request));
+        });
+  };
+  add("SubmitJob", kSubmit, &JobService::SubmitJob).while_draining = false;
+  add("CancelJob", kCancel, &JobService::CancelJob).is_long = true;
+  add_stream("RunJob", kSubmit, &JobService::RunJob).while_draining = false;
+  add_stream("WatchJob", kRead, &JobService::WatchJob);
+  add_stream("WatchJobs", kRead, &JobService::WatchJobs).is_long = true;
+  add_stream("ReadOutput", kRead, &JobService::ReadOutput).is_long = true;
 }
 
 std::shared_ptr<const spec::CompileOptions> JobService::compile() const {

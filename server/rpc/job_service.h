@@ -22,7 +22,8 @@ struct AdmissionRules {
 
   // A job with less time than this left is refused.
   Duration least_slack{};
-  // Streams that go on until something ends: each costs a task, a bell and a connection's stream.
+  // Of WatchJob and WatchJobs at once: each costs a task, a bell and a connection's stream. RunJob
+  // and ReadOutput count among the calls only.
   int64_t watchers = 1'000;
 };
 
@@ -35,7 +36,7 @@ class JobService {
         compile_(std::make_shared<const spec::CompileOptions>(std::move(compile))) {}
 
   void AddTo(Methods& methods);
-  // Streams that watch.
+  // Calls of WatchJob and WatchJobs that go on.
   int64_t watchers() const { return watchers_.taken(); }
 
   std::shared_ptr<const spec::CompileOptions> compile() const NURSERY_EXCLUDES(mutex_);
@@ -45,6 +46,8 @@ class JobService {
  private:
   using JobPtr = std::shared_ptr<engine::Job>;
 
+  // Those that know who calls.
+  void AddWithSession(Methods& methods);
   absl::StatusOr<v1::ValidateJobResponse> ValidateJob(const v1::ValidateJobRequest& request);
   absl::StatusOr<v1::Job> GetJob(const v1::GetJobRequest& request);
   absl::StatusOr<v1::ListJobsResponse> ListJobs(const v1::ListJobsRequest& request);

@@ -129,7 +129,8 @@ void JobCompiler::CollectServerNames(const v1::NodeSpec& node, std::set<std::str
   for (const v1::NodeSpec& child : node.group().nodes()) CollectServerNames(child, names);
 }
 
-// Those that the job uses rank before its own, in the order of the configuration.
+// Those that the job uses rank before its own, in the order of the configuration. Where that is not
+// known their ranks mean nothing to each other; see CheckRank.
 void JobCompiler::AddServerSemaphores() {
   std::set<std::string> names;
   CollectServerNames(spec_.root(), &names);

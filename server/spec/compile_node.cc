@@ -201,8 +201,13 @@ std::optional<Acquire> JobCompiler::CompileOneAcquire(const v1::AcquireSpec& spe
 // Below a node that holds a semaphore only later ones may be acquired: nobody can wait in a circle.
 void JobCompiler::CheckRank(const Acquire& acquire, const Frame& frame) {
   if (acquire.semaphore > frame.top_rank) return;
-  const std::string& name = job_->semaphores[static_cast<size_t>(acquire.semaphore)].name;
-  const std::string& held = job_->semaphores[static_cast<size_t>(frame.top_rank)].name;
+  const Semaphore& wanted = job_->semaphores[static_cast<size_t>(acquire.semaphore)];
+  const Semaphore& top = job_->semaphores[static_cast<size_t>(frame.top_rank)];
+  const bool ranked = options_.semaphores || !wanted.of_server || !top.of_server;
+  // Their order is the server's, which will check it.
+  if (!ranked && acquire.semaphore != frame.top_rank) return;
+  const std::string& name = wanted.name;
+  const std::string& held = top.name;
   const std::string holder = job_->PathOf(frame.top_holder);
   const std::string who = holder.empty() ? "the root" : "'" + holder + "'";
   if (acquire.semaphore == frame.top_rank) {

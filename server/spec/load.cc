@@ -94,10 +94,11 @@ void SortAndCut(std::vector<Violation>& violations) {
 }
 
 // Reads `document` a second time to learn where its fields are: only when something is wrong.
+template <class Message>
 PlaceMap FindPlaces(const Document& document, ReadOptions options) {
   PlaceMap places;
   options.places = &places;
-  v1::JobSpec ignored;
+  Message ignored;
   ViolationList known;
   ReadMessage(document, options, ignored, known);
   return places;
@@ -145,7 +146,7 @@ LoadedJob LoadJobText(std::string_view text, const std::string& file,
   if (document.has_value()) {
     CompileResult compiled = Compile(*spec, options.compile);
     const bool anything = compiled.total_violations > 0 || !compiled.warnings.empty();
-    if (anything) AddCompiled(compiled, FindPlaces(*document, read_options), loaded);
+    if (anything) AddCompiled(compiled, FindPlaces<v1::JobSpec>(*document, read_options), loaded);
     if (loaded.violations.empty()) loaded.job = std::move(compiled.job);
   }
   SortAndCut(loaded.violations);
@@ -160,6 +161,16 @@ std::vector<Violation> LoadConfigText(std::string_view text, v1::ServerConfig& c
   std::vector<Violation> sorted = violations.violations();
   SortAndCut(sorted);
   return sorted;
+}
+
+std::vector<Violation> LocateInConfig(std::string_view text, std::vector<Violation> found) {
+  ViolationList known;
+  const std::optional<Document> document = Document::Parse(text, known);
+  if (!document.has_value()) return found;
+  const PlaceMap places = FindPlaces<v1::ServerConfig>(*document, {});
+  for (Violation& violation : found) violation = Locate(violation, places).violation;
+  SortAndCut(found);
+  return found;
 }
 
 std::string Describe(std::string_view file, const LoadedJob& loaded) {

@@ -51,6 +51,8 @@ LoadedJob LoadJobText(std::string_view text, const std::string& file,
 
 // Reads a server's configuration; its meaning is checked by who uses it.
 std::vector<Violation> LoadConfigText(std::string_view text, v1::ServerConfig& config);
+// What was found wrong with the configuration that `text` is, with the places, and in their order.
+std::vector<Violation> LocateInConfig(std::string_view text, std::vector<Violation> found);
 
 // One line per violation and their number, as `nursery validate` prints them.
 std::string Describe(std::string_view file, const LoadedJob& loaded);

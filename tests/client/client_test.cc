@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <stdexcept>
 #include <thread>
 
@@ -144,6 +145,11 @@ TEST_F(ClientTest, ASubmittedJobIsWaitedForAndListed) {
   options = ListOptions();
   options.filter = "state = FAILED";
   EXPECT_EQ(client_->List(options, kPatience)->jobs.size(), 1u);
+  options = ListOptions();
+  options.order_by = "create_time";
+  EXPECT_EQ(client_->List(options, kPatience)->jobs[0].name, first);
+  options.order_by = "name";
+  EXPECT_EQ(ReasonOf(client_->List(options, kPatience).status()), "INVALID_FILTER");
 }
 
 TEST_F(ClientTest, NodesAreListedAndExplained) {
@@ -168,6 +174,12 @@ TEST_F(ClientTest, NodesAreListedAndExplained) {
   } while (!options.page_token.empty());
   EXPECT_THAT(listed,
               testing::ElementsAre(" GROUP FAILED", "bad EXEC FAILED", "after EXEC SKIPPED"));
+  options = ListNodesOptions();
+  options.filter = "state = SKIPPED";
+  absl::StatusOr<NodePage> page = client_->ListNodes(job, options, kPatience);
+  ASSERT_TRUE(page.ok()) << page.status().ToString();
+  ASSERT_EQ(page->nodes.size(), 1u);
+  EXPECT_EQ(page->nodes[0].path, "after");
 
   const absl::StatusOr<NodeInfo> bad = client_->GetNode(job, "bad", kPatience);
   ASSERT_TRUE(bad.ok()) << bad.status().ToString();
@@ -180,6 +192,20 @@ TEST_F(ClientTest, NodesAreListedAndExplained) {
   ASSERT_TRUE(why.ok()) << why.status().ToString();
   EXPECT_EQ(why->state, State::kSkipped);
   EXPECT_THAT(why->text, HasSubstr("bad"));
+}
+
+TEST_F(ClientTest, NodesThatFailedAreListedFirst) {
+  const Join collect = Join::Collect();
+  const std::string job = SubmitTo(Job("tree").Root(
+      Group().Join(collect).Add(Exec("a", {"true"})).Add(Group("g").Add(Exec("b", {"false"})))));
+  ASSERT_TRUE(client_->Wait(job, kPatience).ok());
+  ListNodesOptions options;
+  options.order_by = "failed_first";
+  const absl::StatusOr<NodePage> page = client_->ListNodes(job, options, kPatience);
+  ASSERT_TRUE(page.ok()) << page.status().ToString();
+  std::vector<std::string> paths;
+  for (const NodeInfo& node : page->nodes) paths.push_back(node.path);
+  EXPECT_THAT(paths, testing::ElementsAre("", "g", "g/b", "a"));
 }
 
 TEST_F(ClientTest, WhatANodeWaitsForIsTold) {
@@ -393,6 +419,43 @@ TEST_F(ClientTest, OutputIsReadFromAnywhere) {
   EXPECT_EQ(ReasonOf(missing), "JOB_NOT_FOUND");
 }
 
+TEST_F(ClientTest, OutputOfAnAttemptOfLinesAndOfAllNodesIsRead) {
+  Retry again(2);
+  again.initial = std::chrono::milliseconds(1);
+  const char* const script = "echo a$NURSERY_ATTEMPT; echo b; exit 3";
+  const std::string job =
+      SubmitTo(Job("out").Root(Group()
+                                   .Join(Join::Collect())
+                                   .Add(Exec("twice", {"sh", "-c", script}).Retry(again))
+                                   .Add(Exec("other", {"echo", "hello"}))));
+  ASSERT_TRUE(client_->Wait(job, kPatience).ok());
+  using Texts = std::map<std::string, std::string>;
+  Texts texts;
+  Handlers handlers;
+  handlers.on_output = [&](const OutputChunk& chunk) { texts[chunk.path] += chunk.data; };
+  const auto read = [&](const OutputOptions& options) {
+    texts.clear();
+    return client_->ReadOutput(job, options, handlers, kPatience);
+  };
+  OutputOptions options;
+  options.path = "twice";
+  options.attempt = 1;
+  EXPECT_TRUE(read(options).ok());
+  EXPECT_EQ(texts, (Texts{{"twice", "a1\nb\n"}}));
+  options.attempt = 3;
+  EXPECT_EQ(ReasonOf(read(options)), "WRONG_STATE");
+  options.attempt = 0;
+  options.tail_lines = 1;
+  EXPECT_TRUE(read(options).ok());
+  EXPECT_EQ(texts, (Texts{{"twice", "b\n"}}));
+  options.tail_bytes = 1;
+  EXPECT_EQ(read(options).code(), absl::StatusCode::kInvalidArgument);
+  options = OutputOptions();
+  options.recursive = true;
+  EXPECT_TRUE(read(options).ok());
+  EXPECT_EQ(texts, (Texts{{"other", "hello\n"}, {"twice", "a2\nb\n"}}));
+}
+
 TEST_F(ClientTest, TheServerSaysWhatItIs) {
   const absl::StatusOr<ServerInfo> info = client_->GetServerInfo(kPatience);
   ASSERT_TRUE(info.ok()) << info.status().ToString();
@@ -443,6 +506,15 @@ TEST(ConnectTest, NobodyAtTheAddressIsUnavailable) {
 
   options.address = "";
   EXPECT_EQ(Client::Connect(options).status().code(), absl::StatusCode::kInvalidArgument);
+  options.address = "localhost:1";
+  options.tls_certificate_file = "/no/such/certificate";
+  EXPECT_THAT(std::string(Message(Client::Connect(options).status())),
+              HasSubstr("a certificate and its key belong together"));
+  options.tls_key_file = "/no/such/key";
+  EXPECT_EQ(Client::Connect(options).status().code(), absl::StatusCode::kInvalidArgument);
+  options.tls_ca_file = "/no/such/authority";
+  EXPECT_EQ(Client::Connect(options).status().code(), absl::StatusCode::kNotFound);
+  options = ConnectOptions();
   options.address = "localhost:1";
   options.token_file = "/no/such/token";
   EXPECT_EQ(Client::Connect(options).status().code(), absl::StatusCode::kNotFound);

@@ -12,9 +12,9 @@ import unittest
 
 import grpc
 
-from service import (BIN, PATIENCE, Server, ServiceTest, admin, details_of, exec_node,
-                     introspection, introspection_stub, job, job_service, job_stub, marked,
-                     wait_until)
+from service import (BIN, PATIENCE, Server, ServiceTest, admin, admin_stub, config, details_of,
+                     exec_node, introspection, introspection_stub, job, job_service, job_stub,
+                     marked, options, wait_until)
 
 
 class SocketTest(ServiceTest):
@@ -71,6 +71,24 @@ class SocketTest(ServiceTest):
         answer = self.admin.DrainServer(admin.DrainServerRequest())
         self.assertEqual(answer.cancelled_jobs, 1)
         self.assertEqual(self.server.process.wait(PATIENCE), 0)
+        self.assertEqual(marked(self.mark), [])
+
+    def test_a_drain_without_a_timeout_has_that_of_the_server(self):
+        with tempfile.TemporaryDirectory() as directory:
+            server = Server(directory, "--drain-timeout", "1ms")
+            self.addCleanup(server.stop)
+            with server.channel() as channel:
+                stub = job_stub.JobServiceStub(channel)
+                root = exec_node("sh", "-c", "trap '' TERM; touch up; while :; do sleep 60; done",
+                                 self.mark)
+                root.grace.FromSeconds(3600)
+                spec = job.JobSpec(name="x", root=root, workdir=directory)
+                stub.SubmitJob(job_service.SubmitJobRequest(job_spec=spec), timeout=PATIENCE)
+                wait_until(pathlib.Path(directory, "up").exists)
+                admin_stub.AdminServiceStub(channel).DrainServer(admin.DrainServerRequest(),
+                                                                 timeout=PATIENCE)
+            # Far less than the default of the option.
+            self.assertEqual(server.process.wait(20), 0)
         self.assertEqual(marked(self.mark), [])
 
     def test_health_and_reflection_answer(self):
@@ -199,6 +217,64 @@ class ScopesTest(unittest.TestCase):
                 stub.SubmitJob(request, metadata=(("authorization", "Bearer bbbbbbbbbbbbbbbb"),))
 
 
+class ConfigTest(unittest.TestCase):
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.directory = pathlib.Path(directory.name)
+
+    def mistakes(self, text):
+        """What --check-config says about a configuration, line by line."""
+        file = self.directory / "c.yaml"
+        file.write_text(text)
+        done = subprocess.run([str(BIN / "nurseryd"), "--check-config", "--config", "c.yaml"],
+                              cwd=self.directory, stderr=subprocess.PIPE, text=True, check=False,
+                              timeout=PATIENCE)
+        self.assertEqual(done.returncode, 2 if done.stderr else 0, done.stderr)
+        return done.stderr.removeprefix("nurseryd: ").splitlines()
+
+    def test_no_limit_is_negative(self):
+        for section, message in (("limits", config.LimitsConfig),
+                                 ("retention", config.RetentionConfig)):
+            for field in message.DESCRIPTOR.fields:
+                if field.message_type is not None:
+                    value, what = "-1s", "must not be negative"
+                elif field.GetOptions().Extensions[options.byte_size]:
+                    value, what = "-1KiB", "is not a size"
+                else:
+                    value, what = "-1", "-1 must not be negative; 0 is the default"
+                found = self.mistakes(f"{section}:\n  {field.name}: {value}\n")
+                place = f"c.yaml:2:{len(field.name) + 5}: {section}.{field.name}: "
+                self.assertTrue([each for each in found if each.startswith(place)
+                                 and what in each], (field.name, found))
+
+    def test_what_tls_needs_is_asked_for(self):
+        for named, place in (("tls_certificate_file: a", "needs tls_key_file beside it"),
+                             ("tls_key_file: a", "needs tls_certificate_file beside it"),
+                             ("tls_client_ca_file: a", "needs tls_certificate_file and "
+                              "tls_key_file beside it: without them no TLS")):
+            field = named.partition(":")[0]
+            expected = f"c.yaml:2:{len(field) + 5}: auth.{field}: {place}"
+            self.assertEqual(self.mistakes(f"auth:\n  {named}\n"), [expected])
+
+    def test_files_are_read_and_every_mistake_is_said(self):
+        (self.directory / "tokens").write_text("short\n")
+        (self.directory / "tokens").chmod(0o600)
+        (self.directory / "pem").write_text("nonsense\n")
+        auth = "auth:\n  token_file: tokens\n  tls_certificate_file: pem\n  tls_key_file: "
+        self.assertEqual(self.mistakes(auth + "pem\nlimits: {calls: -1}\n"), [
+            "c.yaml:2:15: auth.token_file: tokens:1: a token has at least 16 characters",
+            "c.yaml:3:25: auth.tls_certificate_file: holds no certificate in PEM",
+            "c.yaml:5:17: limits.calls: -1 must not be negative; 0 is the default"])
+        (self.directory / "tokens").write_text("x" * 16 + "\n")
+        self.assertEqual(self.mistakes(auth + "none\n"),
+                         ["c.yaml:4:17: auth.tls_key_file: none: No such file or directory"])
+        self.assertEqual(self.mistakes("auth: {token_file: tokens}\n"), [])
+        (self.directory / "tokens").chmod(0o644)
+        self.assertEqual(self.mistakes("auth: {token_file: tokens}\n"), [
+            "c.yaml:1:20: auth.token_file: others may read the token file tokens; chmod 600 it"])
+
+
 class StartTest(unittest.TestCase):
     def refused(self, *arguments):
         with tempfile.TemporaryDirectory() as directory:
@@ -220,7 +296,7 @@ class StartTest(unittest.TestCase):
         with tempfile.TemporaryDirectory() as directory:
             file = pathlib.Path(directory, "c.yaml")
             for text, expected in (
-                    ("pools: [{name: a, slots: 0}]\n", "pools[0].slots: must be between"),
+                    ("pools: [{name: a, slots: 0}]\n", "1:26: pools[0].slots: must be between"),
                     ("polls: []\n", "1:1: polls: unknown field; did you mean 'pools'?"),
                     ("http: {allowed_hosts: [a]}\n", "http: not in this version")):
                 file.write_text(text)

@@ -81,12 +81,13 @@ class CliTest(unittest.TestCase):
         self.assertNotIn("\x1b", out)
 
     def test_what_only_the_server_has_is_left_to_it(self):
-        for command in ("submit", "run"):
-            self.nursery(command, self.write("name: io\ncall: noop\npool: io\n"))
+        for command in (["submit"], ["run"], ["run", "--timeout", "1m"]):
+            self.nursery(*command, self.write("name: io\ncall: noop\npool: io\n"))
         node = "acquire: [{semaphore: license, scope: server}]\ncall: noop\n"
         self.nursery("submit", self.write("name: licensed\n" + node))
-        out = self.nursery("submit", self.write("name: x\ncall: noop\npool: nope\n"), code=2)
-        self.assertIn("'nope' is no pool of this server", out)
+        for command in ("submit", "run"):
+            out = self.nursery(command, self.write("name: x\ncall: noop\npool: nope\n"), code=2)
+            self.assertIn("'nope' is no pool of this server", out)
 
     def test_ls_shows_the_newest_first(self):
         first, second = self.submit(HELLO), self.submit(HELLO)
@@ -121,7 +122,12 @@ class CliTest(unittest.TestCase):
         self.assertEqual((self.cwd / "here.txt").read_text().strip(), str(self.cwd.resolve()))
 
     def test_what_belongs_to_a_run_here_is_refused_with_a_server(self):
-        self.assertIn("--slots", self.nursery("run", "--slots", "3", self.write(HELLO), code=2))
+        out = self.nursery("run", "--slots", "3", self.write(HELLO), code=2)
+        self.assertIn("--slots: it belongs to a run here, but NURSERY_SERVER names "
+                      f"{self.server.address}; run with NURSERY_SERVER= to run here", out)
+        out = self.nursery("run", "--slots", "3", "--server", self.server.address,
+                           self.write(HELLO), code=2)
+        self.assertIn("--slots: not with --server", out)
         self.assertEqual(self.nursery("run", "--", "echo", "here"), "here\n")
 
     def test_ctrl_c_cancels_a_remote_run(self):
@@ -132,6 +138,18 @@ class CliTest(unittest.TestCase):
         self.assertEqual(process.returncode, 3, out + err)
         self.assertIn("0 left", err)
         self.assertEqual(marked(self.mark), [])
+
+    def test_a_third_ctrl_c_gives_up_on_a_server_that_does_not_answer(self):
+        process = self.start("run", self.write(self.sleeper()))
+        wait_until(lambda: marked(self.mark))
+        self.server.process.send_signal(signal.SIGSTOP)
+        self.addCleanup(self.server.process.send_signal, signal.SIGCONT)
+        for said in ("cancelling; once more kills at once\n", "killing\n"):
+            process.send_signal(signal.SIGINT)
+            self.assertEqual(process.stderr.readline(), said)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=PATIENCE)
+        self.assertEqual(process.returncode, 128 + signal.SIGINT, out + err)
 
     def test_cancel_waits_for_the_last_process(self):
         job = self.submit(self.sleeper())
@@ -150,6 +168,19 @@ class CliTest(unittest.TestCase):
         self.assertIn("begins the ids of 2 jobs", self.nursery("show", job[:2], code=2))
         self.assertIn("has no node 'nope'", self.nursery("explain", job, "nope", code=1))
 
+    def test_a_name_may_be_as_long_as_an_id(self):
+        name = "n" * 26
+        self.submit(f"name: {name}\nexec: {{argv: [echo, hello]}}\n")
+        self.assertIn(name, self.nursery("show", name))
+        self.assertIn("no job has the id or the name", self.nursery("show", "m" * 26, code=1))
+
+    def test_an_empty_variable_is_none(self):
+        self.environment["NURSERY_SERVER"] = ""
+        self.environment["XDG_RUNTIME_DIR"] = str(self.cwd)
+        self.assertIn(f"no server at {self.cwd}/nursery/nursery.sock",
+                      self.nursery("ls", code=5))
+        self.nursery("run", "--slots", "3", self.write(HELLO))
+
     def test_the_python_client_runs_a_job(self):
         client = PROTO.parent / "deploy" / "examples" / "python-client" / "client.py"
         done = subprocess.run([sys.executable, "-B", client, self.server.address, PROTO],
@@ -165,6 +196,24 @@ class CliTest(unittest.TestCase):
         out = self.nursery("ls", code=5)
         self.assertIn("no server at", out)
         self.assertIn("start one with 'nurseryd'", out)
+
+    def test_a_server_that_stops_is_not_taken_for_none(self):
+        # Held up by a job that ignores SIGTERM, until it is killed.
+        self.submit(f"name: holder\ngrace: 1h\nexec: {{argv: [sh, -c, \"trap '' TERM; "
+                    f"touch up; while :; do sleep 60; done\", {self.mark}]}}\n"
+                    f"workdir: {self.cwd}\n")
+        wait_until((self.cwd / "up").exists)
+        self.nursery("drain", "--timeout", "10m")
+        out = wait_until(lambda: self.submit_while_draining())
+        self.assertIn("error: the server is stopping\n", out)
+        self.assertNotIn("nurseryd", out)
+        self.nursery("cancel", "--kill", "holder")
+        self.assertEqual(self.server.process.wait(PATIENCE), 0)
+
+    def submit_while_draining(self):
+        process = self.start("submit", self.write(HELLO))
+        out, err = process.communicate(timeout=PATIENCE)
+        return process.returncode == 5 and out + err
 
 
 if __name__ == "__main__":

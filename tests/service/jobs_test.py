@@ -61,6 +61,15 @@ class SubmitTest(ServiceTest):
         answer = self.jobs.ValidateJob(job_service.ValidateJobRequest(job_spec=spec))
         self.assertEqual(len(answer.violations), 500)
 
+    def test_a_long_message_is_cut_between_characters(self):
+        for before in ("", "x"):
+            name = "jobs/" + before + "\u00e9" * 1500
+            error = self.assert_fails(grpc.StatusCode.NOT_FOUND, self.jobs.GetJob,
+                                      job_service.GetJobRequest(name=name))
+            # That it can be parsed: strings of a message are UTF-8.
+            self.assertEqual(details_of(error)["ErrorInfo"].reason, "JOB_NOT_FOUND")
+            self.assertRegex(error.details(), f"^no job '{before}\u00e9+$")
+
     def test_what_this_version_cannot_do_is_refused_by_name(self):
         spec = job.JobSpec(name="x", root=exec_node("true"))
         self.assert_fails(grpc.StatusCode.FAILED_PRECONDITION, self.jobs.SubmitJob,
@@ -69,6 +78,18 @@ class SubmitTest(ServiceTest):
         error = self.assert_fails(grpc.StatusCode.UNIMPLEMENTED, self.jobs.PauseJob,
                                   job_service.PauseJobRequest(name="jobs/x"))
         self.assertIn("not in this version", error.details())
+        items = job_service.EVENT_DETAIL_ITEMS
+        for call, request, field in (
+                (self.jobs.CancelJob, job_service.CancelJobRequest(request_id="r"), "request_id"),
+                (self.jobs.CancelJobs, job_service.CancelJobsRequest(request_id="r"),
+                 "request_id"),
+                (self.jobs.WatchJob, job_service.WatchJobRequest(detail=items), "detail"),
+                (self.jobs.RunJob, job_service.RunJobRequest(job_spec=spec, detail=items),
+                 "detail")):
+            error = self.assert_fails(grpc.StatusCode.UNIMPLEMENTED, call, request)
+            self.assertRegex(error.details(), f"^{field}.*: not in this version$")
+            self.assertEqual(details_of(error)["ErrorInfo"].reason, "NOT_IN_THIS_VERSION")
+        self.assertEqual(len(self.jobs.ListJobs(job_service.ListJobsRequest()).jobs), 0)
 
     def test_validate_only_starts_nothing(self):
         preview = self.submit(job.JobSpec(name="x", root=exec_node("touch", self.mark)),

@@ -41,6 +41,8 @@ introspection = importlib.import_module("nursery.v1.introspection_service_pb2")
 introspection_stub = importlib.import_module("nursery.v1.introspection_service_pb2_grpc")
 admin = importlib.import_module("nursery.v1.admin_service_pb2")
 admin_stub = importlib.import_module("nursery.v1.admin_service_pb2_grpc")
+config = importlib.import_module("nursery.v1.config_pb2")
+options = importlib.import_module("nursery.v1.options_pb2")
 error_details = importlib.import_module("google.rpc.error_details_pb2")
 rpc_status = importlib.import_module("google.rpc.status_pb2")
 

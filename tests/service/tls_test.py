@@ -1,13 +1,14 @@
 """TLS over TCP: who is let in, who is not, and what a server needs to start with it."""
 
 import pathlib
+import signal
 import subprocess
 import tempfile
 import unittest
 
 import grpc
 
-from service import BIN, PATIENCE, Server, introspection, introspection_stub
+from service import BIN, PATIENCE, Server, introspection, introspection_stub, wait_until
 
 
 class Authority:
@@ -88,6 +89,14 @@ class TlsTest(unittest.TestCase):
     def assert_speaks(self, answer):
         self.assertIsInstance(answer, introspection.ServerInfo)
 
+    def list_jobs(self, code, *options):
+        """`nursery ls` over TCP ends with `code`; what it says is given."""
+        done = subprocess.run([str(BIN / "nursery"), "ls", "--server", self.address, "--token-file",
+                               str(self.directory / "data" / "token"), *map(str, options)],
+                              check=False, timeout=PATIENCE, text=True, stderr=subprocess.PIPE)
+        self.assertEqual(done.returncode, code, done.stderr)
+        return done.stderr
+
     def credentials(self, files=None, authority=None):
         key, certificate = (file.read_bytes() for file in files) if files else (None, None)
         trusted = (authority or self.authority).certificate.read_bytes()
@@ -121,13 +130,8 @@ class ServerCertificateTest(TlsTest):
         self.assert_speaks(self.info(self.credentials(), "127.0.0.1:" + port))
 
     def test_the_command_line_speaks(self):
-        listed = [str(BIN / "nursery"), "ls", "--server", self.address, "--token-file",
-                  str(self.directory / "data" / "token")]
-        subprocess.run([*listed, "--tls-ca", str(self.authority.certificate)], check=True,
-                       timeout=PATIENCE)
-        done = subprocess.run([*listed, "--tls-ca", str(self.other.certificate)], check=False,
-                              timeout=PATIENCE, stderr=subprocess.PIPE)
-        self.assertEqual(done.returncode, 5, done.stderr)
+        self.list_jobs(0, "--tls-ca", self.authority.certificate)
+        self.list_jobs(5, "--tls-ca", self.other.certificate)
 
 
 class ClientCertificateTest(TlsTest):
@@ -142,6 +146,49 @@ class ClientCertificateTest(TlsTest):
     def test_a_client_with_one_of_another_authority_is_refused(self):
         self.assertEqual(self.info(self.credentials(self.other.issue("client"))),
                          grpc.StatusCode.UNAVAILABLE)
+
+    def test_the_command_line_speaks_with_a_certificate(self):
+        key, certificate = self.authority.issue("user")
+        known = ("--tls-ca", self.authority.certificate)
+        self.list_jobs(0, *known, "--tls-cert", certificate, "--tls-key", key)
+        self.list_jobs(5, *known)
+        other_key, other = self.other.issue("user")
+        self.list_jobs(5, *known, "--tls-cert", other, "--tls-key", other_key)
+        self.assertIn("--tls-key", self.list_jobs(2, *known, "--tls-cert", certificate))
+        self.assertIn("the file of the authority that signed the server's",
+                      self.list_jobs(2, "--tls-cert", certificate, "--tls-key", key))
+
+
+class RenewalTest(TlsTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.server_files = tuple(pathlib.Path(cls.keys.name, name) for name in ("key", "pem"))
+
+    def setUp(self):
+        self.renew(self.authority.issue("first"))
+        super().setUp()
+
+    def renew(self, files):
+        for source, target in zip(files, self.server_files):
+            target.write_bytes(source.read_bytes())
+
+    def reload(self):
+        lines = self.server.log_text().count("nurseryd: configuration")
+        self.server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: self.server.log_text().count("nurseryd: configuration") > lines)
+        return self.server.log_text().splitlines()[-1]
+
+    def test_a_renewed_certificate_is_named_for_a_restart(self):
+        self.assertEqual(self.reload(), "nurseryd: configuration reloaded")
+        self.renew(self.authority.issue("second"))
+        self.assertEqual(self.reload(), "nurseryd: configuration reloaded; only a restart changes "
+                         "auth.tls_certificate_file, auth.tls_key_file")
+        self.server_files[0].unlink()
+        said = self.reload()
+        self.assertIn("configuration not reloaded, all stays as it was: ", said)
+        self.assertIn("auth.tls_key_file: ", said)
+        self.assert_speaks(self.info(self.credentials()))
 
 
 class FilesTest(TlsTest):
@@ -159,7 +206,7 @@ class FilesTest(TlsTest):
     def test_what_cannot_be_read_is_named(self):
         _, certificate = self.server_files
         said = self.refused("/no/such.key", certificate)
-        self.assertIn("auth.tls: /no/such.key", said)
+        self.assertIn("auth.tls_key_file: /no/such.key", said)
         self.assertEqual(said.count("\n"), 1, said)
 
     def test_what_cannot_work_starts_nothing(self):

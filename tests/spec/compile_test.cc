@@ -162,6 +162,37 @@ TEST(CompileTest, SemaphoresOfTheServerRankBeforeTheJobs) {
             "root.acquire[2].semaphore: the server has no semaphore 'first'\n");
 }
 
+v1::AcquireSpec AcquireOf(const std::string& semaphore, v1::Scope scope) {
+  v1::AcquireSpec acquire;
+  acquire.set_semaphore(semaphore);
+  acquire.set_scope(scope);
+  return acquire;
+}
+
+TEST(CompileTest, TheOrderOfSemaphoresOfAnUnknownServerIsLeftToIt) {
+  v1::JobSpec spec = Minimal();
+  v1::SemaphoreSpec& own = *spec.add_semaphores();
+  own.set_name("own");
+  own.set_size(1);
+  v1::NodeSpec& inner = *spec.mutable_root()->mutable_group()->add_nodes();
+  inner.set_name("inner");
+  inner.mutable_call()->set_function("noop");
+  *spec.mutable_root()->add_acquire() = AcquireOf("license", v1::SCOPE_SERVER);
+  *inner.add_acquire() = AcquireOf("gpu", v1::SCOPE_SERVER);
+  EXPECT_EQ(Violations(spec), "");
+  CompileOptions options;
+  options.semaphores = {{"license", 1, {}}, {"gpu", 1, {}}};
+  EXPECT_EQ(Violations(spec, options), "");
+  options.semaphores = {{"gpu", 1, {}}, {"license", 1, {}}};
+  EXPECT_THAT(Violations(spec, options), testing::HasSubstr("'gpu' is declared before 'license'"));
+  // What holds on every server is said at once.
+  *inner.mutable_acquire(0) = AcquireOf("license", v1::SCOPE_SERVER);
+  EXPECT_THAT(Violations(spec), testing::HasSubstr("'license' is held by the root above it"));
+  *inner.mutable_acquire(0) = AcquireOf("gpu", v1::SCOPE_SERVER);
+  *spec.mutable_root()->mutable_acquire(0) = AcquireOf("own", v1::SCOPE_JOB);
+  EXPECT_THAT(Violations(spec), testing::HasSubstr("'gpu' is declared before 'own'"));
+}
+
 TEST(CompileTest, NodesAreFoundByTheirPaths) {
   const auto job = CompileText(
       "name: x\n"

@@ -25,7 +25,10 @@ struct ConnectOptions {
 
   std::string address;      // "unix:PATH" or "HOST:PORT"
   std::string token_file;   // for TCP; empty: no token is sent
-  std::string tls_ca_file;  // for TCP with TLS; empty: no TLS
+  std::string tls_ca_file;  // for TCP with TLS: who signed the server's certificate; empty: no TLS
+  // For a server that asks its clients for a certificate: it and its key in PEM, both or neither.
+  std::string tls_certificate_file;
+  std::string tls_key_file;
   // A server that is there answers at once.
   Duration timeout = std::chrono::seconds(3);
 };

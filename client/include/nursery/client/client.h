@@ -41,7 +41,8 @@ struct SubmitOptions {
   bool validate_only = false;
 };
 
-// Which events are told.
+// Which events are told: of the job only, or of nodes and attempts too, with maps as progress and
+// failures. kItems, every item of every map, is UNIMPLEMENTED so far.
 enum class Detail { kJob, kNodes, kItems };
 
 // What is called while a call goes on; unset: nothing is. An exception leaves through the call.
@@ -86,43 +87,51 @@ struct OutputOptions {
   OutputOptions() = default;
 
   std::string path;             // of the node; empty: the root
+  bool recursive = false;       // every node below it too
+  int attempt = 0;              // from 1; 0: the last, and those that follow
   std::vector<Stream> streams;  // empty: both
-  // At most one: start at this byte (of one stream), or so many before the end.
+  // At most one: start at this byte (of one stream of one node), or so many bytes or lines before
+  // the end. More than one: INVALID_ARGUMENT.
   std::optional<int64_t> offset;
   std::optional<int64_t> tail_bytes;
+  std::optional<int64_t> tail_lines;
   bool follow = false;  // go on until the node has ended
 };
 
 struct ListOptions {
   ListOptions() = default;
 
-  std::string filter;  // state = FAILED AND labels.team = "x"
-  int page_size = 0;   // 0: 50
+  std::string filter;    // state = FAILED AND labels.team = "x"
+  std::string order_by;  // "create_time desc", which is also the default, or "create_time"
+  int page_size = 0;     // 0: 50; at most 1,000
   std::string page_token;
 };
 
 struct JobPage {
-  std::vector<JobInfo> jobs;    // newest first
+  std::vector<JobInfo> jobs;    // in the order asked for
   std::string next_page_token;  // empty: the last page
 };
 
 struct ListNodesOptions {
   ListNodesOptions() = default;
 
-  std::string path;   // this node and below; empty: all
-  int depth = 0;      // levels; 0: all
-  int page_size = 0;  // 0: 50
+  std::string path;      // this node and below; empty: all
+  int depth = 0;         // levels; 0: all
+  std::string filter;    // state = FAILED AND kind = EXEC
+  std::string order_by;  // "path", which is also the default, or "failed_first"
+  int page_size = 0;     // 0: 50; at most 1,000
   std::string page_token;
 };
 
 struct NodePage {
-  std::vector<NodeInfo> nodes;  // parents before children
+  std::vector<NodeInfo> nodes;  // by path parents come before children
   std::string next_page_token;  // empty: the last page
 };
 
 class Client {
  public:
-  // UNAVAILABLE: nobody answers there, and why; the file's error: a token that cannot be read.
+  // UNAVAILABLE: nobody answers there, and why; INVALID_ARGUMENT: options that do not belong
+  // together; the file's error: one that cannot be read.
   static absl::StatusOr<std::unique_ptr<Client>> Connect(const ConnectOptions& options);
   ~Client();
   Client(const Client&) = delete;
@@ -139,10 +148,12 @@ class Client {
 
   // `job` is a JobInfo::name in all of these.
   absl::StatusOr<JobInfo> Get(const std::string& job, const CallOptions& call = {});
+  // INVALID_ARGUMENT: a filter or an order that is none; a page_token of other options.
   absl::StatusOr<JobPage> List(const ListOptions& options = {}, const CallOptions& call = {});
   // The root's path is empty. NOT_FOUND: there is no such node, or its group was never opened.
   absl::StatusOr<NodeInfo> GetNode(const std::string& job, const std::string& path,
                                    const CallOptions& call = {});
+  // As List; NOT_FOUND: there is no such path.
   absl::StatusOr<NodePage> ListNodes(const std::string& job, const ListNodesOptions& options = {},
                                      const CallOptions& call = {});
   absl::StatusOr<ExplanationInfo> Explain(const std::string& job, const std::string& path,
@@ -157,7 +168,8 @@ class Client {
   // incomplete; it is then to be had later as JobInfo::last_cancel.
   absl::StatusOr<CancelReceipt> Cancel(const std::string& job, const CancelOptions& options = {},
                                        const CallOptions& call = {});
-  // Calls on_output; each stream's bytes come in order.
+  // Calls on_output; each stream's bytes come in order. FAILED_PRECONDITION: nothing was written by
+  // that attempt, or it is not kept.
   absl::Status ReadOutput(const std::string& job, const OutputOptions& options,
                           const Handlers& handlers, const CallOptions& call = {});
   absl::StatusOr<ServerInfo> GetServerInfo(const CallOptions& call = {});
