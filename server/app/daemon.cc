@@ -207,7 +207,7 @@ absl::Status Daemon::StartHttp() {
   options.host = address->host;
   options.tokens = tokens_;
   options.metrics = [metrics = ops::Metrics(std::move(sources))] { return metrics.Text(); };
-  options.tasks = DumpAllTasks;
+  options.tasks = [] { return DumpAllTasks(); };
   options.not_ready = [this] {
     return server_->draining() ? std::string("the server is stopping") : std::string();
   };
