@@ -64,7 +64,7 @@ void ContextNode::Adopt(ContextNode& child) {
   }
   MutexLock child_lock(child.mutex_);
   child.cause_ = cause_;
-  child.Flag(cause_->time);
+  child.Flag(PLANTED(cancelled_when_adopted) ? executor_.clock().Now() : cause_->time);
 }
 
 void ContextNode::Unref() {
