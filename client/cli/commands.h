@@ -81,6 +81,14 @@ struct CancelOptions : JobOptions {
   std::string grace;
 };
 
+struct DumpOptions {
+  ServerOptions server;
+  bool aggregate = false;
+  bool only_stuck = false;
+  std::vector<std::string> diff;  // two files; - is stdin
+  OutputOptions output;
+};
+
 struct DrainOptions {
   ServerOptions server;
   std::string timeout;
@@ -94,7 +102,7 @@ int Watch(const JobOptions& options);
 int Logs(const LogsOptions& options);
 int Cancel(const CancelOptions& options);
 int Explain(const JobOptions& options);
-int Dump(const ServerOptions& options);
+int Dump(const DumpOptions& options);
 int Drain(const DrainOptions& options);
 int Validate(const ValidateOptions& options);
 int Version(const OutputOptions& options);

@@ -202,9 +202,25 @@ class RemoteCommands {
     AddPath(explain, &explain_.path);
   }
   void AddDump(CLI::App& app) {
-    Add(
-        app, "dump", "Print what every task of the server is doing", &dump_,
+    CLI::App* dump = Add(
+        app, "dump", "Print what every task of the server is doing", &dump_.server,
         [this] { return Dump(dump_); }, "");
+    dump->add_flag("--aggregate", dump_.aggregate,
+                   "Tasks that do the same at the same line together, with their number");
+    dump->add_flag("--stuck", dump_.only_stuck,
+                   "Only tasks that live although they were cancelled more than a minute ago");
+    dump->add_option("--diff", dump_.diff,
+                     "No server: what has grown between two dumps of --aggregate (- is stdin)")
+        ->type_name("BEFORE AFTER")
+        ->expected(2);
+    AddOutput(dump, &dump_.output);
+    dump->footer(
+        "Examples:\n"
+        "  nursery dump\n"
+        "  nursery dump --aggregate > before.txt\n"
+        "  nursery dump --aggregate | nursery dump --diff before.txt -\n"
+        "\n"
+        "Exit codes: 0 done, 1 failed, 2 usage or no aggregated dump, 5 no server, 6 refused.");
   }
   void AddDrain(CLI::App& app) {
     CLI::App* drain = Add(
@@ -223,7 +239,7 @@ class RemoteCommands {
   LogsOptions logs_;
   CancelOptions cancel_;
   JobOptions explain_;
-  ServerOptions dump_;
+  DumpOptions dump_;
   DrainOptions drain_;
   std::vector<std::pair<CLI::App*, std::function<int()>>> commands_;
 };

@@ -1,4 +1,4 @@
-// submit, ls, show, cancel, explain, dump and drain.
+// submit, ls, show, cancel, explain and drain.
 #include <cstdio>
 #include <limits>
 
@@ -131,16 +131,6 @@ int Explain(const JobOptions& options) {
                 Printable(explanation->deadline_source()).c_str());
   }
   return kSucceeded;
-}
-
-int Dump(const ServerOptions& options) {
-  auto connection = Connect(options);
-  if (!connection.ok()) return ComplainOf(connection.status());
-  const absl::Status done =
-      (*connection)->DumpTasks(v1::DumpTasksRequest(), [](const v1::DumpTasksResponse& message) {
-        std::fwrite(message.chunk().data(), 1, message.chunk().size(), stdout);
-      });
-  return done.ok() ? kSucceeded : ComplainOf(done);
 }
 
 int Drain(const DrainOptions& options) {

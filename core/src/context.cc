@@ -64,7 +64,7 @@ void ContextNode::Adopt(ContextNode& child) {
   }
   MutexLock child_lock(child.mutex_);
   child.cause_ = cause_;
-  child.flag_.store(true, std::memory_order_release);
+  child.Flag(PLANTED(cancelled_when_adopted) ? executor_.clock().Now() : cause_->time);
 }
 
 void ContextNode::Unref() {
@@ -115,7 +115,7 @@ class CancelWalk {
   bool Mark(ContextNode* node, std::shared_ptr<const Cause> cause) {
     MutexLock lock(node->mutex_);
     if (node->cause_ != nullptr && !PLANTED(second_cause_wins)) return false;
-    node->flag_.store(true, std::memory_order_release);
+    node->Flag(cause->time);
     while (CancelHook* hook = node->hooks_.PopFront()) hook->OnCancel(cancelled_);
     while (ContextNode* child = node->children_.PopFront()) {
       if (PLANTED(child_not_cancelled)) continue;

@@ -8,10 +8,17 @@
 
 #include <csignal>
 #include <cstdio>
+#include <vector>
 
 #include "nursery/core/internal/registry.h"
+#include "nursery/core/internal/render_dump.h"
+#include "nursery/core/internal/snapshot.h"
+#include "nursery/core/task_profile.h"
 
 namespace nursery {
+
+using internal::TaskSnapshot;
+
 namespace {
 
 int OpenSigquit() {
@@ -48,27 +55,48 @@ std::thread StartPrinting(int signal_fd, int stop_fd) {
   return thread;
 }
 
-}  // namespace
-
-std::string DumpAllTasks() {
-  std::string text;
+int64_t SumOfAll(int64_t TaskStats::* figure) {
+  struct Sum {
+    int64_t TaskStats::* figure;
+    int64_t value = 0;
+  } sum{figure};
   internal::TaskRegistry::ForEach(
       [](const internal::TaskRegistry& registry, void* argument) {
-        *static_cast<std::string*>(argument) += registry.Dump();
+        Sum& to = *static_cast<Sum*>(argument);
+        to.value += registry.Stats().*to.figure;
       },
-      &text);
+      &sum);
+  return sum.value;
+}
+
+std::string Render(const std::vector<TaskSnapshot>& snapshots, DumpFormat format) {
+  if (format == DumpFormat::kJson) return internal::RenderJson(snapshots);
+  if (format == DumpFormat::kAggregate) return FormatTaskProfile(internal::Profile(snapshots));
+  std::string text;
+  for (const TaskSnapshot& snapshot : snapshots) text += internal::RenderText(snapshot);
   return text;
 }
 
-int64_t LiveTasks() {
-  int64_t live = 0;
-  internal::TaskRegistry::ForEach(
-      [](const internal::TaskRegistry& registry, void* argument) {
-        *static_cast<int64_t*>(argument) += registry.Stats().live;
-      },
-      &live);
-  return live;
+}  // namespace
+
+std::string DumpAllTasks(DumpFormat format) {
+  if (format == DumpFormat::kAggregate) return FormatTaskProfile(ProfileAllTasks());
+  return Render(internal::SnapshotAll(), format);
 }
+
+std::string DumpStuckTasks(DumpFormat format, Duration grace) {
+  std::vector<TaskSnapshot> snapshots = internal::SnapshotAll();
+  for (TaskSnapshot& snapshot : snapshots) {
+    for (internal::TaskEntry& task : snapshot.tasks) {
+      task.listed = task.IsStuck(snapshot.taken, grace);
+    }
+  }
+  return Render(snapshots, format);
+}
+
+int64_t LiveTasks() { return SumOfAll(&TaskStats::live); }
+
+int64_t StuckTasks() { return SumOfAll(&TaskStats::stuck); }
 
 DumpOnSigquit::DumpOnSigquit()
     : signal_fd_(OpenSigquit()),

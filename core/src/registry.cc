@@ -1,14 +1,21 @@
 #include "nursery/core/internal/registry.h"
 
+#include <sched.h>
+
 #include <algorithm>
-#include <cstdio>
-#include <unordered_map>
 
 #include "nursery/core/executor.h"
 #include "nursery/core/internal/context_node.h"
+#include "nursery/core/internal/render_dump.h"
+#include "nursery/core/internal/snapshot.h"
 
 namespace nursery::internal {
 namespace {
+
+// As long as some spawns may wait for one that walks; the rest of a walk is not under the lock.
+constexpr int kBatch = 256;
+// About as long as it takes to wake a thread that sleeps for the lock.
+constexpr int kYields = 64;
 
 struct AllRegistries {
   Mutex mutex;
@@ -20,35 +27,51 @@ AllRegistries& All() {
   return all;
 }
 
-std::string Line(const std::source_location& site) {
-  return std::string(site.file_name()) + ":" + std::to_string(site.line());
+uint64_t NewNumber() {
+  static std::atomic<uint64_t> last = 0;
+  return last.fetch_add(1, std::memory_order_relaxed) + 1;  // only unique
 }
 
-std::string Headline(const TaskRecord& task, Time now) {
-  const WaitReason reason = task.reason.load(std::memory_order_relaxed);
-  const TaskState state = task.state.load(std::memory_order_relaxed);
-  std::string text = "task " + std::to_string(task.id) + " [";
-  text += reason == WaitReason::kNone ? Name(state) : Name(reason);
-  text +=
-      ", " + FormatDuration(now - task.since.load(std::memory_order_relaxed)) + "] " + task.name;
-  text += "  age " + FormatDuration(now - task.spawned);
-  const Time deadline = task.context->deadline();
-  if (deadline != kNever) {
-    text += deadline > now ? "  deadline in " + FormatDuration(deadline - now)
-                           : "  deadline passed " + FormatDuration(now - deadline) + " ago";
-  }
-  if (task.context->cancelled()) text += "  cancelled";
-  if (const void* object = task.object.load(std::memory_order_relaxed)) {
-    char address[32];
-    std::snprintf(address, sizeof address, "  on %p", object);
-    text += address;
-  }
-  return text;
+TaskEntry EntryOf(const TaskRecord& task) {
+  TaskEntry entry;
+  entry.id = task.id;
+  entry.parent_id = task.parent_id;
+  entry.name = task.name;
+  entry.spawn_site = task.spawn_site;
+  entry.line = task.line.load(std::memory_order_relaxed);
+  entry.state = task.state.load(std::memory_order_relaxed);
+  entry.reason = task.reason.load(std::memory_order_relaxed);
+  entry.object = task.object.load(std::memory_order_relaxed);
+  entry.since = task.since.load(std::memory_order_relaxed);
+  entry.spawned = task.spawned;
+  entry.deadline = task.context->deadline();
+  entry.cancel_time = task.context->cancel_time();
+  return entry;
 }
 
 }  // namespace
 
-TaskRegistry::TaskRegistry(const Clock& clock) : clock_(clock) {
+// A mutex goes to who comes first, and one that walks comes back at once: whoever wants the lock
+// meanwhile says so.
+class TaskRegistry::Hurry {
+ public:
+  explicit Hurry(const TaskRegistry& registry)
+      : hurried_(registry.walking_.load(std::memory_order_relaxed) > 0 ? &registry.hurried_
+                                                                       : nullptr) {
+    // Relaxed: a hint; what is shared is under the lock.
+    if (hurried_ != nullptr) hurried_->fetch_add(1, std::memory_order_relaxed);
+  }
+  Hurry(const Hurry&) = delete;
+  Hurry& operator=(const Hurry&) = delete;
+  ~Hurry() {
+    if (hurried_ != nullptr) hurried_->fetch_sub(1, std::memory_order_relaxed);
+  }
+
+ private:
+  std::atomic<int>* const hurried_;
+};
+
+TaskRegistry::TaskRegistry(const Clock& clock) : clock_(clock), number_(NewNumber()) {
   MutexLock lock(All().mutex);
   All().list.PushBack(this);
 }
@@ -71,6 +94,7 @@ void TaskRegistry::ForEach(void (*visit)(const TaskRegistry&, void*), void* argu
 void TaskRegistry::Add(TaskRecord* task) {
   task->spawned = clock_.CoarseNow();
   task->since.store(task->spawned, std::memory_order_relaxed);
+  const Hurry hurry(*this);
   MutexLock lock(mutex_);
   task->id = ++last_id_;
   ++live_;
@@ -78,53 +102,96 @@ void TaskRegistry::Add(TaskRecord* task) {
 }
 
 void TaskRegistry::Remove(TaskRecord* task) {
+  const Hurry hurry(*this);
   MutexLock lock(mutex_);
   --live_;
+  for (Walk* walk = walks_.front(); walk != nullptr; walk = walks_.next(walk)) {
+    if (walk->next == task) walk->next = tasks_.next(task);
+  }
   task->Unlink();
 }
 
-template <class Visit>
-void TaskRegistry::ForEachTask(Visit visit) const {
-  for (TaskRecord* task = tasks_.front(); task != nullptr; task = tasks_.next(task)) visit(*task);
+uint64_t TaskRegistry::Begin(Walk& walk) const {
+  MutexLock lock(mutex_);
+  walk.next = tasks_.front();
+  walks_.PushBack(&walk);
+  return last_id_;
+}
+
+// False: it was the last, and the walk is over.
+template <class Look>
+bool TaskRegistry::VisitBatch(Walk& walk, uint64_t last_id, Look& visit) const {
+  MutexLock lock(mutex_);
+  for (int i = 0; i < kBatch; ++i) {
+    // What was spawned since stands behind, or the walk might never end.
+    if (walk.next == nullptr || walk.next->id > last_id) {
+      walk.Unlink();
+      return false;
+    }
+    visit(*walk.next);
+    walk.next = tasks_.next(walk.next);
+  }
+  return true;
+}
+
+void TaskRegistry::LetOthersGoFirst() const {
+  for (int i = 0; i < kYields && hurried_.load(std::memory_order_relaxed) > 0; ++i) sched_yield();
+}
+
+template <class Look>
+void TaskRegistry::ForEachTask(Look visit) const {
+  Walk walk;
+  walking_.fetch_add(1, std::memory_order_relaxed);
+  const uint64_t last_id = Begin(walk);
+  while (VisitBatch(walk, last_id, visit)) LetOthersGoFirst();
+  walking_.fetch_sub(1, std::memory_order_relaxed);
 }
 
 TaskStats TaskRegistry::Stats() const {
   TaskStats stats;
   const Time now = clock_.CoarseNow();
-  MutexLock lock(mutex_);
-  ForEachTask([&stats, now](const TaskRecord& task) {
+  const Time grace_began = now - kStuckGrace;
+  ForEachTask([&stats, now, grace_began](const TaskRecord& task) {
     const auto reason = static_cast<size_t>(task.reason.load(std::memory_order_relaxed));
     ++stats.by_state[static_cast<size_t>(task.state.load(std::memory_order_relaxed))];
     ++stats.by_reason[reason];
     Duration& oldest = stats.oldest[reason];
     oldest = std::max(oldest, now - task.since.load(std::memory_order_relaxed));
+    if (task.context->cancel_time() < grace_began) ++stats.stuck;
   });
+  MutexLock lock(mutex_);
   stats.live = live_;
   stats.created = static_cast<int64_t>(last_id_);
   return stats;
 }
 
-std::string TaskRegistry::Dump() const {
-  const Time now = clock_.Now();
-  MutexLock lock(mutex_);
-  std::unordered_map<uint64_t, const TaskRecord*> by_id;
-  ForEachTask([&by_id](const TaskRecord& task) { by_id[task.id] = &task; });
-  std::string text = std::to_string(live_) + " tasks\n";
-  ForEachTask([&](const TaskRecord& task) {
-    text += "\n" + Headline(task, now) + "\n";
-    const std::source_location at = task.line.load(std::memory_order_relaxed);
-    if (at.line() != 0) text += "    at " + Line(at) + "\n";
-    const TaskRecord* inner = &task;
-    while (inner->parent_id != 0) {
-      text += "    spawned at " + Line(inner->spawn_site) + " by task " +
-              std::to_string(inner->parent_id) + "\n";
-      auto found = by_id.find(inner->parent_id);
-      if (found == by_id.end()) return;
-      inner = found->second;
-    }
-    text += "    started at " + Line(inner->spawn_site) + " as " + inner->name + "\n";
-  });
-  return text;
+TaskSnapshot TaskRegistry::Snapshot() const {
+  TaskSnapshot snapshot;
+  snapshot.registry = number_;
+  {
+    MutexLock lock(mutex_);
+    snapshot.tasks.reserve(static_cast<size_t>(live_));
+  }
+  ForEachTask([&snapshot](const TaskRecord& task) { snapshot.tasks.push_back(EntryOf(task)); });
+  snapshot.taken = clock_.Now();
+  return snapshot;
+}
+
+Time TaskRegistry::Visit(void (*visit)(const TaskEntry&, void*), void* argument) const {
+  ForEachTask([=](const TaskRecord& task) { visit(EntryOf(task), argument); });
+  return clock_.Now();
+}
+
+std::string TaskRegistry::Dump() const { return RenderText(Snapshot()); }
+
+std::vector<TaskSnapshot> SnapshotAll() {
+  std::vector<TaskSnapshot> snapshots;
+  TaskRegistry::ForEach(
+      [](const TaskRegistry& registry, void* argument) {
+        static_cast<std::vector<TaskSnapshot>*>(argument)->push_back(registry.Snapshot());
+      },
+      &snapshots);
+  return snapshots;
 }
 
 }  // namespace nursery::internal

@@ -56,4 +56,8 @@ void LeakCheck::TearDown() {
   for (const std::string& leak : FindLeaks()) ADD_FAILURE() << "leaked: " << leak;
 }
 
+void LeakFreeTest::TearDown() {
+  for (const leak::LiveTask& task : FindLeaks()) ADD_FAILURE() << "leaked: " << task;
+}
+
 }  // namespace nursery

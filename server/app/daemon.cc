@@ -191,7 +191,9 @@ absl::Status Daemon::StartHttp() {
   options.host = address->host;
   options.tokens = tokens_;
   options.metrics = [metrics = ops::Metrics(std::move(sources))] { return metrics.Text(); };
-  options.tasks = DumpAllTasks;
+  options.tasks = [](DumpFormat format, bool only_stuck) {
+    return only_stuck ? DumpStuckTasks(format) : DumpAllTasks(format);
+  };
   options.not_ready = [this] {
     return server_->draining() ? std::string("the server is stopping") : std::string();
   };

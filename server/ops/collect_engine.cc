@@ -47,6 +47,10 @@ void CollectTasks(const Executor& executor, Families& families) {
   by_reason(families.Gauge("nursery_tasks_oldest_seconds",
                            "How long the longest waiting task has waited; 0: none waits."),
             [&](size_t i) { return std::chrono::duration<double>(stats.oldest[i]).count(); });
+  families
+      .Gauge("nursery_tasks_stuck",
+             "Tasks that live although they were cancelled more than a minute ago.")
+      .Add({}, stats.stuck);
   families.Counter("nursery_tasks_created_total", "Tasks that were spawned.")
       .Add({}, stats.created);
   families.Counter("nursery_tasks_finished_total", "Tasks that have ended.")

@@ -1,10 +1,14 @@
 #include "server/ops/pages.h"
 
+#include <algorithm>
+#include <string_view>
+
 #include "nursery/core/status.h"
 
 namespace nursery::ops {
 namespace {
 
+constexpr const char* kJsonType = "application/json";
 constexpr const char* kMetricsType = "text/plain; version=0.0.4; charset=utf-8";
 
 HttpResponse Text(int code, std::string text) {
@@ -21,6 +25,35 @@ std::string WithoutPort(const std::string& host) {
   const bool has_port =
       colon != std::string::npos && (bracket == std::string::npos || colon > bracket);
   return has_port ? host.substr(0, colon) : host;
+}
+
+// What is asked of /debug/tasks.
+struct TasksQuery {
+  DumpFormat format = DumpFormat::kText;
+  bool only_stuck = false;
+};
+
+absl::StatusOr<TasksQuery> ParseTasksQuery(std::string_view query) {
+  TasksQuery parsed;
+  while (!query.empty()) {
+    const std::string_view word = query.substr(0, query.find('&'));
+    query.remove_prefix(std::min(word.size() + 1, query.size()));
+    if (word == "debug=1") {
+      parsed.format = DumpFormat::kAggregate;
+    } else if (word == "debug=2") {
+      parsed.format = DumpFormat::kText;
+    } else if (word == "format=json") {
+      parsed.format = DumpFormat::kJson;
+    } else if (word == "stuck=1") {
+      parsed.only_stuck = true;
+    } else {
+      return Error(absl::StatusCode::kInvalidArgument,
+                   "?" + std::string(word) +
+                       " is not in this version; there are debug=1, debug=2, format=json and "
+                       "stuck=1");
+    }
+  }
+  return parsed;
 }
 
 }  // namespace
@@ -40,10 +73,12 @@ HttpResponse Pages::AnswerTasks(const HttpRequest& request) const {
   if ((identity->scopes & rpc::kRead) == 0) {
     return Text(403, "'" + identity->name + "' may not read");
   }
-  if (!request.query.empty() && request.query != "debug=2") {
-    return Text(400, "?" + request.query + " is not in this version; debug=2 is what there is");
-  }
-  return Text(200, options_.tasks());
+  const absl::StatusOr<TasksQuery> query = ParseTasksQuery(request.query);
+  if (!query.ok()) return Text(400, std::string(Message(query.status())));
+  HttpResponse response;
+  if (query->format == DumpFormat::kJson) response.type = kJsonType;
+  response.body = options_.tasks(query->format, query->only_stuck);
+  return response;
 }
 
 HttpResponse Pages::Answer(const HttpRequest& request) const {

@@ -13,6 +13,7 @@
 #include <memory>
 #include <string>
 
+#include "nursery/core/dump.h"
 #include "server/ops/http_server.h"
 #include "server/rpc/auth.h"
 
@@ -24,7 +25,8 @@ struct PagesOptions {
   std::string host;                                  // that it listens on, as in "127.0.0.1"
   std::shared_ptr<const rpc::CurrentTokens> tokens;  // for what shows more than numbers
   std::function<std::string()> metrics;
-  std::function<std::string()> tasks;
+  // The live tasks; with `only_stuck` those that should have ended.
+  std::function<std::string(DumpFormat format, bool only_stuck)> tasks;
   // Why no job is admitted; empty: jobs are.
   std::function<std::string()> not_ready;
 };

@@ -50,6 +50,22 @@ std::string HoldersText(const v1::Explanation& explanation) {
   return more > 0 ? text + " and " + std::to_string(more) + " more" : text;
 }
 
+absl::StatusOr<DumpFormat> FormatOf(const v1::DumpTasksRequest& request) {
+  if (!request.scope().empty()) return NotInThisVersion("scope");
+  switch (request.format()) {
+    case v1::DUMP_FORMAT_UNSPECIFIED:
+    case v1::DUMP_FORMAT_TEXT:
+      return request.aggregate() ? DumpFormat::kAggregate : DumpFormat::kText;
+    case v1::DUMP_FORMAT_JSON:
+      if (request.aggregate()) return InvalidField("aggregate", "goes with text only");
+      return DumpFormat::kJson;
+    case v1::DUMP_FORMAT_PPROF:
+      return NotInThisVersion("format pprof");
+    default:
+      return InvalidField("format", "is no format of a dump");
+  }
+}
+
 }  // namespace
 
 IntrospectionService::IntrospectionService(engine::JobTable& table, ServerFacts facts)
@@ -115,6 +131,7 @@ absl::StatusOr<v1::ServerStats> IntrospectionService::GetServerStats(
   }
   *stats.mutable_nodes() = engine::ToProto(nodes, 0);
   stats.set_tasks(LiveTasks());
+  stats.set_stuck_tasks(StuckTasks());
   stats.set_processes(facts_.processes());
   stats.set_calls(facts_.calls());
   stats.set_watchers(facts_.watchers());
@@ -225,13 +242,9 @@ absl::StatusOr<v1::DrainServerResponse> IntrospectionService::DrainServer(
 
 Async<absl::Status> IntrospectionService::DumpTasks(Context, Session* session,
                                                     v1::DumpTasksRequest request) {
-  if (!request.scope().empty()) co_return NotInThisVersion("scope");
-  if (request.stuck_only()) co_return NotInThisVersion("stuck_only");
-  if (request.aggregate()) co_return NotInThisVersion("aggregate");
-  const bool is_text =
-      request.format() == v1::DUMP_FORMAT_UNSPECIFIED || request.format() == v1::DUMP_FORMAT_TEXT;
-  if (!is_text) co_return NotInThisVersion("format");
-  const std::string text = DumpAllTasks();
+  const absl::StatusOr<DumpFormat> format = FormatOf(request);
+  if (!format.ok()) co_return format.status();
+  const std::string text = request.stuck_only() ? DumpStuckTasks(*format) : DumpAllTasks(*format);
   for (size_t at = 0; at < text.size(); at += kChunkBytes) {
     v1::DumpTasksResponse response;
     response.set_chunk(text.substr(at, kChunkBytes));

@@ -10,6 +10,7 @@
 
 #include "nursery/core/channel.h"
 #include "nursery/core/context.h"
+#include "nursery/core/dump.h"
 #include "nursery/core/executor.h"
 #include "nursery/core/group.h"
 #include "nursery/core/semaphore.h"
@@ -279,23 +280,28 @@ void ParkedBytes(benchmark::State& state) {
 BENCHMARK(ParkedBytes)->Iterations(1)->UseRealTime();
 
 // What a dump costs while 100,000 tasks are parked.
-void DumpText(benchmark::State& state) {
+void Dump(benchmark::State& state, DumpFormat format, size_t least_bytes) {
   ThreadExecutor executor;
   Parked parked;
   parked.count = 100'000;
   double seconds = 0;
   parked.when_parked = [&] {
     const Time start = executor.clock().Now();
-    const std::string text = executor.Dump();
+    const std::string text = DumpAllTasks(format);
     seconds = std::chrono::duration<double>(executor.clock().Now() - start).count();
-    NURSERY_CHECK(text.size() > 100U * static_cast<size_t>(parked.count));
+    NURSERY_CHECK(text.size() > least_bytes);
   };
   for (auto _ : state) {
     RunParked(executor, &parked);
     state.SetIterationTime(seconds);
   }
 }
+
+void DumpText(benchmark::State& state) { Dump(state, DumpFormat::kText, 10'000'000); }
 BENCHMARK(DumpText)->UseManualTime()->Iterations(1);
+
+void DumpCounts(benchmark::State& state) { Dump(state, DumpFormat::kAggregate, 100); }
+BENCHMARK(DumpCounts)->UseManualTime()->Iterations(1);
 
 }  // namespace
 }  // namespace nursery

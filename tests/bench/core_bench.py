@@ -30,6 +30,7 @@ PEERS = [
     ("context_timeout_to_go", "ContextTimeoutCancel/real_time", "go", "timeout", 100 / 800),
     ("timer_to_go", "TimerStartStop/real_time", "go", "timer", 60 / 426),
     ("cancel_parked_to_go", "CancelParked/manual_time", "go", "cancel_parked", 1 / 6),
+    ("dump_counts_to_go", "DumpCounts/manual_time", "go", "dump_counts", 5 / 205),
     ("dump_text_to_go", "DumpText/manual_time", "go", "dump_text", 60 / 1230),
 ]
 BYTES = ("parked_bytes", "ParkedBytes/real_time", 400)

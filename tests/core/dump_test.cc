@@ -6,13 +6,18 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <string>
+#include <vector>
 
 #include "core/testing/leak_check.h"
 #include "core/testing/seeds.h"
 #include "nursery/core/group.h"
+#include "nursery/core/internal/render_dump.h"
+#include "nursery/core/internal/snapshot.h"
 #include "nursery/core/semaphore.h"
 #include "nursery/core/sleep.h"
 
@@ -77,6 +82,207 @@ SEEDED_TEST(DumpTest, CountsByStateAndReason) {
     co_return slept;
   };
   GroupResult result = co_await WithGroup(ctx, GroupOptions(), body);
+  co_return result.status;
+}
+
+// Comes and goes until it is told to stop.
+Async<absl::Status> Churn(Context ctx, const std::atomic<bool>* stop) {
+  while (!stop->load()) {
+    auto body = [](Group& group) -> Async<absl::Status> {
+      auto nothing = [](Context child) -> Async<absl::Status> { co_return child.status(); };
+      for (int i = 0; i < 10; ++i) {
+        absl::Status spawned = co_await group.Spawn("brief", nothing);
+        if (!spawned.ok()) co_return spawned;
+      }
+      co_return absl::OkStatus();
+    };
+    GroupResult result = co_await WithGroup(ctx, GroupOptions(), body);
+    if (!result.status.ok()) co_return result.status;
+    co_await Yield();
+  }
+  co_return absl::OkStatus();
+}
+
+int64_t CountNamed(const internal::TaskSnapshot& snapshot, std::string_view name) {
+  return std::count_if(snapshot.tasks.begin(), snapshot.tasks.end(),
+                       [name](const internal::TaskEntry& task) { return task.name == name; });
+}
+
+void ExpectWhole(const internal::TaskSnapshot& snapshot) {
+  uint64_t last = 0;
+  for (const internal::TaskEntry& task : snapshot.tasks) {
+    EXPECT_GT(task.id, last) << "twice, or out of order";
+    last = task.id;
+    EXPECT_TRUE(task.parent_id == 0 || snapshot.Find(task.parent_id) != nullptr) << task.parent_id;
+    EXPECT_LT(static_cast<int>(task.state), kTaskStateCount);
+    EXPECT_LT(static_cast<int>(task.reason), kWaitReasonCount);
+    EXPECT_LE(task.spawned, snapshot.taken);
+    EXPECT_LE(task.since, snapshot.taken);
+  }
+}
+
+constexpr int kParked = 3000;  // more than a batch or two
+
+struct Parking {
+  Semaphore semaphore{1};
+  std::optional<Permit> taken = semaphore.TryAcquire();
+  std::atomic<bool> stop = false;
+};
+
+Async<absl::Status> DumpWhileTasksComeAndGo(Group& group, Parking* parking) {
+  absl::Status spawned = absl::OkStatus();
+  for (int i = 0; i < kParked && spawned.ok(); ++i) {
+    spawned = co_await group.Spawn("parked", WaitForPermit, &parking->semaphore);
+  }
+  for (int i = 0; i < 3 && spawned.ok(); ++i) {
+    spawned = co_await group.Spawn("churn", Churn, &parking->stop);
+  }
+  for (int i = 0; i < 30; ++i) {
+    const internal::TaskSnapshot snapshot = group.context().executor().registry().Snapshot();
+    EXPECT_EQ(CountNamed(snapshot, "parked"), kParked);
+    EXPECT_EQ(CountNamed(snapshot, "churn"), 3);
+    EXPECT_EQ(CountNamed(snapshot, "main"), 1);
+    ExpectWhole(snapshot);
+    EXPECT_GE(group.context().executor().Stats().live, kParked + 4);
+    co_await Yield();
+  }
+  parking->stop.store(true);
+  parking->taken.reset();
+  co_return spawned;
+}
+
+Async<absl::Status> RunParking(Context ctx, Parking* parking) {
+  GroupResult result = co_await WithGroup(ctx, GroupOptions(), DumpWhileTasksComeAndGo, parking);
+  co_return result.status;
+}
+
+TEST(DumpTest, WhatLivesThroughADumpIsInItOnceWithItsParentsWhileOthersComeAndGo) {
+  ThreadExecutor executor(3);
+  Parking parking;
+  absl::Status status = executor.Run(
+      "main", [&parking](Context ctx) { return RunParking(std::move(ctx), &parking); });
+  EXPECT_TRUE(status.ok()) << status;
+}
+
+Async<absl::Status> Look(Context ctx) {
+  for (int i = 0; i < 100; ++i) {
+    ExpectWhole(ctx.executor().registry().Snapshot());
+    co_await Yield();
+  }
+  co_return absl::OkStatus();
+}
+
+Async<absl::Status> SpawnLookers(Group& group) {
+  absl::Status first = co_await group.Spawn("looker", Look);
+  absl::Status second = co_await group.Spawn("looker", Look);
+  co_return first.ok() ? second : first;
+}
+
+Async<absl::Status> LookWhileTasksComeAndGo(Group& group, std::atomic<bool>* stop) {
+  absl::Status spawned = co_await group.Spawn("churn", Churn, stop);
+  GroupResult looked = co_await WithGroup(group.context(), GroupOptions(), SpawnLookers);
+  stop->store(true);
+  co_return spawned.ok() ? looked.status : spawned;
+}
+
+Async<absl::Status> RunLookers(Context ctx, std::atomic<bool>* stop) {
+  GroupResult result = co_await WithGroup(ctx, GroupOptions(), LookWhileTasksComeAndGo, stop);
+  co_return result.status;
+}
+
+// A task at which two walks stand ends: both go on.
+TEST(DumpTest, ManyMayDumpAtOnce) {
+  ThreadExecutor executor(3);
+  std::atomic<bool> stop = false;
+  absl::Status status =
+      executor.Run("main", [&stop](Context ctx) { return RunLookers(std::move(ctx), &stop); });
+  EXPECT_TRUE(status.ok()) << status;
+}
+
+internal::TaskEntry EntryNamed(std::string name) {
+  internal::TaskEntry entry;
+  entry.id = 7;
+  entry.name = std::move(name);
+  entry.state = TaskState::kWaiting;
+  entry.reason = WaitReason::kTimer;
+  entry.since = Time(seconds(8));
+  entry.spawned = Time(seconds(5));
+  entry.spawn_site = std::source_location::current();
+  return entry;
+}
+
+internal::TaskSnapshot SnapshotOf(internal::TaskEntry entry) {
+  internal::TaskSnapshot snapshot;
+  snapshot.taken = Time(seconds(10));
+  snapshot.tasks.push_back(std::move(entry));
+  return snapshot;
+}
+
+TEST(DumpTest, JsonHasTheFieldsAndTimesInSeconds) {
+  internal::TaskEntry entry = EntryNamed("sleeper");
+  entry.parent_id = 3;
+  entry.deadline = Time(seconds(70));
+  entry.cancel_time = Time(seconds(9));
+  const std::string text = internal::RenderJson({SnapshotOf(entry)});
+  EXPECT_THAT(text, testing::StartsWith("{\"executors\":[\n{\"tasks\":[\n{\"id\":7,"
+                                        "\"parent_id\":3,\"name\":\"sleeper\","
+                                        "\"state\":\"waiting\",\"reason\":\"timer\","
+                                        "\"spawn_site\":\""));
+  EXPECT_THAT(text, testing::EndsWith("\"state_seconds\":2.000000,\"age_seconds\":5.000000,"
+                                      "\"deadline_seconds\":60.000000,"
+                                      "\"cancelled_seconds\":1.000000,"
+                                      "\"cancelled\":true}]}]}\n"));
+  EXPECT_EQ(internal::RenderJson({}), "{\"executors\":[]}\n");
+}
+
+TEST(DumpTest, JsonEscapesWhatItMust) {
+  const auto quoted = [](std::string name) {
+    return internal::RenderJson({SnapshotOf(EntryNamed(std::move(name)))});
+  };
+  EXPECT_THAT(quoted("a\"b\\c\n\x01"), HasSubstr(R"("name":"a\"b\\c\u000a\u0001")"));
+  EXPECT_THAT(quoted("\xc3\xa9 \xf0\x9f\x8c\xb1"),
+              HasSubstr("\"name\":\"\xc3\xa9 \xf0\x9f\x8c\xb1\""));
+  // Cut short, too long, half a pair, beyond the last, and no beginning.
+  const std::string replaced = "\xef\xbf\xbd";
+  EXPECT_THAT(quoted("\xc3"), HasSubstr("\"name\":\"" + replaced + "\""));
+  EXPECT_THAT(quoted("\xc0\x80"), HasSubstr("\"name\":\"" + replaced + replaced + "\""));
+  EXPECT_THAT(quoted("\xed\xa0\x80"),
+              HasSubstr("\"name\":\"" + replaced + replaced + replaced + "\""));
+  EXPECT_THAT(quoted("\xf4\x90\x80\x80"), HasSubstr("\"name\":\"" + replaced + replaced));
+  EXPECT_THAT(quoted("\xff!"), HasSubstr("\"name\":\"" + replaced + "!\""));
+}
+
+// Goes on for `time`, whatever is cancelled.
+Async<absl::Status> CleanUp(Context ctx, seconds time) {
+  const CancelScope shielded = CancelScope::Shielded(ctx, std::chrono::hours(1), "clean-up");
+  co_return co_await Sleep(shielded.context(), time);
+}
+
+Async<absl::Status> CancelAndLook(Group& group, const CancelScope* scope) {
+  absl::Status spawned = co_await group.Spawn("stubborn", CleanUp, seconds(300));
+  co_await Yield();
+  Executor& executor = group.context().executor();
+  EXPECT_EQ(DumpStuckTasks(DumpFormat::kText, seconds(0)), "0 tasks\n");
+  scope->Cancel("over");
+  absl::Status waited = co_await CleanUp(group.context(), seconds(59));
+  EXPECT_EQ(executor.Stats().stuck, 0);
+  EXPECT_EQ(DumpStuckTasks(), "0 tasks\n");
+  if (waited.ok()) waited = co_await CleanUp(group.context(), seconds(2));
+  EXPECT_EQ(executor.Stats().stuck, 1);
+  const std::string text = DumpStuckTasks();
+  EXPECT_THAT(text, testing::StartsWith("1 tasks\n\ntask 2 [timer, "));
+  EXPECT_THAT(text, HasSubstr("] stubborn  age 1m 1s  cancelled"));
+  EXPECT_THAT(text, HasSubstr(" by task 1\n    started at "));
+  EXPECT_EQ(DumpStuckTasks(DumpFormat::kText, std::chrono::minutes(2)), "0 tasks\n");
+  EXPECT_THAT(DumpStuckTasks(DumpFormat::kAggregate), HasSubstr(", cancelled] stubborn\n"));
+  EXPECT_THAT(DumpStuckTasks(DumpFormat::kJson), HasSubstr("\"cancelled_seconds\":61.0"));
+  co_return spawned.ok() ? waited : spawned;
+}
+
+SEEDED_TEST(DumpTest, WhatLivesLongAfterItsCancelIsStuck) {
+  const CancelScope scope(ctx);
+  GroupResult result = co_await WithGroup(scope.context(), GroupOptions(), CancelAndLook, &scope);
+  EXPECT_EQ(executor.Stats().stuck, 0);
   co_return result.status;
 }
 

@@ -1,5 +1,6 @@
 """The HTTP port of a server: what it answers, to whom, and where it listens."""
 
+import json
 import pathlib
 import socket
 import subprocess
@@ -59,6 +60,24 @@ class PagesTest(ServiceTest):
         status, _, body = self.fetch("/debug/tasks?format=pprof", Authorization=bearer)
         self.assertEqual(status, 400)
         self.assertIn("not in this version", body)
+        self.assertIn("debug=1", body)
+
+    def test_the_dump_has_its_forms(self):
+        bearer = "Bearer " + self.token()
+        status, headers, body = self.fetch("/debug/tasks?debug=1", Authorization=bearer)
+        self.assertEqual((status, headers["Content-Type"]), (200, "text/plain; charset=utf-8"))
+        self.assertRegex(body, r"^\d+ tasks in \d+ groups\n")
+        self.assertRegex(body, r"\n\d+ tasks? \[channel receive, longest .*\] jobs\n")
+        status, headers, body = self.fetch("/debug/tasks?format=json", Authorization=bearer)
+        self.assertEqual((status, headers["Content-Type"]), (200, "application/json"))
+        (executor,) = json.loads(body)["executors"]
+        self.assertIn("nurseryd", [each["name"] for each in executor["tasks"]])
+        for query, expected in (("stuck=1", "0 tasks\n"),
+                                ("stuck=1&debug=1", "0 tasks in 0 groups\n")):
+            status, _, body = self.fetch("/debug/tasks?" + query, Authorization=bearer)
+            self.assertEqual((status, body), (200, expected))
+        for query in ("debug=3", "stuck", "debug=1&x=1", "&"):
+            self.assertEqual(self.fetch("/debug/tasks?" + query, Authorization=bearer)[0], 400)
 
     def test_a_silent_client_keeps_nobody_out(self):
         host, _, port = self.server.http.rpartition(":")

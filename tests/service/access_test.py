@@ -1,7 +1,9 @@
 """Who may speak to the server, where it listens, and how it starts and stops."""
 
+import json
 import os
 import pathlib
+import re
 import resource
 import signal
 import socket
@@ -37,6 +39,51 @@ class SocketTest(ServiceTest):
         chunks = self.introspection.DumpTasks(introspection.DumpTasksRequest())
         text = b"".join(each.chunk for each in chunks).decode()
         self.assertIn("/nursery.v1.IntrospectionService/DumpTasks", text)
+
+    def dump(self, **fields):
+        chunks = self.introspection.DumpTasks(introspection.DumpTasksRequest(**fields))
+        return b"".join(each.chunk for each in chunks).decode()
+
+    def test_the_dump_counts_like_tasks_together(self):
+        for _ in range(3):
+            self.submit(self.sleepers(1))
+        wait_until(lambda: len(marked(self.mark)) >= 3)
+        text = self.dump(aggregate=True)
+        head = re.match(r"(\d+) tasks in (\d+) groups\n", text)
+        groups = re.findall(r"\n\n(\d+) tasks? \[", text)
+        self.assertEqual(len(groups), int(head[2]))
+        self.assertEqual(sum(map(int, groups)), int(head[1]))
+        self.assertEqual(groups, sorted(groups, key=int, reverse=True))
+        self.assertGreaterEqual(int(groups[0]), 3)
+
+    def test_the_dump_as_json_names_every_parent(self):
+        (executor,) = json.loads(self.dump(format="DUMP_FORMAT_JSON"))["executors"]
+        ids = [each["id"] for each in executor["tasks"]]
+        self.assertEqual(len(ids), len(set(ids)))
+        for each in executor["tasks"]:
+            self.assertIn(each["parent_id"], [0, *ids])
+            self.assertGreaterEqual(each["age_seconds"], 0)
+        names = {each["name"] for each in executor["tasks"]}
+        self.assertIn("nurseryd", names)
+        self.assertIn("/nursery.v1.IntrospectionService/DumpTasks", names)
+
+    def test_nothing_is_stuck_in_a_server_that_is_well(self):
+        self.assertEqual(self.dump(stuck_only=True), "0 tasks\n")
+        self.assertEqual(self.dump(stuck_only=True, aggregate=True), "0 tasks in 0 groups\n")
+        stats = self.introspection.GetServerStats(introspection.GetServerStatsRequest())
+        self.assertEqual(stats.stuck_tasks, 0)
+
+    def test_what_the_dump_does_not_have_is_refused_by_name(self):
+        for fields, code, words in (
+                ({"format": "DUMP_FORMAT_PPROF"}, grpc.StatusCode.UNIMPLEMENTED, "pprof"),
+                ({"scope": "jobs/x"}, grpc.StatusCode.UNIMPLEMENTED, "scope"),
+                ({"format": 77}, grpc.StatusCode.INVALID_ARGUMENT, "format"),
+                ({"format": "DUMP_FORMAT_JSON", "aggregate": True},
+                 grpc.StatusCode.INVALID_ARGUMENT, "aggregate: goes with text only")):
+            with self.assertRaises(grpc.RpcError) as raised:
+                self.dump(**fields)
+            self.assertEqual(raised.exception.code(), code)
+            self.assertIn(words, raised.exception.details())
 
     def test_a_second_server_is_told_in_one_line(self):
         with tempfile.TemporaryDirectory() as other:

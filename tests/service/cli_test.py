@@ -188,6 +188,45 @@ class CliTest(unittest.TestCase):
         self.assertIn("sum NODE_STATE_SUCCEEDED", done.stdout)
         self.assertIn("result: 3\n", done.stdout)
 
+    def test_two_dumps_show_what_has_grown(self):
+        before = self.write(self.nursery("dump", "--aggregate"), "before.txt")
+        self.submit(self.sleeper())
+        wait_until(lambda: marked(self.mark))
+        after = self.write(self.nursery("dump", "--aggregate"), "after.txt")
+        out = self.nursery("dump", "--diff", before, after)
+        self.assertRegex(out, r"^\+\d+ tasks, \d+ groups changed\n")
+        self.assertRegex(out, r"\n\+1 \[.*\] .*long.*  before 0, after 1\n    at ")
+        self.assertIn("\n0 tasks, 0 groups changed\n",
+                      "\n" + self.nursery("dump", "--diff", after, after))
+        with open(self.cwd / after, encoding="utf-8") as text:
+            done = subprocess.run([str(BIN / "nursery"), "dump", "--diff", before, "-"],
+                                  cwd=self.cwd, stdin=text, stdout=subprocess.PIPE, text=True,
+                                  timeout=PATIENCE, check=True)
+        self.assertEqual(done.stdout, out)
+
+    def test_what_is_no_aggregated_dump_is_refused_with_file_and_line(self):
+        good = self.write(self.nursery("dump", "--aggregate"), "good.txt")
+        plain = self.write(self.nursery("dump"), "plain.txt")
+        out = self.nursery("dump", "--diff", good, plain, code=2)
+        self.assertRegex(out, r"plain.txt: line 1: .*, not '\d+ tasks'; take one with: "
+                              r"nursery dump --aggregate")
+        cut = self.write((self.cwd / good).read_text()[:200], "cut.txt")
+        self.assertRegex(self.nursery("dump", "--diff", cut, good, code=2), r"cut.txt: line \d+: ")
+        self.assertIn("nowhere.txt", self.nursery("dump", "--diff", "nowhere.txt", good, code=1))
+        self.assertIn("stdin: line 1", self.nursery("dump", "--diff", good, "-", code=2))
+
+    def test_a_dump_says_which_options_do_not_go_together(self):
+        for options, words in ((("--diff", "-", "-"), "stdin has one dump"),
+                               (("--diff", "a", "b", "--aggregate"), "leave out --aggregate"),
+                               (("--aggregate", "-o", "json"), "leave out -o json")):
+            self.assertIn(words, self.nursery("dump", *options, code=2))
+        self.assertIn("--diff before.txt -", self.nursery("dump", "--help"))
+
+    def test_a_dump_is_json_on_demand(self):
+        (executor,) = json.loads(self.nursery("dump", "-o", "json"))["executors"]
+        self.assertIn("nurseryd", [each["name"] for each in executor["tasks"]])
+        self.assertEqual(self.nursery("dump", "--stuck"), "0 tasks\n")
+
     def test_dump_and_drain(self):
         self.assertIn("task ", self.nursery("dump"))
         self.submit(self.sleeper())

@@ -11,12 +11,26 @@
 #include <string>
 #include <thread>
 
+#include "nursery/core/task.h"
+
 namespace nursery {
 
-// The text dump of every executor.
-std::string DumpAllTasks();
-// Live tasks of every executor.
+enum class DumpFormat : uint8_t {
+  kText,       // every task with the chain of scopes it runs in, executor by executor
+  kAggregate,  // like tasks together, with their number: FormatTaskProfile
+  kJson,       // {"executors":[{"tasks":[{"id":2,"parent_id":1,...}]}]}, times in seconds
+};
+
+// The live tasks of every executor. Spawns and ends go on meanwhile; what lives all the time is in
+// it once.
+std::string DumpAllTasks(DumpFormat format = DumpFormat::kText);
+// Of them those that live although they were cancelled more than `grace` ago. It is time for them
+// to end, unless they do clean-up in a shielded scope.
+std::string DumpStuckTasks(DumpFormat format = DumpFormat::kText, Duration grace = kStuckGrace);
+// Live tasks of every executor, and those of them that are stuck: cancelled more than kStuckGrace
+// ago.
 int64_t LiveTasks();
+int64_t StuckTasks();
 
 // While it lives, SIGQUIT prints DumpAllTasks to stderr, from a thread of its own: it works also
 // when every scheduler thread is stuck.

@@ -42,6 +42,9 @@ enum class WaitReason : uint8_t {
 };
 inline constexpr int kWaitReasonCount = 11;
 
+// A task that lives so long after its cancellation counts as stuck in TaskStats and metrics.
+inline constexpr Duration kStuckGrace = std::chrono::minutes(1);
+
 // "runnable", "channel receive", ...: the words of dumps and of metric labels.
 std::string_view Name(TaskState state);
 std::string_view Name(WaitReason reason);

@@ -68,6 +68,8 @@ class ContextNode final : public ListNode<ChildTag>, public Timer {
   void RemoveHook(CancelHook& hook) NURSERY_EXCLUDES(mutex_);
 
   bool cancelled() const { return flag_.load(std::memory_order_acquire); }
+  // The time of the cause; kNever while not cancelled. Takes no lock.
+  Time cancel_time() const { return cancelled() ? cancel_time_ : kNever; }
   std::shared_ptr<const Cause> cause() const NURSERY_EXCLUDES(mutex_);
   Time deadline() const { return deadline_; }
   Executor& executor() const { return executor_; }
@@ -85,6 +87,11 @@ class ContextNode final : public ListNode<ChildTag>, public Timer {
   bool TryRef();
   void OnExpire(Expired& expired) override;
   void Adopt(ContextNode& child) NURSERY_EXCLUDES(mutex_);
+  // Whoever sees the flag sees the time.
+  void Flag(Time time) {
+    cancel_time_ = time;
+    flag_.store(true, std::memory_order_release);
+  }
   std::shared_ptr<const Cause> DeadlineCause();
 
   // Constant after construction.
@@ -100,6 +107,7 @@ class ContextNode final : public ListNode<ChildTag>, public Timer {
 
   std::atomic<int64_t> refs_{1};
   std::atomic<bool> flag_{false};
+  Time cancel_time_{};  // written once, before flag_ is set
   mutable Mutex mutex_;
   std::shared_ptr<const Cause> cause_ NURSERY_GUARDED_BY(mutex_);
   List<CancelHook, HookTag> hooks_ NURSERY_GUARDED_BY(mutex_);

@@ -1,0 +1,63 @@
+// TaskSnapshot: the live tasks of one executor as plain data, from which dumps are rendered.
+//
+// Each task is as it was at some moment while the snapshot was taken; the moments differ.
+//
+// Thread safety: none; it belongs to who took it.
+#ifndef NURSERY_CORE_INTERNAL_SNAPSHOT_H_
+#define NURSERY_CORE_INTERNAL_SNAPSHOT_H_
+
+#include <algorithm>
+#include <cstdint>
+#include <source_location>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "nursery/core/clock.h"
+#include "nursery/core/task.h"
+
+namespace nursery::internal {
+
+struct TaskEntry {
+  uint64_t id = 0;
+  uint64_t parent_id = 0;  // 0: a root
+  std::string name;
+  std::source_location spawn_site;
+  std::source_location line;  // of the co_await it stands at; line 0: it has not come to one
+  TaskState state = TaskState::kRunnable;
+  WaitReason reason = WaitReason::kNone;
+  const void* object = nullptr;
+  Time since{};
+  Time spawned{};
+  Time deadline = kNever;
+  Time cancel_time = kNever;  // kNever: it is not cancelled
+  bool listed = true;         // false: only there for the chains of others
+
+  bool cancelled() const { return cancel_time != kNever; }
+  bool IsStuck(Time now, Duration grace) const { return cancel_time < now - grace; }
+  // What it waits for, or else its state.
+  std::string_view doing() const {
+    return reason == WaitReason::kNone ? Name(state) : Name(reason);
+  }
+};
+
+struct TaskSnapshot {
+  uint64_t registry = 0;         // TaskRegistry::number
+  Time taken{};                  // not before any time in it
+  std::vector<TaskEntry> tasks;  // in the order of their ids: parents before their children
+
+  // Null: it had ended.
+  const TaskEntry* Find(uint64_t id) const {
+    const auto found =
+        std::lower_bound(tasks.begin(), tasks.end(), id,
+                         [](const TaskEntry& entry, uint64_t wanted) { return entry.id < wanted; });
+    return found == tasks.end() || found->id != id ? nullptr : &*found;
+  }
+};
+
+// "file.cc:12".
+std::string LineText(const std::source_location& site);
+
+}  // namespace nursery::internal
+
+#endif  // NURSERY_CORE_INTERNAL_SNAPSHOT_H_

@@ -1,0 +1,159 @@
+#include "nursery/core/task_profile.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <string>
+
+#include "core/testing/seeds.h"
+#include "nursery/core/dump.h"
+#include "nursery/core/group.h"
+#include "nursery/core/semaphore.h"
+#include "nursery/core/sleep.h"
+#include "nursery/core/status.h"
+
+namespace nursery {
+namespace {
+
+using std::chrono::seconds;
+using testing::ContainsRegex;
+using testing::HasSubstr;
+
+Async<absl::Status> SleepOneMinute(Context ctx) { co_return co_await Sleep(ctx, seconds(60)); }
+
+Async<absl::Status> SpawnSleepers(Group& group, const char* name, int count) {
+  absl::Status spawned = absl::OkStatus();
+  for (int i = 0; i < count && spawned.ok(); ++i) {
+    spawned = co_await group.Spawn(name, SleepOneMinute);
+  }
+  co_return spawned;
+}
+
+Async<absl::Status> LookAtSleepers(Group& group) {
+  absl::Status spawned = co_await SpawnSleepers(group, "few", 2);
+  if (spawned.ok()) spawned = co_await SpawnSleepers(group, "many", 3);
+  if (!spawned.ok()) co_return spawned;
+  absl::Status slept = co_await Sleep(group.context(), seconds(5));
+  const TaskProfile profile = ProfileAllTasks();
+  EXPECT_EQ(profile.tasks, 6);
+  EXPECT_EQ(profile.groups.size(), 3u);
+  EXPECT_EQ(profile.groups[0].name, "many");
+  EXPECT_EQ(profile.groups[0].count, 3);
+  EXPECT_EQ(profile.groups[0].doing, "timer");
+  EXPECT_EQ(profile.groups[0].oldest, seconds(5));
+  EXPECT_EQ(profile.groups[0].longest, seconds(5));
+  EXPECT_EQ(profile.groups[1].name, "few");
+  EXPECT_EQ(profile.groups[2].doing, "running");
+  const std::string text = DumpAllTasks(DumpFormat::kAggregate);
+  EXPECT_THAT(text, testing::StartsWith("6 tasks in 3 groups\n\n3 tasks [timer, longest 5.00s, "
+                                        "oldest 5.00s] many\n    at "));
+  EXPECT_THAT(text, ContainsRegex("\n    at .*task_profile_test.cc:[0-9]+\n"
+                                  "    spawned at .*task_profile_test.cc:[0-9]+\n"));
+  EXPECT_THAT(text, HasSubstr("\n1 task [running, longest 0.0ms, oldest 5.00s] test\n"));
+  co_return slept;
+}
+
+SEEDED_TEST(TaskProfileTest, CountsLikeTasksTogetherTheMostFirst) {
+  GroupResult result = co_await WithGroup(ctx, GroupOptions(), LookAtSleepers);
+  co_return result.status;
+}
+
+Async<absl::Status> Grow(Group& group) {
+  absl::Status spawned = co_await SpawnSleepers(group, "both", 2);
+  absl::Status slept = co_await Sleep(group.context(), seconds(30));
+  const TaskProfile before = ProfileAllTasks();
+  if (spawned.ok()) spawned = co_await SpawnSleepers(group, "leak", 3);
+  // Those that were there end.
+  if (slept.ok()) slept = co_await Sleep(group.context(), seconds(40));
+  const std::vector<TaskGrowth> growth = DiffTaskProfiles(before, ProfileAllTasks());
+  EXPECT_EQ(growth.front().group.name, "leak");
+  EXPECT_EQ(growth.front().before, 0);
+  EXPECT_EQ(growth.front().after, 3);
+  EXPECT_EQ(growth.back().group.name, "both");
+  EXPECT_EQ(growth.back().after - growth.back().before, -2);
+  co_return spawned.ok() ? slept : spawned;
+}
+
+SEEDED_TEST(TaskProfileTest, TheDifferenceNamesTheLineThatLeaks) {
+  GroupResult result = co_await WithGroup(ctx, GroupOptions(), Grow);
+  co_return result.status;
+}
+
+TaskGroup GroupNamed(std::string name, int64_t count) {
+  TaskGroup group;
+  group.doing = "semaphore";
+  group.name = std::move(name);
+  group.at = "a.cc:1";
+  group.spawned_at = "b.cc:2";
+  group.count = count;
+  return group;
+}
+
+TaskProfile ProfileOf(std::vector<TaskGroup> groups) {
+  TaskProfile profile;
+  for (const TaskGroup& group : groups) profile.tasks += group.count;
+  profile.groups = std::move(groups);
+  return profile;
+}
+
+TEST(TaskProfileTest, WhatWasWrittenIsReadAgain) {
+  TaskGroup brief = GroupNamed("odd ] name [1, cancelled] x", 1);
+  brief.at = "";
+  brief.cancelled = true;
+  const TaskProfile profile = ProfileOf({GroupNamed("loader", 12), brief});
+  const std::string text = FormatTaskProfile(profile);
+  absl::StatusOr<TaskProfile> parsed = ParseTaskProfile(text);
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(FormatTaskProfile(*parsed), text);
+  EXPECT_EQ(parsed->groups[1].name, "odd ] name [1, cancelled] x");
+  EXPECT_TRUE(parsed->groups[1].cancelled);
+  EXPECT_FALSE(parsed->groups[0].cancelled);
+  absl::StatusOr<TaskProfile> empty = ParseTaskProfile(FormatTaskProfile(TaskProfile()));
+  ASSERT_TRUE(empty.ok()) << empty.status();
+  EXPECT_EQ(empty->tasks, 0);
+}
+
+std::string ErrorOf(std::string_view text) {
+  return std::string(Message(ParseTaskProfile(text).status()));
+}
+
+TEST(TaskProfileTest, WhatIsNoAggregatedDumpIsRefusedWithItsLine) {
+  const std::string head = "line 1: an aggregated dump begins with 'N tasks in M groups', not ";
+  EXPECT_EQ(ErrorOf(""), head + "the end");
+  EXPECT_EQ(ErrorOf("2 tasks\n\ntask 1 [timer, 1s] x\n"), head + "'2 tasks'");
+  EXPECT_EQ(ErrorOf("{\"executors\":[]}\n"), head + "'{\"executors\":[]}'");
+  EXPECT_EQ(ErrorOf("1 tasks in 1 group\n"), head + "'1 tasks in 1 group'");
+  EXPECT_EQ(ErrorOf("1 task in 1 group\nx"),
+            "line 2: a blank line stands before each group, not 'x'");
+  EXPECT_EQ(ErrorOf("1 task in 1 group\n\n1 task timer\n"),
+            "line 3: a group begins with 'N tasks [STATE, ...] NAME', not '1 task timer'");
+  EXPECT_EQ(ErrorOf("1 task in 1 group\n\n1 task [timer] x\n    at a:1\n"),
+            "line 5: '    spawned at FILE:LINE' ends a group, not the end");
+}
+
+TEST(TaskProfileTest, ADumpThatIsNotWholeIsRefused) {
+  const std::string text = FormatTaskProfile(ProfileOf({GroupNamed("a", 2), GroupNamed("b", 1)}));
+  EXPECT_EQ(ErrorOf(text.substr(0, text.rfind("\n\n") + 1)),
+            "line 6: the dump ends here with 2 tasks in 1 group, of which line 1 says 3 in 2: it "
+            "is not whole");
+  // Nor do two that follow each other pass for one.
+  EXPECT_THAT(ErrorOf(text + text), testing::StartsWith("line 10: a blank line"));
+}
+
+TEST(TaskProfileTest, TheDifferenceIsSortedByGrowth) {
+  const TaskProfile before =
+      ProfileOf({GroupNamed("same", 5), GroupNamed("gone", 4), GroupNamed("more", 1)});
+  const TaskProfile after =
+      ProfileOf({GroupNamed("new", 9), GroupNamed("same", 5), GroupNamed("more", 3)});
+  const std::vector<TaskGrowth> growth = DiffTaskProfiles(before, after);
+  EXPECT_EQ(FormatTaskGrowth(growth),
+            "+7 tasks, 3 groups changed\n"
+            "\n+9 [semaphore] new  before 0, after 9\n    at a.cc:1\n    spawned at b.cc:2\n"
+            "\n+2 [semaphore] more  before 1, after 3\n    at a.cc:1\n    spawned at b.cc:2\n"
+            "\n-4 [semaphore] gone  before 4, after 0\n    at a.cc:1\n    spawned at b.cc:2\n");
+  EXPECT_EQ(FormatTaskGrowth(DiffTaskProfiles(after, after)), "0 tasks, 0 groups changed\n");
+}
+
+}  // namespace
+}  // namespace nursery
