@@ -166,6 +166,29 @@ SEEDED_TEST(ChannelTest, CancelledWaitsReturnTheCauseAndMoveNothing) {
   co_return absl::OkStatus();
 }
 
+// A cancellation may end the receivers before a sender hears of it.
+SEEDED_TEST(ChannelTest, ASendWhoseReceiversACancellationHasEndedReturnsItsCause) {
+  auto send = [](Context child, Sender<int> out) -> Async<absl::Status> {
+    co_return co_await out.Send(child, 1);
+  };
+  auto body = [](Group& group, decltype(send) run,
+                 const CancelScope* scope) -> Async<absl::Status> {
+    auto [sender, receiver] = MakeChannel<int>(0);
+    absl::Status spawned = group.TrySpawn("send", run, std::move(sender));
+    absl::Status slept = co_await Sleep(group.context(), seconds(1));
+    // The sender is woken by the end of the last receiver; until it runs, the scope is cancelled.
+    {
+      const Receiver<int> last = std::move(receiver);
+    }
+    scope->Cancel("enough");
+    co_return spawned.ok() ? slept : spawned;
+  };
+  const CancelScope scope(ctx);
+  GroupResult result = co_await WithGroup(scope.context(), GroupOptions(), body, send, &scope);
+  EXPECT_EQ(result.status, Error(absl::StatusCode::kCancelled, "enough"));
+  co_return absl::OkStatus();
+}
+
 SEEDED_TEST(ChannelTest, CarriesWhatCanOnlyBeMoved) {
   auto [sender, receiver] = MakeChannel<std::unique_ptr<int>>(1);
   auto seven = std::make_unique<int>(7);

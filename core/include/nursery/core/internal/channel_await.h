@@ -35,6 +35,7 @@ class [[nodiscard]] SelectAwaiter {
     if (LeaveAll()) return context_.status();
     return static_cast<size_t>(wait_.index());
   }
+  const Context& context() const { return context_; }
 
  private:
   // Whether the context ended the wait.
@@ -63,7 +64,11 @@ class [[nodiscard]] SendAwaiter {
   }
   absl::Status await_resume() {
     absl::StatusOr<size_t> selected = select_.await_resume();
-    return selected.ok() ? case_.status() : selected.status();
+    if (!selected.ok()) return selected.status();
+    absl::Status sent = case_.status();
+    // A cancellation may have ended the receivers before this wait could see it, and is then why.
+    if (!sent.ok() && select_.context().cancelled()) return select_.context().status();
+    return sent;
   }
 
  private:

@@ -26,6 +26,7 @@ Async<absl::Status> WorkerPool::Submit(Context context, std::string name, Functi
   absl::Status refused = RefuseOwnJobs(context);
   if (!refused.ok()) co_return refused;
   const std::optional<Sender<Job>> intake = Intake();
+  if (!intake && context.cancelled()) co_return context.status();
   if (!intake) co_return Accepted(internal::SendStatus(internal::Passed::kGone));
   Job job = MakeJob(std::move(name), std::move(function), std::move(args)...);
   absl::Status sent = co_await intake->Send(context, std::move(job));
