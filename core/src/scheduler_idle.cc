@@ -94,7 +94,9 @@ bool Scheduler::Park(Worker& self) {
     if (stopping_) return false;
     idle_.push_back(&self);
     CountIdle();
-    self.watches = !watched_.exchange(true);
+    // Where nothing runs nothing is left behind.
+    const bool all_idle = idle_.size() == static_cast<size_t>(thread_count_);
+    self.watches = !all_idle && !watched_.exchange(true);
   }
   if (std::exchange(self.searching, false)) searching_.fetch_sub(1, std::memory_order_seq_cst);
   std::atomic_thread_fence(std::memory_order_seq_cst);

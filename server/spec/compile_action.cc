@@ -35,18 +35,18 @@ bool IsQuotedForShell(const Template& text) {
 }  // namespace
 
 template <typename S>
-std::unique_ptr<const Action> JobCompiler::CompileAction(const S& spec, const Frame& frame) {
+std::optional<Action> JobCompiler::CompileAction(const S& spec, const Frame& frame) {
   if (spec.has_exec()) {
     const FieldPath::Segment segment = path_.Enter("exec");
-    return std::make_unique<const Action>(CompileExec(spec.exec(), frame));
+    return CompileExec(spec.exec(), frame);
   }
   if (spec.has_sleep()) {
     const FieldPath::Segment segment = path_.Enter("sleep");
-    return std::make_unique<const Action>(CompileSleep(spec.sleep(), frame));
+    return CompileSleep(spec.sleep(), frame);
   }
   if (spec.has_call()) {
     const FieldPath::Segment segment = path_.Enter("call");
-    return std::make_unique<const Action>(CompileCall(spec.call(), frame));
+    return CompileCall(spec.call(), frame);
   }
   if (spec.has_http()) {
     NotInThisVersion("http");
@@ -57,13 +57,11 @@ std::unique_ptr<const Action> JobCompiler::CompileAction(const S& spec, const Fr
   } else {
     Fail("", "nothing to run: give one of exec, sleep or call");
   }
-  return nullptr;
+  return std::nullopt;
 }
 
-template std::unique_ptr<const Action> JobCompiler::CompileAction(const v1::NodeSpec&,
-                                                                  const Frame&);
-template std::unique_ptr<const Action> JobCompiler::CompileAction(const v1::FinallySpec&,
-                                                                  const Frame&);
+template std::optional<Action> JobCompiler::CompileAction(const v1::NodeSpec&, const Frame&);
+template std::optional<Action> JobCompiler::CompileAction(const v1::FinallySpec&, const Frame&);
 
 Exec JobCompiler::CompileExec(const v1::ExecAction& spec, const Frame& frame) {
   Exec exec;

@@ -241,7 +241,8 @@ void JobCompiler::CompileKind(const v1::NodeSpec& spec, Frame& frame, Node& node
   } else if (spec.has_pipeline()) {
     NotInThisVersion("pipeline");
   } else {
-    node.action = CompileAction(spec, frame);
+    std::optional<Action> action = CompileAction(spec, frame);
+    if (action) node.action = actions_.Of(*std::move(action));
   }
 }
 

@@ -97,17 +97,23 @@ struct ExecOptions {
 };
 
 struct Exec {
+  bool operator==(const Exec&) const = default;
+
   std::vector<Template> argv;                  // at least one
   std::shared_ptr<const EnvLayer> env;         // may be null
   std::shared_ptr<const ExecOptions> options;  // never null; shared by all that say the same
 };
 
 struct Sleep {
+  bool operator==(const Sleep&) const = default;
+
   Duration duration{};
   std::optional<Template> expression;  // instead of duration; gives text as in 10s
 };
 
 struct Call {
+  bool operator==(const Call&) const = default;
+
   std::string function;
   Template argument;
 };
@@ -207,7 +213,7 @@ struct Node {
   // By `kind`.
   std::unique_ptr<const Group> group;
   std::unique_ptr<const Map> map;
-  std::unique_ptr<const Action> action;
+  std::shared_ptr<const Action> action;  // shared by those that do the same
 
  private:
   static std::shared_ptr<const NodeOptions> Defaults();

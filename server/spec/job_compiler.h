@@ -116,7 +116,7 @@ class JobCompiler {
 
   // compile_action.cc. S is NodeSpec or FinallySpec: both have one of the actions.
   template <typename S>
-  std::unique_ptr<const Action> CompileAction(const S& spec, const Frame& frame);
+  std::optional<Action> CompileAction(const S& spec, const Frame& frame);
   Exec CompileExec(const v1::ExecAction& spec, const Frame& frame);
   void CompileArgv(const v1::ExecAction& spec, const Frame& frame, Exec& exec);
   void WarnOfShell(const Exec& exec);
@@ -173,6 +173,7 @@ class JobCompiler {
   const CompileOptions& options_;
   Shared<NodeOptions> node_options_;
   Shared<ExecOptions> exec_options_;
+  Shared<Action> actions_;
   std::shared_ptr<Job> job_ = std::make_shared<Job>();
   FieldPath path_;
   ViolationList violations_;

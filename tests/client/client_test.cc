@@ -147,7 +147,11 @@ TEST_F(ClientTest, ASubmittedJobIsWaitedForAndListed) {
   EXPECT_EQ(client_->List(options, kPatience)->jobs.size(), 1u);
   options = ListOptions();
   options.order_by = "create_time";
-  EXPECT_EQ(client_->List(options, kPatience)->jobs[0].name, first);
+  const absl::StatusOr<JobPage> oldest_first = client_->List(options, kPatience);
+  ASSERT_TRUE(oldest_first.ok()) << oldest_first.status().ToString();
+  ASSERT_EQ(oldest_first->jobs.size(), listed.size());
+  EXPECT_EQ(oldest_first->jobs[0].name, listed[1]);
+  EXPECT_EQ(oldest_first->jobs[1].name, listed[0]);
   options.order_by = "name";
   EXPECT_EQ(ReasonOf(client_->List(options, kPatience).status()), "INVALID_FILTER");
 }
