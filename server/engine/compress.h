@@ -1,5 +1,4 @@
-// Deflate for what is kept and rarely read. At its fastest level: the names and times of nodes
-// shrink to a third all the same. protobuf brings it along.
+// Deflate, at its fastest level, for what is kept and rarely read. protobuf brings it along.
 //
 // Thread safety: any thread.
 #ifndef NURSERY_SERVER_ENGINE_COMPRESS_H_
