@@ -17,6 +17,19 @@ constexpr int kPage = 1000;
 // Further back nobody looks by name.
 constexpr int kMaxPages = 20;
 
+// Adds the page that `request` asks for, and makes it ask for the next one.
+absl::Status AddPage(client::Connection& connection, const v1::Job& job,
+                     const client::CallOptions& call, v1::ListNodesRequest* request,
+                     std::vector<engine::NodeView>* nodes) {
+  request->set_parent(job.name());
+  request->set_page_size(kPage);
+  absl::StatusOr<v1::ListNodesResponse> response = connection.ListNodes(*request, call);
+  if (!response.ok()) return response.status();
+  for (const v1::Node& node : response->nodes()) nodes->push_back(ViewOf(node, job));
+  request->set_page_token(response->next_page_token());
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 std::string ServerVariable() {
@@ -100,18 +113,27 @@ absl::StatusOr<v1::Job> FindJob(client::Connection& connection, const std::strin
 }
 
 absl::StatusOr<std::vector<engine::NodeView>> ListNodes(client::Connection& connection,
-                                                        const v1::Job& job, size_t limit,
+                                                        const v1::Job& job,
+                                                        const std::string& filter, size_t limit,
                                                         const client::CallOptions& call) {
   std::vector<engine::NodeView> nodes;
   v1::ListNodesRequest request;
-  request.set_parent(job.name());
-  request.set_page_size(kPage);
+  request.set_filter(filter);
   do {
-    absl::StatusOr<v1::ListNodesResponse> response = connection.ListNodes(request, call);
-    if (!response.ok()) return response.status();
-    for (const v1::Node& node : response->nodes()) nodes.push_back(ViewOf(node, job));
-    request.set_page_token(response->next_page_token());
+    absl::Status listed = AddPage(connection, job, call, &request, &nodes);
+    if (!listed.ok()) return listed;
   } while (!request.page_token().empty() && nodes.size() < limit);
+  return nodes;
+}
+
+absl::StatusOr<std::vector<engine::NodeView>> ListUrgentNodes(client::Connection& connection,
+                                                              const v1::Job& job,
+                                                              const client::CallOptions& call) {
+  std::vector<engine::NodeView> nodes;
+  v1::ListNodesRequest request;
+  request.set_order_by("urgent");
+  absl::Status listed = AddPage(connection, job, call, &request, &nodes);
+  if (!listed.ok()) return listed;
   return nodes;
 }
 

@@ -25,11 +25,16 @@ absl::StatusOr<std::unique_ptr<client::Connection>> Connect(const ServerOptions&
 // counts. INVALID_ARGUMENT: it fits several; NOT_FOUND: none.
 absl::StatusOr<v1::Job> FindJob(client::Connection& connection, const std::string& word);
 
-// The nodes of `job`, parents before children, as the renderer takes them; pages of them until
-// there are `limit`.
+// The nodes of `job` that `filter` chooses (empty: all), parents before children, as the renderer
+// takes them; pages of them until there are `limit`.
 absl::StatusOr<std::vector<engine::NodeView>> ListNodes(client::Connection& connection,
-                                                        const v1::Job& job, size_t limit,
+                                                        const v1::Job& job,
+                                                        const std::string& filter, size_t limit,
                                                         const client::CallOptions& call);
+// For a picture: a page of them at most, with what fails or runs before the rest.
+absl::StatusOr<std::vector<engine::NodeView>> ListUrgentNodes(client::Connection& connection,
+                                                              const v1::Job& job,
+                                                              const client::CallOptions& call);
 
 // Prints the error of a remote command and gives its exit code.
 int ComplainOf(const absl::Status& status);

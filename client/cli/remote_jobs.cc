@@ -77,7 +77,7 @@ int Show(const JobOptions& options) {
     return kSucceeded;
   }
   absl::StatusOr<std::vector<engine::NodeView>> nodes =
-      ListNodes(**connection, *job, std::numeric_limits<size_t>::max(), client::CallOptions());
+      ListNodes(**connection, *job, "", std::numeric_limits<size_t>::max(), client::CallOptions());
   if (!nodes.ok()) return ComplainOf(nodes.status());
   for (const std::string& line : RenderTree(*nodes, *job, RenderOptions())) {
     std::puts(line.c_str());

@@ -16,8 +16,8 @@
 namespace nursery::cli {
 namespace {
 
-// Nodes that a picture is made of; the rest is folded anyway.
-constexpr size_t kMaxShownNodes = 2000;
+// Of skipped nodes; the summary has their number.
+constexpr size_t kMaxSkippedLines = 2000;
 constexpr std::chrono::milliseconds kLeastPause{100};
 // Drawing takes at most this share of the time, however large the tree is.
 constexpr int kPauseOverDrawing = 10;
@@ -118,8 +118,10 @@ absl::Status RunDriver::Read() {
   const bool lines = display_.form() == Form::kLines && result_.counts().skipped() > 0;
   if (display_.form() != Form::kTree && !lines) return done;
   // A server may have forgotten it already; then there is less to see.
+  const client::CallOptions call(kPatience);
   absl::StatusOr<std::vector<engine::NodeView>> nodes =
-      ListNodes(connection_, result_, kMaxShownNodes, client::CallOptions(kPatience));
+      lines ? ListNodes(connection_, result_, "state = SKIPPED", kMaxSkippedLines, call)
+            : ListUrgentNodes(connection_, result_, call);
   if (nodes.ok()) nodes_ = *std::move(nodes);
   return done;
 }
@@ -175,8 +177,7 @@ absl::Status RunDriver::DrawOnce() {
   const client::CallOptions options(kPatience);
   absl::StatusOr<v1::Job> job = connection_.GetJob(request, options);
   if (!job.ok()) return job.status();
-  absl::StatusOr<std::vector<engine::NodeView>> nodes =
-      ListNodes(connection_, *job, kMaxShownNodes, options);
+  absl::StatusOr<std::vector<engine::NodeView>> nodes = ListUrgentNodes(connection_, *job, options);
   if (!nodes.ok()) return nodes.status();
   // The last picture is made of the result.
   if (!job->done()) display_.Draw(*nodes, *job);
