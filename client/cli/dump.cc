@@ -1,9 +1,7 @@
-#include <cerrno>
 #include <cstdio>
-#include <fstream>
-#include <iostream>
 
 #include "client/cli/commands.h"
+#include "client/cli/load.h"
 #include "client/cli/remote.h"
 #include "client/cli/text.h"
 #include "nursery/core/status.h"
@@ -12,24 +10,8 @@
 namespace nursery::cli {
 namespace {
 
-absl::StatusOr<std::string> ReadText(const std::string& path) {
-  std::ifstream file;
-  if (path != "-") {
-    file.open(path, std::ios::binary);
-    if (!file) return ErrnoError(errno, path);
-  }
-  std::istream& input = path == "-" ? std::cin : file;
-  std::string text;
-  char buffer[1 << 16];
-  while (input.read(buffer, sizeof buffer) || input.gcount() > 0) {
-    text.append(buffer, static_cast<size_t>(input.gcount()));
-  }
-  if (input.bad()) return ErrnoError(errno, path);
-  return text;
-}
-
 absl::StatusOr<TaskProfile> ReadProfile(const std::string& path) {
-  const absl::StatusOr<std::string> text = ReadText(path);
+  const absl::StatusOr<std::string> text = ReadInput(path);
   if (!text.ok()) return text.status();
   absl::StatusOr<TaskProfile> profile = ParseTaskProfile(*text);
   if (profile.ok()) return profile;

@@ -17,27 +17,6 @@
 namespace nursery::cli {
 namespace {
 
-// Reads a file of lines up to the size that a job may have; errors name it.
-absl::StatusOr<std::string> ReadLines(const std::string& path) {
-  std::ifstream file;
-  if (path != "-") {
-    file.open(path, std::ios::binary);
-    if (!file) return ErrnoError(errno, path);
-  }
-  std::istream& input = path == "-" ? std::cin : file;
-  std::string text;
-  char buffer[1 << 16];
-  while (input.read(buffer, sizeof buffer) || input.gcount() > 0) {
-    text.append(buffer, static_cast<size_t>(input.gcount()));
-    if (text.size() > spec::kMaxFileBytes) {
-      return Error(absl::StatusCode::kInvalidArgument,
-                   path + " is over the limit of 16 MiB; split it");
-    }
-  }
-  if (input.bad()) return ErrnoError(errno, path);
-  return text;
-}
-
 void AddItems(std::string_view text, v1::ItemList* list) {
   list->set_format(v1::ITEM_FORMAT_TEXT);
   std::string& data = *list->mutable_data();
@@ -99,6 +78,25 @@ std::string NameOf(const std::string& program) {
 
 }  // namespace
 
+absl::StatusOr<std::string> ReadInput(const std::string& path) {
+  std::ifstream file;
+  if (path != "-") {
+    file.open(path, std::ios::binary);
+    if (!file) return ErrnoError(errno, path);
+  }
+  std::istream& input = path == "-" ? std::cin : file;
+  std::string text;
+  char buffer[1 << 16];
+  while (input.read(buffer, sizeof buffer) || input.gcount() > 0) {
+    text.append(buffer, static_cast<size_t>(input.gcount()));
+    if (text.size() > spec::kMaxFileBytes) {
+      return Error(absl::StatusCode::kInvalidArgument, path + " is over the limit of 16 MiB");
+    }
+  }
+  if (input.bad()) return ErrnoError(errno, path);
+  return text;
+}
+
 absl::StatusOr<spec::LoadedJob> LoadFile(const std::string& file,
                                          const std::vector<std::string>& parameters,
                                          spec::CompileOptions compile) {
@@ -121,7 +119,10 @@ absl::StatusOr<spec::LoadedJob> LoadCommand(const RunOptions& options) {
   job.mutable_timeout()->set_none(true);
   v1::NodeSpec* node = job.mutable_root();
   if (!options.each_line.empty()) {
-    absl::StatusOr<std::string> lines = ReadLines(options.each_line);
+    absl::StatusOr<std::string> lines = ReadInput(options.each_line);
+    if (absl::IsInvalidArgument(lines.status())) {
+      return Error(lines.status().code(), std::string(Message(lines.status())) + "; split it");
+    }
     if (!lines.ok()) return lines.status();
     v1::MapSpec* map = node->mutable_map();
     AddItems(*lines, map->mutable_items()->mutable_list());

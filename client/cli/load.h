@@ -13,6 +13,9 @@
 
 namespace nursery::cli {
 
+// What stands in `path`; "-": in stdin. INVALID_ARGUMENT: it is over the 16 MiB of a job's files.
+absl::StatusOr<std::string> ReadInput(const std::string& path);
+
 // INVALID_ARGUMENT: a parameter is not NAME=VALUE; NOT_FOUND and the like: the file cannot be read.
 // `compile`: what names the job may use; without them, any, for who asks a server.
 absl::StatusOr<spec::LoadedJob> LoadFile(const std::string& file,

@@ -27,6 +27,8 @@ struct Block {
   Block* next;
 };
 
+void CloseAtThreadEnd();
+
 // Has no destructor: a thread may give back blocks while its other variables die.
 class Kept {
  public:
@@ -44,6 +46,8 @@ class Kept {
   }
   bool Push(size_t index, void* memory) {
     if (counts_[index] == kMaxKept) return false;
+    if (!closes_) CloseAtThreadEnd();
+    closes_ = true;
     auto* const block = static_cast<Block*>(memory);
     block->next = lists_[index];
     lists_[index] = block;
@@ -60,6 +64,7 @@ class Kept {
 
   std::array<Block*, kClasses> lists_{};
   std::array<uint32_t, kClasses> counts_{};
+  bool closes_ = false;  // at the thread's end
 };
 
 constinit thread_local Kept kept;
@@ -76,7 +81,6 @@ void* AllocateFrame(size_t bytes) {
   const size_t index = (bytes - 1) / kGrain;
   if (!NURSERY_KEEP_FRAMES || index >= kClasses) return ::operator new(bytes);
   if (void* block = kept.Pop(index)) return block;
-  CloseAtThreadEnd();
   return ::operator new((index + 1) * kGrain);
 }
 

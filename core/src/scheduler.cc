@@ -69,7 +69,7 @@ void Scheduler::Stop() {
   for (Worker* worker : idle) sem_post(&worker->wake);
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
-  MutexLock last(shared_mutex_);
+  MutexLock last(shared_mutex_);  // whoever still wakes a worker for what it has shared; see Share
 }
 
 Worker* Scheduler::Current() const {
@@ -140,9 +140,13 @@ void Scheduler::PushLocal(Worker& self, TaskRecord* task) {
 }
 
 void Scheduler::Announce(const Worker& self) {
-  const bool keeps = self.guest.load(std::memory_order_relaxed);
-  if (keeps && self.queue.size() <= kGuestBacklog) return EnsureWatched();
-  WakeOne();
+  const bool guest = self.guest.load(std::memory_order_relaxed);
+  if (guest && self.queue.size() <= kGuestBacklog) {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    EnsureWatched();
+  } else {
+    WakeOne();
+  }
 }
 
 void Scheduler::Share(WakeList& tasks) {

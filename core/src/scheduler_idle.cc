@@ -69,9 +69,16 @@ void Scheduler::WakeOne() {
   sem_post(&worker->wake);
 }
 
+bool Scheduler::AnyTaskLies() const {
+  return std::any_of(workers_.begin(), workers_.end(),
+                     [](const auto& worker) { return worker->HasTasks(); });
+}
+
+// Behind a full fence or what is one: with those of Park and EndWatch either this sees who sleeps
+// and that nobody watches, or they see the task.
 void Scheduler::EnsureWatched() {
   if (watched_.load(std::memory_order_seq_cst)) return;
-  if (idle_count_.load(std::memory_order_relaxed) == 0) return;
+  if (idle_count_.load(std::memory_order_seq_cst) == 0) return;
   MutexLock lock(idle_mutex_);
   if (idle_.empty() || watched_.exchange(true)) return;
   idle_.front()->watches = true;
@@ -101,6 +108,7 @@ bool Scheduler::Park(Worker& self) {
   if (std::exchange(self.searching, false)) searching_.fetch_sub(1, std::memory_order_seq_cst);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (HasWork() && LeaveIdle(self)) return true;
+  if (AnyTaskLies()) EnsureWatched();
   for (;;) {
     switch (WokenFor(self)) {
       case Woken::kToStop:
@@ -168,9 +176,7 @@ void Scheduler::EndWatch(Worker& self) {
   }
   // Who has left a task behind before that was content with this watch.
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  const bool lies = std::any_of(workers_.begin(), workers_.end(),
-                                [](const auto& worker) { return worker->HasTasks(); });
-  if (lies) EnsureWatched();
+  if (AnyTaskLies()) EnsureWatched();
 }
 
 }  // namespace nursery::internal
