@@ -122,9 +122,8 @@ void Scheduler::PushWoken(WakeList& tasks) {
     Share(tasks);
   } else if (announce) {
     Announce(*self);
-  } else {
-    EnsureWatched();
   }
+  EnsureWatched();  // the first lies where nobody is told of it
 }
 
 bool Scheduler::Crowded() const {
@@ -141,12 +140,12 @@ void Scheduler::PushLocal(Worker& self, TaskRecord* task) {
 
 void Scheduler::Announce(const Worker& self) {
   const bool guest = self.guest.load(std::memory_order_relaxed);
-  if (guest && self.queue.size() <= kGuestBacklog) {
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    EnsureWatched();
-  } else {
+  if (!guest || self.queue.size() > kGuestBacklog) {
     WakeOne();
+  } else {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
   }
+  if (guest) EnsureWatched();  // what it keeps lies where nobody is told of it
 }
 
 void Scheduler::Share(WakeList& tasks) {

@@ -85,13 +85,23 @@ void Scheduler::EnsureWatched() {
   sem_post(&idle_.front()->wake);
 }
 
+void Scheduler::PassWatchOn(Worker& self) {
+  if (!std::exchange(self.watches, false)) return;
+  if (idle_.empty()) {
+    watched_.store(false);  // whoever goes to sleep next watches
+    return;
+  }
+  idle_.front()->watches = true;
+  sem_post(&idle_.front()->wake);
+}
+
 bool Scheduler::LeaveIdle(Worker& self) {
   MutexLock lock(idle_mutex_);
   const auto found = std::find(idle_.begin(), idle_.end(), &self);
   if (found == idle_.end()) return false;
   idle_.erase(found);
   CountIdle();
-  if (std::exchange(self.watches, false)) watched_.store(false);
+  PassWatchOn(self);
   return true;
 }
 
@@ -130,7 +140,7 @@ Scheduler::Woken Scheduler::WokenFor(Worker& self) {
   MutexLock lock(idle_mutex_);
   if (stopping_) return Woken::kToStop;
   if (IsIdle(self)) return self.watches ? Woken::kToWatch : Woken::kForNothing;
-  if (std::exchange(self.watches, false)) watched_.store(false);
+  PassWatchOn(self);
   return Woken::kToSearch;
 }
 
@@ -153,6 +163,7 @@ bool Scheduler::Watch(Worker& self) {
         TaskRecord* task = worker.queue.PopNext();
         if (task == nullptr) task = self.queue.StealFrom(worker.queue);
         if (task != nullptr) self.queue.PushNext(task);
+        if (self.queue.size() != 0) WakeOne();
         return true;
       }
       moved = moved || !stands;

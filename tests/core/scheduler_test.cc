@@ -185,6 +185,48 @@ TEST(SchedulerStressTest, WhatAWakerLeavesBehindRunsElsewhere) {
   }
 }
 
+Async<absl::Status> MeetOnceClosed(Context ctx, Receiver<int> closed, std::atomic<int>* arrived,
+                                   int count) {
+  const absl::StatusOr<int> end = co_await closed.Receive(ctx);
+  EXPECT_FALSE(end.ok());
+  co_return co_await MeetOthers(ctx, arrived, count);
+}
+
+// All but one wait for the channel's end, which the last one brings about when the others sleep.
+Async<absl::Status> SpawnClosing(Group& group, std::atomic<int>* arrived, int count,
+                                 Duration quiet) {
+  auto [sender, receiver] = MakeChannel<int>(0);
+  for (int i = 1; i < count; ++i) {
+    absl::Status spawned = co_await group.Spawn("closed", MeetOnceClosed, receiver, arrived, count);
+    if (!spawned.ok()) co_return spawned;
+  }
+  absl::Status slept = co_await Sleep(group.context(), quiet);
+  if (!slept.ok()) co_return slept;
+  if (absl::Status closed = sender.Close(); !closed.ok()) co_return closed;
+  co_return co_await MeetOthers(group.context(), arrived, count);
+}
+
+Async<absl::Status> MeetAtTheEnd(Context ctx, int count, Duration quiet) {
+  std::atomic<int> arrived{0};
+  GroupResult result =
+      co_await WithGroup(ctx, GroupOptions(), SpawnClosing, &arrived, count, quiet);
+  co_return result.status;
+}
+
+// Also the first, which the waker would run next, and also when nobody has watched for a while.
+TEST(SchedulerStressTest, EachOfManyWokenAtOnceGetsAWorker) {
+  for (int workers = 2; workers <= 4; ++workers) {
+    ThreadExecutor executor(workers);
+    for (int round = 0; round < 50; ++round) {
+      const std::chrono::milliseconds quiet(round % 10 == 0 ? 150 : 1);
+      const absl::Status met = executor.Run("root", [workers, quiet](Context ctx) {
+        return MeetAtTheEnd(std::move(ctx), workers, quiet);
+      });
+      ASSERT_TRUE(met.ok()) << met;
+    }
+  }
+}
+
 // More tasks than a worker's queue holds.
 TEST(SchedulerStressTest, ALongQueueIsShared) {
   ThreadExecutor executor(2);

@@ -86,6 +86,8 @@ class Scheduler {
   // with what it has found in its queue.
   bool Watch(Worker& self) NURSERY_EXCLUDES(idle_mutex_);
   void EndWatch(Worker& self) NURSERY_EXCLUDES(idle_mutex_);
+  // `self`, no longer idle, watches no more: another one that is idle does.
+  void PassWatchOn(Worker& self) NURSERY_REQUIRES(idle_mutex_);
   // Also in the places that nobody is told of.
   bool AnyTaskLies() const;
   bool IsIdle(const Worker& worker) const NURSERY_REQUIRES(idle_mutex_);
