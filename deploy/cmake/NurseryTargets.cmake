@@ -24,6 +24,16 @@ elseif(NURSERY_SANITIZE)
   message(FATAL_ERROR "NURSERY_SANITIZE is '${NURSERY_SANITIZE}'; it takes address or thread")
 endif()
 
+# nursery_precompile(NAME [HEADER ...]): what the sources of a larger target would parse again and
+# again. Compiled by g++, what we ship goes without, which proves that each file includes what it uses.
+function(nursery_precompile name)
+  if(name MATCHES "_test$" OR CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+    target_precompile_headers(${name} PRIVATE
+      <algorithm> <chrono> <functional> <memory> <optional> <string> <vector>
+      <absl/status/statusor.h> <absl/strings/str_cat.h> ${ARGN})
+  endif()
+endfunction()
+
 # nursery_library(NAME SOURCES ... [HEADERS ...] [PUBLIC ...] [PRIVATE ...])
 # HEADERS are public and relative to include/ beside the caller; they are installed.
 function(nursery_library name)
@@ -55,15 +65,19 @@ function(nursery_label_test name)
   endif()
 endfunction()
 
-# nursery_test(NAME SOURCES ... [LIBS ...] [ARGS ...]): one test binary, one CTest test; its cases are counted from
-# the JUnit file it writes to build/<preset>/test-results/.
+# nursery_test(NAME SOURCES ... [LIBS ...] [ARGS ...] [PRECOMPILE HEADER ...]): one test binary, one
+# CTest test; its cases are counted from the JUnit file it writes to build/<preset>/test-results/.
 function(nursery_test name)
-  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LIBS;ARGS;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LIBS;ARGS;LABELS;PRECOMPILE" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
   target_link_libraries(${name} PRIVATE ${ARG_LIBS} GTest::gmock nursery_flags)
-  target_precompile_headers(${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/precompiled.h)
+  # A single source is compiled as quickly without.
+  list(LENGTH ARG_SOURCES sources)
+  if(sources GREATER 1)
+    nursery_precompile(${name} <gmock/gmock.h> <gtest/gtest.h> ${ARG_PRECOMPILE})
+  endif()
   add_test(NAME ${name} COMMAND ${name} ${ARG_ARGS}
     --gtest_output=xml:${CMAKE_BINARY_DIR}/test-results/${name}.xml WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   if(NOT ARG_TIMEOUT)
