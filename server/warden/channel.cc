@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include <bit>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -54,6 +55,11 @@ void TakeFds(const msghdr& header, ReceivedPacket* received) {
 }
 
 }  // namespace
+
+bool HasAllFds(const ReceivedPacket& spawn) {
+  const auto stdio = static_cast<unsigned>(spawn.packet.flags) & 7u;
+  return spawn.fd_count == 1u + static_cast<size_t>(std::popcount(stdio));
+}
 
 void Channel::Send(const Packet& packet) {
   if (queue_.empty() && SendPacket(fd_.get(), packet, {})) return;

@@ -25,6 +25,9 @@ struct ReceivedPacket {
   bool fds_lost = false;  // the kernel had no descriptor number left for one of them
 };
 
+// Whether it is a SPAWN with the descriptors that its flags promise.
+bool HasAllFds(const ReceivedPacket& spawn);
+
 class Channel {
  public:
   enum class Result { kPacket, kEmpty, kMalformed, kClosed };
@@ -45,8 +48,8 @@ class Channel {
   void Flush();
   size_t queued() const { return queue_.size(); }
 
-  // Sends at once with descriptors, which the kernel duplicates; false if the socket is full or
-  // packets are queued: try again when it is writable.
+  // Sends at once with descriptors, which the kernel duplicates; false if the socket is full,
+  // packets are queued, or too many descriptors are under way: try again when it is writable.
   bool TrySend(const Packet& packet, std::span<const int> fds);
 
   // No more sending from here: the peer reads end of file.

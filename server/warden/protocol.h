@@ -6,7 +6,8 @@
 //                      DRAIN, STATS
 //   warden -> server   HELLO first; per attempt SPAWN_FAILED, or SPAWNED, EXITED, any number of
 //                      SURVIVOR, GONE; STATS as the answer to STATS
-//   warden -> reaper   TERM. Closing the warden's sending half means KILL, and so does its death
+//   warden -> reaper   SPAWN as it came, when the reaper has no attempt; TERM. Closing the warden's
+//                      sending half means KILL and that no attempt follows; so does its death
 //
 // Order: SPAWN_FAILED and GONE are the last word on an attempt, and mean that no process of it is
 // alive. GONE without EXITED: its reaper was killed, and the warden cleaned up in its place.

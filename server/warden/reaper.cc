@@ -15,6 +15,8 @@
 #include <chrono>
 #include <csignal>
 #include <optional>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include "server/warden/process_spec.h"
@@ -42,31 +44,52 @@ Usage ToUsage(const rusage& usage) {
           static_cast<uint64_t>(usage.ru_maxrss) * 1024};
 }
 
-// Maps the spec, privately: the strings of the decoded view lie in the mapping. The seals make sure
-// that nobody shrinks the file under it.
-std::optional<SpecView> LoadSpec(int fd) {
-  constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE;
-  struct stat status;
-  const int seals = fcntl(fd, F_GET_SEALS);  // fails for everything but a memfd
-  if (seals < 0 || (seals & kSeals) != kSeals || fstat(fd, &status) != 0) return std::nullopt;
-  const auto size = static_cast<size_t>(status.st_size);
-  if (size == 0 || size > kMaxSpecBytes) return std::nullopt;
-  void* bytes = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
-  if (bytes == MAP_FAILED) return std::nullopt;
-  return DecodeSpec({static_cast<char*>(bytes), size});
+void Add(const Usage& more, Usage* sum) {
+  sum->user_microseconds += more.user_microseconds;
+  sum->system_microseconds += more.system_microseconds;
+  sum->max_rss_bytes = std::max(sum->max_rss_bytes, more.max_rss_bytes);
 }
 
-class Reaper {
+// The spec, mapped privately: the strings of its view lie in the mapping. The seals make sure that
+// nobody shrinks the file under it.
+class MappedSpec {
  public:
-  explicit Reaper(ReaperOptions options)
-      : options_(std::move(options)), control_(std::move(options_.control)) {}
+  explicit MappedSpec(int fd) {
+    constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE;
+    struct stat status;
+    const int seals = fcntl(fd, F_GET_SEALS);  // fails for everything but a memfd
+    if (seals < 0 || (seals & kSeals) != kSeals || fstat(fd, &status) != 0) return;
+    const auto size = static_cast<size_t>(status.st_size);
+    if (size == 0 || size > kMaxSpecBytes) return;
+    void* bytes = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+    if (bytes == MAP_FAILED) return;
+    bytes_ = {static_cast<char*>(bytes), size};
+    view_ = DecodeSpec(bytes_);
+  }
+  MappedSpec(const MappedSpec&) = delete;
+  MappedSpec& operator=(const MappedSpec&) = delete;
+  ~MappedSpec() {
+    if (!bytes_.empty()) munmap(bytes_.data(), bytes_.size());
+  }
 
-  int Run();
+  const std::optional<SpecView>& view() const { return view_; }
+
+ private:
+  std::span<char> bytes_;
+  std::optional<SpecView> view_;
+};
+
+// One attempt, from its SPAWN to its last word.
+class AttemptReaper {
+ public:
+  AttemptReaper(const Inherited& inherited, int signals, Channel* control, ReceivedPacket spawn)
+      : inherited_(inherited), signals_(signals), control_(*control), spawn_(std::move(spawn)) {}
+
+  void Run();
 
  private:
   bool Start();
   void Report(PacketType type, Packet packet);
-  void ReportFailure(Step step, int error);
   void Poll();
   int PollTimeout() const;
   void ReadControl();
@@ -77,17 +100,23 @@ class Reaper {
   void ReadLaunchReport();
   // Collects what has died. Returns false if no child is left, dead or alive.
   bool Reap();
+  struct Dead {
+    int status = 0;
+    Usage usage;
+  };
+  Dead ReapChild(pid_t pid);
   void ReapLeader();
-  void ReportGone();
+  void SayLastWord();
 
-  ReaperOptions options_;
-  Channel control_;
-  UniqueFd signals_;
+  const Inherited& inherited_;
+  const int signals_;
+  Channel& control_;
+  ReceivedPacket spawn_;
   UniqueFd launch_report_;
 
-  pid_t leader_ = -1;           // -1 once reaped: its group may be somebody else's then
-  bool started_ = false;        // the program runs or ran
-  bool failed_ = false;         // SPAWN_FAILED is said
+  pid_t leader_ = -1;     // -1 once reaped: its group may be somebody else's then
+  bool started_ = false;  // the program runs or ran
+  std::optional<LaunchFailure> failure_;
   bool told_to_end_ = false;    // TERM came: what the leader leaves behind has its grace, too
   uint64_t told_ = 0;           // how many processes lived then
   bool control_ended_ = false;  // KILL, or the warden's death
@@ -97,100 +126,78 @@ class Reaper {
   bool more_zombies_ = false;
   uint32_t leftovers_ = 0;
   uint64_t killed_count_ = 0;
+  Usage usage_;  // of all that was reaped
   Clock::time_point kill_start_;
   Clock::time_point first_round_;
 };
 
-int Reaper::Run() {
-  prctl(PR_SET_NAME, "nursery-reaper");
-  // The server's socket would hide its death from the warden, another reaper's socket would hide
-  // the warden's from that reaper.
-  std::vector<int> keep = options_.hold_fds;
-  keep.push_back(control_.fd());
-  keep.push_back(options_.spec.get());
-  for (const UniqueFd& fd : options_.stdio) keep.push_back(fd.get());
-  CloseFilesExcept(std::move(keep));
-  if (!Start()) return 0;
-  while (true) {
-    Poll();
-    ReadControl();
-    ReadLaunchReport();
-    if (!Reap()) break;
-    if (killing_ && Clock::now() >= first_round_) KillRound();
+void AttemptReaper::Run() {
+  if (Start()) {
+    while (true) {
+      Poll();
+      ReadControl();
+      ReadLaunchReport();
+      if (!Reap()) break;
+      if (killing_ && Clock::now() >= first_round_) KillRound();
+    }
   }
-  ReportGone();
-  return 0;
+  SayLastWord();
 }
 
-bool Reaper::Start() {
-  sigset_t child;
-  sigemptyset(&child);
-  sigaddset(&child, SIGCHLD);
-  signals_ = UniqueFd(signalfd(-1, &child, SFD_NONBLOCK | SFD_CLOEXEC));
+bool AttemptReaper::Start() {
+  const auto fail = [this](Step step, int error) {
+    failure_ = {step, error};
+    return false;
+  };
+  if (!HasAllFds(spawn_)) return fail(Step::kDescriptors, EMFILE);
   int report[2];
-  if (!signals_.valid() || prctl(PR_SET_CHILD_SUBREAPER, 1) != 0 ||
-      pipe2(report, O_CLOEXEC | O_NONBLOCK) != 0) {
-    ReportFailure(Step::kReaper, errno);
-    return false;
-  }
+  if (pipe2(report, O_CLOEXEC | O_NONBLOCK) != 0) return fail(Step::kReaper, errno);
   launch_report_ = UniqueFd(report[0]);
-  UniqueFd report_writer(report[1]);
-  const std::optional<SpecView> spec = LoadSpec(options_.spec.get());
-  if (!spec) {
-    ReportFailure(Step::kSpec, EINVAL);
-    return false;
-  }
+  const UniqueFd report_writer(report[1]);
+  const MappedSpec spec(spawn_.fds[0].get());
+  if (!spec.view()) return fail(Step::kSpec, EINVAL);
   LaunchSite site;
   site.reaper = getpid();
   site.report_fd = report_writer.get();
-  for (size_t i = 0; i < 3; ++i) site.stdio[i] = options_.stdio[i].get();
-  leader_ = fork();
-  if (leader_ == 0) Launch(*spec, options_.inherited, site);
-  if (leader_ < 0) {
-    ReportFailure(Step::kFork, errno);
-    return false;
+  size_t next = 1;
+  for (size_t i = 0; i < 3; ++i) {
+    if ((spawn_.packet.flags >> i & 1) != 0) site.stdio[i] = spawn_.fds[next++].get();
   }
-  options_.spec.reset();
+  leader_ = fork();
+  if (leader_ == 0) Launch(*spec.view(), inherited_, site);
+  if (leader_ < 0) return fail(Step::kFork, errno);
   // A reader sees the end of the task's output only when nobody else holds the writing end.
-  for (UniqueFd& fd : options_.stdio) fd.reset();
+  for (UniqueFd& fd : spawn_.fds) fd.reset();
   return true;
 }
 
-void Reaper::Report(PacketType type, Packet packet) {
+void AttemptReaper::Report(PacketType type, Packet packet) {
   packet.type = type;
-  packet.attempt = options_.spawn.attempt;
+  packet.attempt = spawn_.packet.attempt;
   control_.Send(packet);
 }
 
-void Reaper::ReportFailure(Step step, int error) {
-  failed_ = true;
-  Packet packet;
-  packet.detail = static_cast<uint8_t>(step);
-  packet.code = error;
-  Report(PacketType::kSpawnFailed, packet);
-}
-
-int Reaper::PollTimeout() const {
+int AttemptReaper::PollTimeout() const {
   if (more_zombies_) return 0;
   if (!killing_) return -1;
   return static_cast<int>(TimeToNextRound(Clock::now() - kill_start_).count());
 }
 
-void Reaper::Poll() {
+void AttemptReaper::Poll() {
   const auto control_events =
       static_cast<short>((control_ended_ ? 0 : POLLIN) | (control_.queued() > 0 ? POLLOUT : 0));
   // A negative descriptor is passed over; a closed socket would report its hang-up for ever.
   pollfd fds[] = {{control_events != 0 ? control_.fd() : -1, control_events, 0},
-                  {signals_.get(), POLLIN, 0},
+                  {signals_, POLLIN, 0},
                   {launch_report_.get(), POLLIN, 0}};
   poll(fds, std::size(fds), PollTimeout());
   signalfd_siginfo ignored;
-  while (read(signals_.get(), &ignored, sizeof(ignored)) > 0) {
+  while (read(signals_, &ignored, sizeof(ignored)) > 0) {
   }
   control_.Flush();
 }
 
-void Reaper::ReadControl() {
+void AttemptReaper::ReadControl() {
   ReceivedPacket received;
   while (!control_ended_) {
     switch (control_.Receive(&received)) {
@@ -211,7 +218,7 @@ void Reaper::ReadControl() {
 
 // Each process gets one SIGTERM: many take a second one as "at once". SIGCONT after it, because a
 // stopped process does not see it.
-void Reaper::Terminate() {
+void AttemptReaper::Terminate() {
   const std::vector<ProcessInfo> live = LiveDescendants(getpid());
   if (!told_to_end_) told_ = live.size();
   told_to_end_ = true;
@@ -223,7 +230,7 @@ void Reaper::Terminate() {
   if (leader_ > 0) kill(-leader_, SIGCONT);
 }
 
-void Reaper::BeginKill() {
+void AttemptReaper::BeginKill() {
   if (killing_) return;
   killing_ = true;
   kill_start_ = Clock::now();
@@ -234,12 +241,12 @@ void Reaper::BeginKill() {
   first_round_ += kFirstRoundAfter;
 }
 
-void Reaper::KillRound() {
+void AttemptReaper::KillRound() {
   if (KillDescendants() > 0) killed_ = true;
   if (!survivors_named_ && Clock::now() - kill_start_ >= kSurvivorsAfter) ReportSurvivors();
 }
 
-void Reaper::ReportSurvivors() {
+void AttemptReaper::ReportSurvivors() {
   const std::vector<ProcessInfo> live = LiveDescendants(getpid());
   if (live.empty()) return;
   survivors_named_ = true;
@@ -253,14 +260,14 @@ void Reaper::ReportSurvivors() {
   }
 }
 
-void Reaper::ReadLaunchReport() {
+void AttemptReaper::ReadLaunchReport() {
   if (!launch_report_.valid()) return;
   LaunchFailure failure;
   const ssize_t size = read(launch_report_.get(), &failure, sizeof(failure));
   if (size < 0) return;  // the child is still on its way
   launch_report_.reset();
   if (size == sizeof(failure)) {
-    ReportFailure(failure.step, failure.error);
+    failure_ = failure;
     return;
   }
   started_ = true;
@@ -269,7 +276,7 @@ void Reaper::ReadLaunchReport() {
   Report(PacketType::kSpawned, packet);
 }
 
-bool Reaper::Reap() {
+bool AttemptReaper::Reap() {
   for (int i = 0; i < kReapBatch; ++i) {
     siginfo_t info = {};
     if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) != 0) return errno != ECHILD;
@@ -279,41 +286,48 @@ bool Reaper::Reap() {
     if (info.si_pid == leader_) {
       ReapLeader();
     } else {
-      waitid(P_PID, static_cast<id_t>(info.si_pid), &info, WEXITED | WNOHANG | __WALL);
+      ReapChild(info.si_pid);
     }
   }
   return true;
 }
 
-// Invariant: the group is signalled only before this, while the zombie keeps its number from reuse.
-void Reaper::ReapLeader() {
-  ReadLaunchReport();  // the child is dead: the report is there, or end of file
-  int status = 0;
+AttemptReaper::Dead AttemptReaper::ReapChild(pid_t pid) {
+  Dead dead;
   rusage usage = {};
-  const pid_t leader = leader_;
-  leader_ = -1;
+  wait4(pid, &dead.status, WNOHANG | __WALL, &usage);
+  dead.usage = ToUsage(usage);
+  Add(dead.usage, &usage_);
+  return dead;
+}
+
+// Invariant: the group is signalled only before this, while the zombie keeps its number from reuse.
+void AttemptReaper::ReapLeader() {
+  ReadLaunchReport();  // the child is dead: the report is there, or end of file
+  const Dead leader = ReapChild(std::exchange(leader_, -1));
   first_round_ = kill_start_;
-  wait4(leader, &status, WNOHANG, &usage);
   if (!started_) return;
   if (waitid(P_ALL, 0, nullptr, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0) {
     leftovers_ = static_cast<uint32_t>(LiveDescendants(getpid()).size());
   }
   Packet packet;
-  packet.code = status;
+  packet.code = leader.status;
   packet.flags = killed_ ? kKilledByUs : 0;
-  SetUsage(ToUsage(usage), &packet);
+  SetUsage(leader.usage, &packet);
   Report(PacketType::kExited, packet);
   if (!told_to_end_) BeginKill();
 }
 
-void Reaper::ReportGone() {
-  if (!failed_) {
-    rusage usage = {};
-    getrusage(RUSAGE_CHILDREN, &usage);
-    Packet packet;
+void AttemptReaper::SayLastWord() {
+  Packet packet;
+  if (failure_) {
+    packet.detail = static_cast<uint8_t>(failure_->step);
+    packet.code = failure_->error;
+    Report(PacketType::kSpawnFailed, packet);
+  } else {
     packet.detail = static_cast<uint8_t>(Level::kSubreaper);
     packet.count = leftovers_;
-    SetUsage(ToUsage(usage), &packet);
+    SetUsage(usage_, &packet);
     SetToll({told_ - std::min(told_, killed_count_), killed_count_}, &packet);
     Report(PacketType::kGone, packet);
   }
@@ -325,8 +339,46 @@ void Reaper::ReportGone() {
   }
 }
 
+// The next SPAWN; nullopt when none will come. What else is there was for the attempt before.
+std::optional<ReceivedPacket> AwaitSpawn(Channel* control) {
+  ReceivedPacket received;
+  for (;;) {
+    switch (control->Receive(&received)) {
+      case Channel::Result::kPacket:
+        if (received.packet.type == PacketType::kSpawn) return received;
+        break;
+      case Channel::Result::kMalformed:
+        break;
+      case Channel::Result::kEmpty: {
+        pollfd readable = {control->fd(), POLLIN, 0};
+        poll(&readable, 1, -1);
+        break;
+      }
+      case Channel::Result::kClosed:
+        return std::nullopt;
+    }
+  }
+}
+
 }  // namespace
 
-int RunReaper(ReaperOptions options) { return Reaper(std::move(options)).Run(); }
+void RunReaper(ReaperOptions options) {
+  prctl(PR_SET_NAME, "nursery-reaper");
+  // The server's socket would hide its death from the warden, another reaper's socket would hide
+  // the warden's from that reaper.
+  std::vector<int> keep = options.hold_fds;
+  keep.push_back(options.control.get());
+  CloseFilesExcept(std::move(keep));
+  sigset_t child;
+  sigemptyset(&child);
+  sigaddset(&child, SIGCHLD);
+  const UniqueFd signals(signalfd(-1, &child, SFD_NONBLOCK | SFD_CLOEXEC));
+  // The warden is a subreaper, and so may its children be.
+  if (!signals.valid() || prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) return;
+  Channel control(std::move(options.control));
+  while (std::optional<ReceivedPacket> spawn = AwaitSpawn(&control)) {
+    AttemptReaper(options.inherited, signals.get(), &control, *std::move(spawn)).Run();
+  }
+}
 
 }  // namespace nursery::warden

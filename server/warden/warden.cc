@@ -7,10 +7,10 @@
 #include <unistd.h>
 
 #include <array>
-#include <bit>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <span>
 #include <utility>
 
 #include "server/warden/process_tree.h"
@@ -24,6 +24,8 @@ constexpr size_t kMaxQueued = 4096;
 constexpr int kEventBatch = 64;
 // A reaper that does not read its socket gets no further TERM; KILL always reaches it.
 constexpr size_t kMaxQueuedTerms = 4;
+// Reapers kept for attempts to come.
+constexpr size_t kMaxIdleReapers = 16;
 
 enum Source : uint64_t { kServer, kSignals, kReapers };
 
@@ -90,7 +92,7 @@ void Warden::Run() {
 }
 
 bool Warden::Finished() const {
-  return ending_ && attempts_.empty() && !sweeping_ && server_.queued() == 0;
+  return ending_ && reapers_.empty() && !sweeping_ && server_.queued() == 0;
 }
 
 int Warden::Timeout() const {
@@ -151,7 +153,6 @@ void Warden::Handle(ReceivedPacket received) {
 
 void Warden::Spawn(ReceivedPacket received) {
   const uint64_t id = received.packet.attempt;
-  const auto stdio = static_cast<unsigned>(received.packet.flags) & 7u;
   if (attempts_.contains(id)) {
     // An answer could not be told from one to the attempt that has this number.
     std::fprintf(stderr, "nursery-warden: attempt %llu exists, SPAWN was ignored\n",
@@ -159,35 +160,52 @@ void Warden::Spawn(ReceivedPacket received) {
     return;
   }
   if (ending_) return RefuseSpawn(id, Step::kReaper, ESHUTDOWN);
-  if (received.fd_count != 1u + static_cast<size_t>(std::popcount(stdio))) {
+  if (!HasAllFds(received)) {
     return RefuseSpawn(id, Step::kDescriptors, received.fds_lost ? EMFILE : EPROTO);
   }
+  Reaper* const reaper = IdleReaper();
+  if (reaper == nullptr) return RefuseSpawn(id, Step::kReaper, errno);
+  std::array<int, kMaxPassedFds> fds = {};
+  for (size_t i = 0; i < received.fd_count; ++i) fds[i] = received.fds[i].get();
+  if (!reaper->control.TrySend(received.packet, std::span(fds).first(received.fd_count))) {
+    // The kernel has no room for so many descriptors under way.
+    idle_.push_back(reaper->number);
+    return RefuseSpawn(id, Step::kReaper, EAGAIN);
+  }
+  reaper->attempt = id;
+  attempts_.emplace(id, reaper->number);
+}
+
+Warden::Reaper* Warden::IdleReaper() {
+  if (idle_.empty()) return StartReaper();
+  Reaper* const reaper = &reapers_.at(idle_.back());
+  idle_.pop_back();
+  return reaper;
+}
+
+Warden::Reaper* Warden::StartReaper() {
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) != 0) {
-    return RefuseSpawn(id, Step::kReaper, errno);
+    return nullptr;
   }
   UniqueFd ours(ends[0]);
   UniqueFd theirs(ends[1]);
-  const pid_t reaper = fork();
-  if (reaper < 0) return RefuseSpawn(id, Step::kReaper, errno);
-  if (reaper == 0) BecomeReaper(std::move(received), std::move(theirs));
-  Watch(reaper_events_.get(), ours.get(), EPOLLIN, id, EPOLL_CTL_ADD);
-  attempts_.emplace(id, Attempt{Channel(std::move(ours)), reaper});
-  reapers_.emplace(reaper, id);
+  const pid_t pid = fork();
+  if (pid < 0) return nullptr;
+  if (pid == 0) BecomeReaper(std::move(theirs));
+  const uint64_t number = next_reaper_++;
+  Watch(reaper_events_.get(), ours.get(), EPOLLIN, number, EPOLL_CTL_ADD);
+  reaper_pids_.emplace(pid, number);
+  return &reapers_.emplace(number, Reaper{number, Channel(std::move(ours)), pid}).first->second;
 }
 
-void Warden::BecomeReaper(ReceivedPacket received, UniqueFd control) {
+void Warden::BecomeReaper(UniqueFd control) {
   ReaperOptions options;
-  options.spawn = received.packet;
   options.control = std::move(control);
-  options.spec = std::move(received.fds[0]);
-  size_t next = 1;
-  for (size_t i = 0; i < 3; ++i) {
-    if ((options.spawn.flags >> i & 1) != 0) options.stdio[i] = std::move(received.fds[next++]);
-  }
   options.inherited = inherited_;
   options.hold_fds = hold_fds_;
-  _exit(RunReaper(std::move(options)));
+  RunReaper(std::move(options));
+  _exit(0);
 }
 
 void Warden::RefuseSpawn(uint64_t attempt, Step step, int error) {
@@ -200,50 +218,68 @@ void Warden::RefuseSpawn(uint64_t attempt, Step step, int error) {
   server_.Send(packet);
 }
 
-// An attempt that is not known has ended while the packet was on its way.
-void Warden::Terminate(uint64_t attempt) {
+// Null: it has ended while the packet was on its way.
+Warden::Reaper* Warden::ReaperOf(uint64_t attempt) {
   const auto found = attempts_.find(attempt);
-  if (found == attempts_.end() || found->second.control.queued() >= kMaxQueuedTerms) return;
+  return found == attempts_.end() ? nullptr : &reapers_.at(found->second);
+}
+
+void Warden::Terminate(uint64_t attempt) {
+  Reaper* const reaper = ReaperOf(attempt);
+  if (reaper == nullptr || reaper->control.queued() >= kMaxQueuedTerms) return;
   Packet packet;
   packet.type = PacketType::kTerm;
-  found->second.control.Send(packet);
+  reaper->control.Send(packet);
 }
 
 void Warden::Kill(uint64_t attempt) {
-  const auto found = attempts_.find(attempt);
-  if (found != attempts_.end()) found->second.control.ShutdownSending();
+  if (Reaper* const reaper = ReaperOf(attempt)) EndReaper(reaper);
+}
+
+void Warden::EndReaper(Reaper* reaper) {
+  reaper->told_to_end = true;
+  reaper->control.ShutdownSending();
 }
 
 void Warden::End() {
   ending_ = true;
-  for (auto& [id, attempt] : attempts_) attempt.control.ShutdownSending();
+  idle_.clear();
+  for (auto& [number, reaper] : reapers_) EndReaper(&reaper);
 }
 
 void Warden::ReadReapers() {
   std::array<epoll_event, kEventBatch> events;
   const int count = epoll_wait(reaper_events_.get(), events.data(), events.size(), 0);
   for (int i = 0; i < count && server_.queued() < kMaxQueued; ++i) {
-    const uint64_t id = events[static_cast<size_t>(i)].data.u64;  // a copy: the struct is packed
-    const auto attempt = attempts_.find(id);
-    if (attempt == attempts_.end()) continue;
-    ReadReaper(attempt->first, &attempt->second);
-    ForgetIfOver(attempt);
+    const uint64_t number = events[static_cast<size_t>(i)].data.u64;  // the struct is packed
+    const auto reaper = reapers_.find(number);
+    if (reaper == reapers_.end()) continue;
+    ReadReaper(&reaper->second);
+    ForgetIfOver(reaper);
   }
 }
 
-void Warden::ReadReaper(uint64_t id, Attempt* attempt) {
-  attempt->control.Flush();
+void Warden::ReadReaper(Reaper* reaper) {
+  reaper->control.Flush();
   ReceivedPacket received;
   Channel::Result result;
-  while ((result = attempt->control.Receive(&received)) == Channel::Result::kPacket) {
+  while ((result = reaper->control.Receive(&received)) == Channel::Result::kPacket) {
     const PacketType type = received.packet.type;
     counters_.spawned += type == PacketType::kSpawned ? 1 : 0;
     counters_.failed += type == PacketType::kSpawnFailed ? 1 : 0;
-    attempt->finished |= type == PacketType::kGone || type == PacketType::kSpawnFailed;
-    received.packet.attempt = id;
     server_.Send(received.packet);
+    if (type == PacketType::kGone || type == PacketType::kSpawnFailed) EndAttempt(reaper);
   }
-  if (result == Channel::Result::kClosed) attempt->control.Close();
+  if (result != Channel::Result::kClosed) return;
+  reaper->control.Close();
+  std::erase(idle_, reaper->number);
+}
+
+void Warden::EndAttempt(Reaper* reaper) {
+  attempts_.erase(std::exchange(reaper->attempt, kNoAttempt));
+  if (reaper->told_to_end) return;
+  if (idle_.size() == kMaxIdleReapers) return EndReaper(reaper);
+  idle_.push_back(reaper->number);
 }
 
 void Warden::ReapChildren() {
@@ -253,25 +289,28 @@ void Warden::ReapChildren() {
   pid_t pid;
   int status;
   while ((pid = waitpid(-1, &status, WNOHANG | __WALL)) > 0) {
-    const auto reaper = reapers_.find(pid);
-    if (reaper == reapers_.end()) continue;
+    const auto number = reaper_pids_.find(pid);
+    if (number == reaper_pids_.end()) continue;
     if (status != 0) BeginSweep();
-    const auto attempt = attempts_.find(reaper->second);
-    reapers_.erase(reaper);
-    attempt->second.reaped = true;
-    ForgetIfOver(attempt);
+    const auto reaper = reapers_.find(number->second);
+    reaper_pids_.erase(number);
+    std::erase(idle_, reaper->first);
+    reaper->second.reaped = true;
+    ForgetIfOver(reaper);
   }
 }
 
-void Warden::ForgetIfOver(Attempts::iterator attempt) {
-  if (!attempt->second.reaped || attempt->second.control.open()) return;
-  if (!attempt->second.finished) {
+void Warden::ForgetIfOver(Reapers::iterator reaper) {
+  if (!reaper->second.reaped || reaper->second.control.open()) return;
+  const uint64_t attempt = reaper->second.attempt;
+  if (attempt != kNoAttempt) {
     // Only now, with the reaper dead and reaped, have all its children become ours.
     BeginSweep();
-    lost_.push_back(attempt->first);
+    lost_.push_back(attempt);
+    attempts_.erase(attempt);
     ++counters_.reapers_lost;
   }
-  attempts_.erase(attempt);
+  reapers_.erase(reaper);
 }
 
 void Warden::BeginSweep() {
@@ -280,7 +319,7 @@ void Warden::BeginSweep() {
 }
 
 void Warden::SweepStrays() {
-  const auto is_reaper = [this](pid_t pid) { return reapers_.contains(pid); };
+  const auto is_reaper = [this](pid_t pid) { return reaper_pids_.contains(pid); };
   KillDescendants(is_reaper);
   // Only this process reaps its children, so none can slip through this scan.
   bool stray = false;

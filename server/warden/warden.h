@@ -1,5 +1,6 @@
-// Warden: takes SPAWN, TERM and KILL from the server, gives each attempt a reaper of its own and
-// passes the reapers' reports back. When the server is gone it kills everything and ends.
+// Warden: takes SPAWN, TERM and KILL from the server, gives each attempt a reaper of its own, one
+// that has none or a new one, and passes the reapers' reports back. When the server is gone it
+// kills everything and ends.
 //
 // Thread safety: only in a single-threaded process.
 #ifndef NURSERY_SERVER_WARDEN_WARDEN_H_
@@ -28,7 +29,8 @@ struct WardenOptions {
 // Invariants:
 //  1. Every child of this process is a reaper in `reapers_`, or a stray: what a reaper that was
 //     killed left behind. Strays are killed.
-//  2. An attempt is forgotten only when its reaper is reaped and its socket read to the end.
+//  2. An attempt is forgotten when its reaper has said its last word, or is reaped, its socket read
+//     to the end, and what it left behind is gone.
 //  3. A server that does not read costs bounded memory: above a limit of queued packets the warden
 //     stops reading, from the server and from the reapers, whose reports wait in their sockets. It
 //     goes on reaping, and so do they.
@@ -41,13 +43,16 @@ class Warden {
   void Run();
 
  private:
-  struct Attempt {
+  struct Reaper {
+    uint64_t number = 0;  // unlike a pid never used again
     Channel control;
-    pid_t reaper = -1;
+    pid_t pid = -1;
+    uint64_t attempt = kNoAttempt;
     bool reaped = false;
-    bool finished = false;  // its last word is said
+    bool told_to_end = false;
   };
-  using Attempts = std::unordered_map<uint64_t, Attempt>;
+  static constexpr uint64_t kNoAttempt = ~uint64_t{0};
+  using Reapers = std::unordered_map<uint64_t, Reaper>;
 
   bool Finished() const;
   int Timeout() const;
@@ -55,15 +60,21 @@ class Warden {
   void ReadServer();
   void Handle(ReceivedPacket received);
   void Spawn(ReceivedPacket received);
-  [[noreturn]] void BecomeReaper(ReceivedPacket received, UniqueFd control);
+  // One without an attempt; null with errno set if there is none and none can be started.
+  Reaper* IdleReaper();
+  Reaper* StartReaper();
+  [[noreturn]] void BecomeReaper(UniqueFd control);
+  Reaper* ReaperOf(uint64_t attempt);
   void RefuseSpawn(uint64_t attempt, Step step, int error);
   void Terminate(uint64_t attempt);
   void Kill(uint64_t attempt);
+  void EndReaper(Reaper* reaper);
   void End();
   void ReadReapers();
-  void ReadReaper(uint64_t id, Attempt* attempt);
+  void ReadReaper(Reaper* reaper);
+  void EndAttempt(Reaper* reaper);
   void ReapChildren();
-  void ForgetIfOver(Attempts::iterator attempt);
+  void ForgetIfOver(Reapers::iterator reaper);
   void BeginSweep();
   void SweepStrays();
   void SendStats();
@@ -77,8 +88,11 @@ class Warden {
   UniqueFd signals_;
 
   Channel server_;
-  Attempts attempts_;
-  std::unordered_map<pid_t, uint64_t> reapers_;
+  Reapers reapers_;  // by their number
+  uint64_t next_reaper_ = 0;
+  std::unordered_map<pid_t, uint64_t> reaper_pids_;  // of those that are not reaped
+  std::unordered_map<uint64_t, uint64_t> attempts_;  // the reaper of each
+  std::vector<uint64_t> idle_;                       // reapers
   // Attempts whose reaper was killed: gone when no stray is left.
   std::vector<uint64_t> lost_;
   bool sweeping_ = false;  // a reaper was killed, and strays may be left

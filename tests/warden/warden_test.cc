@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -12,6 +13,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
@@ -90,6 +92,32 @@ class WardenTest : public testing::Test {
       client_.Send(PacketType::kStats, 0);
       stats = client_.Await(PacketType::kStats);
     } while (stats && CountersOf(*stats).live > 0);
+  }
+
+  std::vector<pid_t> Reapers() {
+    std::vector<pid_t> reapers;
+    const pid_t warden = client_.warden().pid;
+    VisitDescendants(warden, [&](const ProcessInfo& process) {
+      if (process.parent == warden) reapers.push_back(process.pid);
+    });
+    return reapers;
+  }
+
+  void AwaitReapers(size_t count) {
+    const auto end = std::chrono::steady_clock::now() + kPatience;
+    while (Reapers().size() != count && std::chrono::steady_clock::now() < end) sched_yield();
+    EXPECT_EQ(Reapers().size(), count);
+  }
+
+  // Runs `spec`, which reads its input to the end, and gives the pid of its reaper.
+  pid_t ReaperOf(const ProcessSpec& spec) {
+    Pipe in = MakePipe();
+    const uint64_t attempt = client_.Spawn(spec, {in.reader.get(), -1, -1});
+    const std::optional<Packet> spawned = client_.Await(PacketType::kSpawned, attempt);
+    if (!spawned) return -1;
+    const pid_t reaper = ReadProcess(spawned->pid)->parent;
+    in.writer.reset();
+    return client_.Await(PacketType::kGone, attempt) ? reaper : -1;
   }
 
   std::optional<Packet> Failure(const ProcessSpec& spec) {
@@ -306,8 +334,11 @@ TEST_F(WardenTest, GoesOnReapingForAServerThatDoesNotRead) {
   bool seen = false;
   while (!all_reaped && std::chrono::steady_clock::now() < end) {
     bool child = false;
-    VisitDescendants(client_.warden().pid, [&child](const ProcessInfo&) { child = true; });
-    seen |= child;
+    const pid_t warden = client_.warden().pid;
+    VisitDescendants(warden, [&](const ProcessInfo& process) {
+      seen = true;
+      child |= process.dead || process.parent != warden;  // no reaper that lives
+    });
     // Spawning has begun, nothing is left to spawn, nothing is left to reap.
     pollfd writable = {client_.socket(), POLLOUT, 0};
     all_reaped = !child && seen && poll(&writable, 1, 1) == 1;
@@ -384,6 +415,59 @@ TEST_F(WardenTest, AReaperHoldsNothingOfTheOthers) {
   }
   // Standard descriptors, the socket to the warden, the signals.
   EXPECT_EQ(CountOpenFiles(ReadProcess(spawned->pid)->parent), 5u);
+}
+
+TEST_F(WardenTest, AReaperTakesOneAttemptAfterTheOther) {
+  const pid_t reaper = ReaperOf(Shell("read line"));
+  EXPECT_EQ(ReaperOf(Shell("read line; exit 1")), reaper);
+  ProcessSpec missing;
+  missing.argv = {"/no/such/program"};
+  ASSERT_TRUE(Failure(missing));
+  EXPECT_EQ(ReaperOf(Shell("read line")), reaper);
+}
+
+TEST_F(WardenTest, AReaperThatHadToKillEnds) {
+  Started killed = Start("plain", NewMark(), 1);
+  client_.Send(PacketType::kKill, killed.attempt);
+  ASSERT_TRUE(client_.Await(PacketType::kGone, killed.attempt));
+  AwaitReapers(0);
+  EXPECT_EQ(Run(Shell("exit 0")), 0);
+}
+
+TEST_F(WardenTest, WhatAnAttemptUsedIsNotCountedForTheNextOfItsReaper) {
+  constexpr uint64_t kBytes = 50'000'000;
+  const auto usage = [&](const std::string& script) {
+    return UsageOf(*client_.Await(PacketType::kGone, client_.Spawn(Shell(script))));
+  };
+  // Keeps all that it reads, below a shell that stays.
+  const Usage big = usage("head -c " + std::to_string(kBytes) + " /dev/zero | tail -n 1; exit 0");
+  EXPECT_GT(big.max_rss_bytes, kBytes);
+  EXPECT_LT(usage("exit 0").max_rss_bytes, kBytes);
+}
+
+TEST_F(WardenTest, FewReapersWithoutAnAttemptAreKept) {
+  Pipe in = MakePipe();
+  std::vector<uint64_t> attempts;
+  for (int i = 0; i < 40; ++i) {
+    attempts.push_back(client_.Spawn(Shell("read line"), {in.reader.get(), -1, -1}));
+    ASSERT_TRUE(client_.Await(PacketType::kSpawned, attempts.back()));
+  }
+  EXPECT_EQ(Reapers().size(), attempts.size());
+  in.writer.reset();
+  for (const uint64_t attempt : attempts) {
+    ASSERT_TRUE(client_.Await(PacketType::kGone, attempt));
+  }
+  AwaitReapers(16);
+}
+
+TEST_F(WardenTest, TheDeathOfAReaperWithoutAnAttemptHarmsNobody) {
+  const pid_t reaper = ReaperOf(Shell("read line"));
+  AwaitReapers(1);
+  kill(reaper, SIGKILL);
+  AwaitReapers(0);
+  EXPECT_EQ(Run(Shell("exit 0")), 0);
+  client_.Send(PacketType::kStats, 0);
+  EXPECT_EQ(CountersOf(*client_.Await(PacketType::kStats)).reapers_lost, 0u);
 }
 
 TEST_F(WardenTest, DrainKillsReportsAndEnds) {
