@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "nursery/core/internal/registry.h"
 #include "nursery/core/internal/render_dump.h"
 #include "nursery/core/internal/snapshot.h"
@@ -17,6 +18,7 @@
 
 namespace nursery {
 
+using internal::TaskRegistry;
 using internal::TaskSnapshot;
 
 namespace {
@@ -55,18 +57,10 @@ std::thread StartPrinting(int signal_fd, int stop_fd) {
   return thread;
 }
 
-int64_t SumOfAll(int64_t TaskStats::* figure) {
-  struct Sum {
-    int64_t TaskStats::* figure;
-    int64_t value = 0;
-  } sum{figure};
-  internal::TaskRegistry::ForEach(
-      [](const internal::TaskRegistry& registry, void* argument) {
-        Sum& to = *static_cast<Sum*>(argument);
-        to.value += registry.Stats().*to.figure;
-      },
-      &sum);
-  return sum.value;
+int64_t SumOfAll(absl::FunctionRef<int64_t(const TaskRegistry& registry)> figure) {
+  int64_t sum = 0;
+  TaskRegistry::ForEach([&](const TaskRegistry& registry) { sum += figure(registry); });
+  return sum;
 }
 
 std::string Render(const std::vector<TaskSnapshot>& snapshots, DumpFormat format) {
@@ -94,9 +88,11 @@ std::string DumpStuckTasks(DumpFormat format, Duration grace) {
   return Render(snapshots, format);
 }
 
-int64_t LiveTasks() { return SumOfAll(&TaskStats::live); }
+int64_t LiveTasks() { return SumOfAll(&TaskRegistry::live); }
 
-int64_t StuckTasks() { return SumOfAll(&TaskStats::stuck); }
+int64_t StuckTasks() {
+  return SumOfAll([](const TaskRegistry& registry) { return registry.CountStuck(kStuckGrace); });
+}
 
 DumpOnSigquit::DumpOnSigquit()
     : signal_fd_(OpenSigquit()),

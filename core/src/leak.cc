@@ -58,11 +58,9 @@ std::ostream& operator<<(std::ostream& stream, const LiveTask& task) {
 
 Mark Mark::OfProcess() {
   Mark mark;
-  internal::TaskRegistry::ForEach(
-      [](const internal::TaskRegistry& registry, void* argument) {
-        static_cast<Mark*>(argument)->last_ids_[registry.number()] = registry.last_id();
-      },
-      &mark);
+  internal::TaskRegistry::ForEach([&mark](const internal::TaskRegistry& registry) {
+    mark.last_ids_[registry.number()] = registry.last_id();
+  });
   return mark;
 }
 

@@ -6,14 +6,13 @@
 
 #include "nursery/core/executor.h"
 #include "nursery/core/internal/context_node.h"
+#include "nursery/core/internal/planted.h"
 #include "nursery/core/internal/render_dump.h"
 #include "nursery/core/internal/snapshot.h"
 
 namespace nursery::internal {
 namespace {
 
-// As long as some spawns may wait for one that walks; the rest of a walk is not under the lock.
-constexpr int kBatch = 256;
 // About as long as it takes to wake a thread that sleeps for the lock.
 constexpr int kYields = 64;
 
@@ -32,21 +31,8 @@ uint64_t NewNumber() {
   return last.fetch_add(1, std::memory_order_relaxed) + 1;  // only unique
 }
 
-TaskEntry EntryOf(const TaskRecord& task) {
-  TaskEntry entry;
-  entry.id = task.id;
-  entry.parent_id = task.parent_id;
-  entry.name = task.name;
-  entry.spawn_site = task.spawn_site;
-  entry.line = task.line.load(std::memory_order_relaxed);
-  entry.state = task.state.load(std::memory_order_relaxed);
-  entry.reason = task.reason.load(std::memory_order_relaxed);
-  entry.object = task.object.load(std::memory_order_relaxed);
-  entry.since = task.since.load(std::memory_order_relaxed);
-  entry.spawned = task.spawned;
-  entry.deadline = task.context->deadline();
-  entry.cancel_time = task.context->cancel_time();
-  return entry;
+bool IsStuck(const TaskRecord& task, Time now, Duration grace) {
+  return task.context->cancel_time() < now - grace;
 }
 
 }  // namespace
@@ -83,11 +69,11 @@ TaskRegistry::~TaskRegistry() {
   NURSERY_CHECK(live_ == 0) << live_ << " tasks outlive their executor";
 }
 
-void TaskRegistry::ForEach(void (*visit)(const TaskRegistry&, void*), void* argument) {
+void TaskRegistry::ForEach(absl::FunctionRef<void(const TaskRegistry&)> visit) {
   MutexLock lock(All().mutex);
   List<TaskRegistry>& list = All().list;
   for (TaskRegistry* each = list.front(); each != nullptr; each = list.next(each)) {
-    visit(*each, argument);
+    visit(*each);
   }
 }
 
@@ -106,91 +92,114 @@ void TaskRegistry::Remove(TaskRecord* task) {
   MutexLock lock(mutex_);
   --live_;
   for (Walk* walk = walks_.front(); walk != nullptr; walk = walks_.next(walk)) {
-    if (walk->next == task) walk->next = tasks_.next(task);
+    if (walk->next_ != task) continue;
+    walk->next_ = tasks_.next(task);
+    if (PLANTED(walk_skips_one) && walk->next_ != nullptr) walk->next_ = tasks_.next(walk->next_);
   }
   task->Unlink();
 }
 
-uint64_t TaskRegistry::Begin(Walk& walk) const {
-  MutexLock lock(mutex_);
-  walk.next = tasks_.front();
-  walks_.PushBack(&walk);
-  return last_id_;
+TaskRegistry::Walk::Walk(const TaskRegistry& registry) : registry_(registry) {
+  registry_.walking_.fetch_add(1, std::memory_order_relaxed);
+  MutexLock lock(registry_.mutex_);
+  next_ = registry_.tasks_.front();
+  live_ = registry_.live_;
+  last_id_ = registry_.last_id_;
+  registry_.walks_.PushBack(this);
 }
 
-// False: it was the last, and the walk is over.
-template <class Look>
-bool TaskRegistry::VisitBatch(Walk& walk, uint64_t last_id, Look& visit) const {
-  MutexLock lock(mutex_);
-  for (int i = 0; i < kBatch; ++i) {
+TaskRegistry::Walk::~Walk() {
+  {
+    MutexLock lock(registry_.mutex_);
+    Unlink();
+  }
+  registry_.walking_.fetch_sub(1, std::memory_order_relaxed);
+}
+
+bool TaskRegistry::Walk::Next(Look look, int size) {
+  MutexLock lock(registry_.mutex_);
+  for (int i = 0; i < size; ++i) {
     // What was spawned since stands behind, or the walk might never end.
-    if (walk.next == nullptr || walk.next->id > last_id) {
-      walk.Unlink();
-      return false;
-    }
-    visit(*walk.next);
-    walk.next = tasks_.next(walk.next);
+    if (next_ == nullptr || next_->id > last_id_) return false;
+    look(*next_);
+    next_ = registry_.tasks_.next(next_);
   }
   return true;
+}
+
+void TaskRegistry::Walk::Rest(Look look) {
+  while (Next(look)) registry_.LetOthersGoFirst();
 }
 
 void TaskRegistry::LetOthersGoFirst() const {
   for (int i = 0; i < kYields && hurried_.load(std::memory_order_relaxed) > 0; ++i) sched_yield();
 }
 
-template <class Look>
-void TaskRegistry::ForEachTask(Look visit) const {
-  Walk walk;
-  walking_.fetch_add(1, std::memory_order_relaxed);
-  const uint64_t last_id = Begin(walk);
-  while (VisitBatch(walk, last_id, visit)) LetOthersGoFirst();
-  walking_.fetch_sub(1, std::memory_order_relaxed);
+Time TaskRegistry::ForEachTask(Look look) const {
+  Walk(*this).Rest(look);
+  return clock_.Now();
 }
 
 TaskStats TaskRegistry::Stats() const {
   TaskStats stats;
   const Time now = clock_.CoarseNow();
-  const Time grace_began = now - kStuckGrace;
-  ForEachTask([&stats, now, grace_began](const TaskRecord& task) {
+  Walk walk(*this);
+  walk.Rest([&stats, now](const TaskRecord& task) {
     const auto reason = static_cast<size_t>(task.reason.load(std::memory_order_relaxed));
+    ++stats.live;
     ++stats.by_state[static_cast<size_t>(task.state.load(std::memory_order_relaxed))];
     ++stats.by_reason[reason];
     Duration& oldest = stats.oldest[reason];
     oldest = std::max(oldest, now - task.since.load(std::memory_order_relaxed));
-    if (task.context->cancel_time() < grace_began) ++stats.stuck;
+    if (IsStuck(task, now, kStuckGrace)) ++stats.stuck;
   });
-  MutexLock lock(mutex_);
-  stats.live = live_;
-  stats.created = static_cast<int64_t>(last_id_);
+  stats.created = static_cast<int64_t>(walk.last_id());
   return stats;
+}
+
+int64_t TaskRegistry::CountStuck(Duration grace) const {
+  int64_t stuck = 0;
+  const Time now = clock_.CoarseNow();
+  ForEachTask([&stuck, now, grace](const TaskRecord& task) {
+    if (IsStuck(task, now, grace)) ++stuck;
+  });
+  return stuck;
 }
 
 TaskSnapshot TaskRegistry::Snapshot() const {
   TaskSnapshot snapshot;
   snapshot.registry = number_;
-  {
-    MutexLock lock(mutex_);
-    snapshot.tasks.reserve(static_cast<size_t>(live_));
-  }
-  ForEachTask([&snapshot](const TaskRecord& task) { snapshot.tasks.push_back(EntryOf(task)); });
+  Walk walk(*this);
+  // Under the lock nothing is moved.
+  snapshot.tasks.reserve(static_cast<size_t>(walk.live()));
+  walk.Rest([&snapshot](const TaskRecord& task) { snapshot.tasks.push_back(EntryOf(task)); });
   snapshot.taken = clock_.Now();
   return snapshot;
 }
 
-Time TaskRegistry::Visit(void (*visit)(const TaskEntry&, void*), void* argument) const {
-  ForEachTask([=](const TaskRecord& task) { visit(EntryOf(task), argument); });
-  return clock_.Now();
-}
-
 std::string TaskRegistry::Dump() const { return RenderText(Snapshot()); }
+
+TaskEntry EntryOf(const TaskRecord& task) {
+  TaskEntry entry;
+  entry.id = task.id;
+  entry.parent_id = task.parent_id;
+  entry.name = task.name;
+  entry.spawn_site = task.spawn_site;
+  entry.line = task.line.load(std::memory_order_relaxed);
+  entry.state = task.state.load(std::memory_order_relaxed);
+  entry.reason = task.reason.load(std::memory_order_relaxed);
+  entry.object = task.object.load(std::memory_order_relaxed);
+  entry.since = task.since.load(std::memory_order_relaxed);
+  entry.spawned = task.spawned;
+  entry.deadline = task.context->deadline();
+  entry.cancel_time = task.context->cancel_time();
+  return entry;
+}
 
 std::vector<TaskSnapshot> SnapshotAll() {
   std::vector<TaskSnapshot> snapshots;
   TaskRegistry::ForEach(
-      [](const TaskRegistry& registry, void* argument) {
-        static_cast<std::vector<TaskSnapshot>*>(argument)->push_back(registry.Snapshot());
-      },
-      &snapshots);
+      [&snapshots](const TaskRegistry& registry) { snapshots.push_back(registry.Snapshot()); });
   return snapshots;
 }
 

@@ -258,14 +258,10 @@ TaskProfile internal::Profile(const std::vector<TaskSnapshot>& snapshots) {
 
 TaskProfile ProfileAllTasks() {
   Counter counter;
-  internal::TaskRegistry::ForEach(
-      [](const internal::TaskRegistry& registry, void* argument) {
-        const Time now = registry.Visit(
-            [](const TaskEntry& task, void* to) { static_cast<Counter*>(to)->Add(task); },
-            argument);
-        static_cast<Counter*>(argument)->EndRegistry(now);
-      },
-      &counter);
+  internal::TaskRegistry::ForEach([&counter](const internal::TaskRegistry& registry) {
+    counter.EndRegistry(registry.ForEachTask(
+        [&counter](const internal::TaskRecord& task) { counter.Add(internal::EntryOf(task)); }));
+  });
   return counter.Profile();
 }
 

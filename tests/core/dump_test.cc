@@ -10,6 +10,9 @@
 #include <atomic>
 #include <chrono>
 #include <csignal>
+#include <new>
+#include <numeric>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -85,12 +88,14 @@ SEEDED_TEST(DumpTest, CountsByStateAndReason) {
   co_return result.status;
 }
 
+constexpr int kBrief = 600;  // more than two batches: a walk stops at tasks that end
+
 // Comes and goes until it is told to stop.
 Async<absl::Status> Churn(Context ctx, const std::atomic<bool>* stop) {
   while (!stop->load()) {
     auto body = [](Group& group) -> Async<absl::Status> {
       auto nothing = [](Context child) -> Async<absl::Status> { co_return child.status(); };
-      for (int i = 0; i < 10; ++i) {
+      for (int i = 0; i < kBrief; ++i) {
         absl::Status spawned = co_await group.Spawn("brief", nothing);
         if (!spawned.ok()) co_return spawned;
       }
@@ -121,6 +126,14 @@ void ExpectWhole(const internal::TaskSnapshot& snapshot) {
   }
 }
 
+void ExpectWhole(const TaskStats& stats, int64_t at_least) {
+  EXPECT_GE(stats.live, at_least);
+  EXPECT_GE(stats.created, stats.live);
+  EXPECT_EQ(std::accumulate(stats.by_state.begin(), stats.by_state.end(), int64_t{0}), stats.live);
+  EXPECT_EQ(std::accumulate(stats.by_reason.begin(), stats.by_reason.end(), int64_t{0}),
+            stats.live);
+}
+
 constexpr int kParked = 3000;  // more than a batch or two
 
 struct Parking {
@@ -143,7 +156,7 @@ Async<absl::Status> DumpWhileTasksComeAndGo(Group& group, Parking* parking) {
     EXPECT_EQ(CountNamed(snapshot, "churn"), 3);
     EXPECT_EQ(CountNamed(snapshot, "main"), 1);
     ExpectWhole(snapshot);
-    EXPECT_GE(group.context().executor().Stats().live, kParked + 4);
+    ExpectWhole(group.context().executor().Stats(), kParked + 4);
     co_await Yield();
   }
   parking->stop.store(true);
@@ -167,6 +180,7 @@ TEST(DumpTest, WhatLivesThroughADumpIsInItOnceWithItsParentsWhileOthersComeAndGo
 Async<absl::Status> Look(Context ctx) {
   for (int i = 0; i < 100; ++i) {
     ExpectWhole(ctx.executor().registry().Snapshot());
+    ExpectWhole(ctx.executor().Stats(), 3);  // with the churn and the root
     co_await Yield();
   }
   co_return absl::OkStatus();
@@ -197,6 +211,113 @@ TEST(DumpTest, ManyMayDumpAtOnce) {
   absl::Status status =
       executor.Run("main", [&stop](Context ctx) { return RunLookers(std::move(ctx), &stop); });
   EXPECT_TRUE(status.ok()) << status;
+}
+
+using internal::TaskRecord;
+using internal::TaskRegistry;
+
+// Ends when its gate opens.
+struct Gated {
+  Semaphore gate{1};
+  std::optional<Permit> closed = gate.TryAcquire();
+  uint64_t id = 0;
+};
+
+Async<absl::Status> SpawnGated(Group& group, std::vector<Gated>* tasks) {
+  absl::Status spawned = absl::OkStatus();
+  for (Gated& task : *tasks) {
+    spawned = co_await group.Spawn("gated", WaitForPermit, &task.gate);
+    if (!spawned.ok()) co_return spawned;
+    task.id = group.context().executor().registry().last_id();
+  }
+  co_return spawned;
+}
+
+// Two walks, a few tasks at a time, while others end and start in between.
+Async<absl::Status> WalkWhileTasksEnd(Group& group, std::vector<Gated>* tasks,
+                                      SeededExecutor* executor) {
+  absl::Status spawned = co_await SpawnGated(group, tasks);
+  TaskRegistry& registry = executor->registry();
+  TaskRegistry::Walk walks[] = {TaskRegistry::Walk(registry), TaskRegistry::Walk(registry)};
+  std::vector<uint64_t> seen[2];
+  std::set<uint64_t> ended;
+  for (bool more = true; more;) {
+    more = false;
+    for (int i = 0; i < 2; ++i) {
+      const auto note = [&](const TaskRecord& task) {
+        EXPECT_FALSE(ended.contains(task.id));
+        seen[i].push_back(task.id);
+      };
+      more |= walks[i].Next(note, 1 + static_cast<int>(executor->Random(3)));
+    }
+    Gated& task = (*tasks)[executor->Random(tasks->size())];
+    task.closed.reset();
+    // It has ended when the group has.
+    while (registry.live() > 1 + std::count_if(tasks->begin(), tasks->end(), [](const Gated& each) {
+                               return each.closed.has_value();
+                             })) {
+      co_await Yield();
+    }
+    ended.insert(task.id);
+  }
+  for (std::vector<uint64_t>& ids : seen) {
+    EXPECT_TRUE(std::is_sorted(ids.begin(), ids.end()));
+    for (const Gated& task : *tasks) {
+      if (!ended.contains(task.id)) EXPECT_THAT(ids, testing::Contains(task.id));
+    }
+  }
+  for (Gated& task : *tasks) task.closed.reset();
+  co_return spawned;
+}
+
+SEEDED_TEST(DumpTest, AWalkGoesOnWhereTheTaskAtWhichItStandsEnds) {
+  std::vector<Gated> tasks(12);
+  GroupResult result =
+      co_await WithGroup(ctx, GroupOptions(), WalkWhileTasksEnd, &tasks, &executor);
+  co_return result.status;
+}
+
+Async<absl::Status> SpawnWhileWalking(Group& group, std::vector<Gated>* before,
+                                      std::vector<Gated>* after) {
+  absl::Status spawned = co_await SpawnGated(group, before);
+  TaskRegistry& registry = group.context().executor().registry();
+  TaskRegistry::Walk walk(registry);
+  if (spawned.ok()) spawned = co_await SpawnGated(group, after);
+  int64_t seen = 0;
+  walk.Rest([&seen](const TaskRecord&) { ++seen; });
+  EXPECT_EQ(seen, 1 + static_cast<int64_t>(before->size()));
+  EXPECT_EQ(walk.live(), seen) << "what a snapshot makes room for";
+  EXPECT_EQ(registry.live(), seen + static_cast<int64_t>(after->size()));
+  for (Gated& task : *before) task.closed.reset();
+  for (Gated& task : *after) task.closed.reset();
+  co_return spawned;
+}
+
+SEEDED_TEST(DumpTest, AWalkLeavesOutWhatIsSpawnedAfterItsBeginning) {
+  std::vector<Gated> before(3);
+  std::vector<Gated> after(4);
+  GroupResult result = co_await WithGroup(ctx, GroupOptions(), SpawnWhileWalking, &before, &after);
+  co_return result.status;
+}
+
+Async<absl::Status> LookAndThrow(Group& group, std::vector<Gated>* tasks) {
+  absl::Status spawned = co_await SpawnGated(group, tasks);
+  TaskRegistry& registry = group.context().executor().registry();
+  int seen = 0;
+  const auto count_to_three = [&seen](const TaskRecord&) {
+    if (++seen == 3) throw std::bad_alloc();
+  };
+  EXPECT_THROW(registry.ForEachTask(count_to_three), std::bad_alloc);
+  EXPECT_EQ(std::ssize(registry.Snapshot().tasks), 1 + std::ssize(*tasks));
+  // Ends first where the walk stood.
+  for (Gated& task : *tasks) task.closed.reset();
+  co_return spawned;
+}
+
+SEEDED_TEST(DumpTest, ALookThatThrowsEndsItsWalk) {
+  std::vector<Gated> tasks(5);
+  GroupResult result = co_await WithGroup(ctx, GroupOptions(), LookAndThrow, &tasks);
+  co_return result.status;
 }
 
 internal::TaskEntry EntryNamed(std::string name) {

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "nursery/core/clock.h"
 #include "nursery/core/internal/list.h"
 #include "nursery/core/mutex.h"
@@ -18,7 +19,8 @@
 
 namespace nursery {
 
-// Live tasks by state and by wait reason, and how many there ever were.
+// Live tasks by state and by wait reason, and how many there ever were. A task that ends while they
+// are counted counts as live everywhere or nowhere; one that starts meanwhile, nowhere.
 struct TaskStats {
   std::array<int64_t, kTaskStateCount> by_state{};
   std::array<int64_t, kWaitReasonCount> by_reason{};
@@ -38,24 +40,32 @@ struct TaskSnapshot;
 // Invariant: the list is in the order of the ids, so that parents stand before their children.
 class TaskRegistry : public ListNode<> {
  public:
+  // Is called under the lock, so it only takes down what it sees.
+  using Look = absl::FunctionRef<void(const TaskRecord& task)>;
+  class Walk;
+
   explicit TaskRegistry(const Clock& clock);
   ~TaskRegistry();
 
   void Add(TaskRecord* task) NURSERY_EXCLUDES(mutex_);
   void Remove(TaskRecord* task) NURSERY_EXCLUDES(mutex_);
   TaskStats Stats() const NURSERY_EXCLUDES(mutex_);
+  // TaskStats::stuck with another grace.
+  int64_t CountStuck(Duration grace) const NURSERY_EXCLUDES(mutex_);
   // Every task that lives from the call to its return, once, and with it its parents; those that
   // end meanwhile may be there or not. The lock is taken for a few tasks at a time: spawns and ends
   // go on.
   TaskSnapshot Snapshot() const NURSERY_EXCLUDES(mutex_);
-  // Calls `visit` with each task that Snapshot would have, and gives the time when it was done. It
-  // is called under the lock, so it only takes down what it sees.
-  Time Visit(void (*visit)(const TaskEntry& entry, void* argument), void* argument) const
-      NURSERY_EXCLUDES(mutex_);
+  // Calls `look` with each task that Snapshot would have, and gives the time when it was done.
+  Time ForEachTask(Look look) const NURSERY_EXCLUDES(mutex_);
   std::string Dump() const NURSERY_EXCLUDES(mutex_);
 
   // Of this registry alone in the life of the process.
   uint64_t number() const { return number_; }
+  int64_t live() const NURSERY_EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    return live_;
+  }
   // Of the task that was spawned last; 0: none was.
   uint64_t last_id() const NURSERY_EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
@@ -63,21 +73,11 @@ class TaskRegistry : public ListNode<> {
   }
 
   // Calls `visit` with every registry of the process; none comes or goes meanwhile.
-  static void ForEach(void (*visit)(const TaskRegistry& registry, void* argument), void* argument);
+  static void ForEach(absl::FunctionRef<void(const TaskRegistry& registry)> visit);
 
  private:
-  // One that goes through the list. A task that ends moves it on.
-  struct Walk : ListNode<> {
-    TaskRecord* next = nullptr;
-  };
   class Hurry;
 
-  // `visit` is called under the lock, for a batch at a time.
-  template <class Visit>
-  void ForEachTask(Visit visit) const NURSERY_EXCLUDES(mutex_);
-  uint64_t Begin(Walk& walk) const NURSERY_EXCLUDES(mutex_);
-  template <class Visit>
-  bool VisitBatch(Walk& walk, uint64_t last_id, Visit& visit) const NURSERY_EXCLUDES(mutex_);
   void LetOthersGoFirst() const;
 
   const Clock& clock_;
@@ -89,6 +89,38 @@ class TaskRegistry : public ListNode<> {
   mutable List<Walk> walks_ NURSERY_GUARDED_BY(mutex_);
   uint64_t last_id_ NURSERY_GUARDED_BY(mutex_) = 0;
   int64_t live_ NURSERY_GUARDED_BY(mutex_) = 0;
+};
+
+// Goes through the tasks that live when it begins, in batches; it may stop anywhere. What ends
+// before its turn is left out, and moves the walk on if that stands there.
+//
+// Thread safety: one thread. Lifetime: within that of the registry.
+class TaskRegistry::Walk : public ListNode<> {
+ public:
+  // So many that some spawns may wait for a batch.
+  static constexpr int kBatch = 256;
+
+  explicit Walk(const TaskRegistry& registry);
+  ~Walk();
+
+  // Of when it began: no more than `live` are seen, and none after `last_id`.
+  int64_t live() const { return live_; }
+  uint64_t last_id() const { return last_id_; }
+
+  // Looks at the next ones, `size` at most. False: that was the last.
+  bool Next(Look look, int size = kBatch);
+  // Looks at all that are left.
+  void Rest(Look look);
+
+ private:
+  friend class TaskRegistry;
+
+  const TaskRegistry& registry_;
+  // Guarded by the registry's mutex.
+  TaskRecord* next_ = nullptr;
+  // Constant after construction.
+  int64_t live_ = 0;
+  uint64_t last_id_ = 0;
 };
 
 // One of each executor of the process.

@@ -41,6 +41,9 @@ struct TaskEntry {
   }
 };
 
+// Under the lock of the task's registry.
+TaskEntry EntryOf(const TaskRecord& task);
+
 struct TaskSnapshot {
   uint64_t registry = 0;         // TaskRegistry::number
   Time taken{};                  // not before any time in it
