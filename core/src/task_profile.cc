@@ -24,6 +24,7 @@ namespace {
 constexpr std::string_view kAt = "    at ";
 constexpr std::string_view kSpawnedAt = "    spawned at ";
 constexpr std::string_view kCancelled = ", cancelled";
+constexpr std::string_view kOtherNames = ", ...";
 
 bool SameLine(const std::source_location& one, const std::source_location& other) {
   // The same line may have a name in each object file.
@@ -34,17 +35,17 @@ bool SameLine(const std::source_location& one, const std::source_location& other
 struct Alike {
   bool operator()(const TaskEntry* one, const TaskEntry* other) const {
     return one->doing() == other->doing() && one->cancelled() == other->cancelled() &&
-           one->name == other->name && SameLine(one->line, other->line) &&
-           SameLine(one->spawn_site, other->spawn_site);
+           SameLine(one->line, other->line) && SameLine(one->spawn_site, other->spawn_site);
   }
   size_t operator()(const TaskEntry* task) const {
     const size_t lines = task->line.line() * size_t{4099} + task->spawn_site.line();
-    return std::hash<std::string>()(task->name) ^ (lines * 64 + static_cast<size_t>(task->reason));
+    return lines * 64 + static_cast<size_t>(task->reason);
   }
 };
 
+// As Alike, of what has been written down.
 auto IdentityOf(const TaskGroup& group) {
-  return std::tie(group.name, group.doing, group.at, group.spawned_at, group.cancelled);
+  return std::tie(group.spawned_at, group.at, group.doing, group.cancelled);
 }
 
 std::string OneLine(std::string_view name) {
@@ -80,6 +81,7 @@ class Counter {
     if (last_ == nullptr || !Alike()(&last_->first, &task)) last_ = &FindOrAdd(task);
     Sum& sum = last_->second;
     ++sum.count;
+    sum.has_other_names |= task.name != last_->first.name;
     sum.since = std::min(sum.since, task.since);
     sum.spawned = std::min(sum.spawned, task.spawned);
   }
@@ -98,6 +100,7 @@ class Counter {
     TaskProfile profile;
     for (const auto& [task, sum] : sums_) {
       TaskGroup group = GroupOf(task);
+      if (sum.has_other_names) group.name += kOtherNames;
       group.count = sum.count;
       group.longest = sum.longest;
       group.oldest = sum.oldest;
@@ -111,6 +114,7 @@ class Counter {
  private:
   struct Sum {
     int64_t count = 0;
+    bool has_other_names = false;
     Time since = kNever;  // the earliest of this registry
     Time spawned = kNever;
     Duration longest{};
@@ -135,9 +139,19 @@ std::string Counted(int64_t count, std::string_view noun) {
   return std::to_string(count) + " " + std::string(noun) + (count == 1 ? "" : "s");
 }
 
-void AppendLines(const TaskGroup& group, std::string& text) {
-  if (!group.at.empty()) text.append(kAt).append(group.at).append("\n");
-  text.append(kSpawnedAt).append(group.spawned_at).append("\n");
+std::string Signed(int64_t number) { return (number > 0 ? "+" : "") + std::to_string(number); }
+
+std::string BeforeAndAfter(const TaskGrowth& growth) {
+  return "  before " + std::to_string(growth.before) + ", after " + std::to_string(growth.after);
+}
+
+// The most first, then in the order of their places.
+template <class Growth, class PlaceOf>
+void SortByGrowth(std::vector<Growth>& growth, PlaceOf place_of) {
+  std::sort(growth.begin(), growth.end(), [&](const Growth& one, const Growth& other) {
+    if (one.difference() != other.difference()) return one.difference() > other.difference();
+    return place_of(one) < place_of(other);
+  });
 }
 
 // Takes `prefix` off `text`.
@@ -274,51 +288,61 @@ std::string FormatTaskProfile(const TaskProfile& profile) {
     text += ", oldest " + FormatDuration(group.oldest);
     if (group.cancelled) text += kCancelled;
     text += "] " + group.name + "\n";
-    AppendLines(group, text);
+    if (!group.at.empty()) text.append(kAt).append(group.at).append("\n");
+    text.append(kSpawnedAt).append(group.spawned_at).append("\n");
   }
   return text;
 }
 
 absl::StatusOr<TaskProfile> ParseTaskProfile(std::string_view text) { return Parser(text).Parse(); }
 
-std::vector<TaskGrowth> DiffTaskProfiles(const TaskProfile& before, const TaskProfile& after) {
-  std::map<decltype(IdentityOf(TaskGroup())), TaskGrowth> by_identity;
+std::vector<SiteGrowth> DiffTaskProfiles(const TaskProfile& before, const TaskProfile& after) {
+  std::map<decltype(IdentityOf(TaskGroup())), GroupGrowth> by_identity;
   for (const TaskGroup& group : after.groups) {
-    TaskGrowth& growth = by_identity[IdentityOf(group)];
+    GroupGrowth& growth = by_identity[IdentityOf(group)];
     growth.group = group;
     growth.after += group.count;
   }
   for (const TaskGroup& group : before.groups) {
-    TaskGrowth& growth = by_identity[IdentityOf(group)];
+    GroupGrowth& growth = by_identity[IdentityOf(group)];
     if (growth.after == 0) growth.group = group;
     growth.before += group.count;
   }
-  std::vector<TaskGrowth> changed;
-  for (const auto& [identity, growth] : by_identity) {
-    if (growth.before != growth.after) changed.push_back(growth);
+  std::vector<SiteGrowth> sites;
+  for (auto& [identity, growth] : by_identity) {
+    const std::string& spawned_at = growth.group.spawned_at;
+    if (sites.empty() || sites.back().spawned_at != spawned_at) {
+      sites.emplace_back().spawned_at = spawned_at;
+    }
+    SiteGrowth& site = sites.back();
+    site.before += growth.before;
+    site.after += growth.after;
+    if (growth.difference() != 0) site.groups.push_back(std::move(growth));
   }
-  std::sort(changed.begin(), changed.end(), [](const TaskGrowth& one, const TaskGrowth& other) {
-    const int64_t difference = (one.after - one.before) - (other.after - other.before);
-    return difference != 0 ? difference > 0 : IdentityOf(one.group) < IdentityOf(other.group);
-  });
-  return changed;
+  std::erase_if(sites, [](const SiteGrowth& site) { return site.difference() == 0; });
+  SortByGrowth(sites, [](const SiteGrowth& site) { return std::string_view(site.spawned_at); });
+  for (SiteGrowth& site : sites) {
+    SortByGrowth(site.groups, [](const GroupGrowth& each) { return IdentityOf(each.group); });
+  }
+  return sites;
 }
 
-std::string FormatTaskGrowth(const std::vector<TaskGrowth>& growth) {
-  const auto signed_text = [](int64_t number) {
-    return (number > 0 ? "+" : "") + std::to_string(number);
-  };
+std::string FormatTaskGrowth(const std::vector<SiteGrowth>& growth) {
   int64_t sum = 0;
   std::string blocks;
-  for (const TaskGrowth& each : growth) {
-    sum += each.after - each.before;
-    blocks += "\n" + signed_text(each.after - each.before) + " [" + each.group.doing;
-    if (each.group.cancelled) blocks += kCancelled;
-    blocks += "] " + each.group.name + "  before " + std::to_string(each.before) + ", after " +
-              std::to_string(each.after) + "\n";
-    AppendLines(each.group, blocks);
+  for (const SiteGrowth& site : growth) {
+    sum += site.difference();
+    blocks += "\n" + Signed(site.difference()) + " spawned at " + site.spawned_at;
+    blocks += BeforeAndAfter(site) + "\n";
+    for (const GroupGrowth& each : site.groups) {
+      blocks += "    " + Signed(each.difference()) + " [" + each.group.doing;
+      if (each.group.cancelled) blocks += kCancelled;
+      blocks += "] " + each.group.name;
+      if (!each.group.at.empty()) blocks += ", at " + each.group.at;
+      blocks += BeforeAndAfter(each) + "\n";
+    }
   }
-  return signed_text(sum) + " tasks, " + Counted(static_cast<int64_t>(growth.size()), "group") +
+  return Signed(sum) + " tasks, " + Counted(static_cast<int64_t>(growth.size()), "spawn line") +
          " changed\n" + blocks;
 }
 

@@ -22,32 +22,36 @@ using testing::HasSubstr;
 
 Async<absl::Status> SleepOneMinute(Context ctx) { co_return co_await Sleep(ctx, seconds(60)); }
 
-Async<absl::Status> SpawnSleepers(Group& group, const char* name, int count) {
+// Each has a name of its own, as a job has.
+Async<absl::Status> SpawnSleepers(Group& group, std::string name, int count) {
   absl::Status spawned = absl::OkStatus();
   for (int i = 0; i < count && spawned.ok(); ++i) {
-    spawned = co_await group.Spawn(name, SleepOneMinute);
+    spawned = co_await group.Spawn(name + " " + std::to_string(i), SleepOneMinute);
   }
   co_return spawned;
 }
 
 Async<absl::Status> LookAtSleepers(Group& group) {
-  absl::Status spawned = co_await SpawnSleepers(group, "few", 2);
-  if (spawned.ok()) spawned = co_await SpawnSleepers(group, "many", 3);
+  absl::Status spawned = co_await SpawnSleepers(group, "job", 3);
+  for (int i = 0; i < 2 && spawned.ok(); ++i) {
+    spawned = co_await group.Spawn("few", SleepOneMinute);
+  }
   if (!spawned.ok()) co_return spawned;
   absl::Status slept = co_await Sleep(group.context(), seconds(5));
   const TaskProfile profile = ProfileAllTasks();
   EXPECT_EQ(profile.tasks, 6);
   EXPECT_EQ(profile.groups.size(), 3u);
-  EXPECT_EQ(profile.groups[0].name, "many");
+  EXPECT_EQ(profile.groups[0].name, "job 0, ...");
   EXPECT_EQ(profile.groups[0].count, 3);
   EXPECT_EQ(profile.groups[0].doing, "timer");
   EXPECT_EQ(profile.groups[0].oldest, seconds(5));
   EXPECT_EQ(profile.groups[0].longest, seconds(5));
   EXPECT_EQ(profile.groups[1].name, "few");
+  EXPECT_EQ(profile.groups[1].count, 2);
   EXPECT_EQ(profile.groups[2].doing, "running");
   const std::string text = DumpAllTasks(DumpFormat::kAggregate);
   EXPECT_THAT(text, testing::StartsWith("6 tasks in 3 groups\n\n3 tasks [timer, longest 5.00s, "
-                                        "oldest 5.00s] many\n    at "));
+                                        "oldest 5.00s] job 0, ...\n    at "));
   EXPECT_THAT(text, ContainsRegex("\n    at .*task_profile_test.cc:[0-9]+\n"
                                   "    spawned at .*task_profile_test.cc:[0-9]+\n"));
   EXPECT_THAT(text, HasSubstr("\n1 task [running, longest 0.0ms, oldest 5.00s] test\n"));
@@ -60,18 +64,19 @@ SEEDED_TEST(TaskProfileTest, CountsLikeTasksTogetherTheMostFirst) {
 }
 
 Async<absl::Status> Grow(Group& group) {
-  absl::Status spawned = co_await SpawnSleepers(group, "both", 2);
+  absl::Status spawned = co_await group.Spawn("both", SleepOneMinute);
   absl::Status slept = co_await Sleep(group.context(), seconds(30));
   const TaskProfile before = ProfileAllTasks();
   if (spawned.ok()) spawned = co_await SpawnSleepers(group, "leak", 3);
-  // Those that were there end.
+  // The one that was there ends.
   if (slept.ok()) slept = co_await Sleep(group.context(), seconds(40));
-  const std::vector<TaskGrowth> growth = DiffTaskProfiles(before, ProfileAllTasks());
-  EXPECT_EQ(growth.front().group.name, "leak");
+  const std::vector<SiteGrowth> growth = DiffTaskProfiles(before, ProfileAllTasks());
+  EXPECT_EQ(growth.size(), 2u);
+  EXPECT_EQ(growth.front().groups.front().group.name, "leak 0, ...");
   EXPECT_EQ(growth.front().before, 0);
   EXPECT_EQ(growth.front().after, 3);
-  EXPECT_EQ(growth.back().group.name, "both");
-  EXPECT_EQ(growth.back().after - growth.back().before, -2);
+  EXPECT_EQ(growth.back().groups.front().group.name, "both");
+  EXPECT_EQ(growth.back().difference(), -1);
   co_return spawned.ok() ? slept : spawned;
 }
 
@@ -141,18 +146,44 @@ TEST(TaskProfileTest, ADumpThatIsNotWholeIsRefused) {
   EXPECT_THAT(ErrorOf(text + text), testing::StartsWith("line 10: a blank line"));
 }
 
-TEST(TaskProfileTest, TheDifferenceIsSortedByGrowth) {
+TaskGroup GroupAt(std::string spawned_at, std::string doing, int64_t count) {
+  TaskGroup group = GroupNamed("job", count);
+  group.spawned_at = std::move(spawned_at);
+  group.doing = std::move(doing);
+  return group;
+}
+
+TEST(TaskProfileTest, TheDifferenceIsSortedByTheGrowthOfTheSpawnLines) {
+  TaskGroup begins = GroupAt("more.cc:1", "runnable", 1);
+  begins.at = "";
   const TaskProfile before =
-      ProfileOf({GroupNamed("same", 5), GroupNamed("gone", 4), GroupNamed("more", 1)});
+      ProfileOf({GroupAt("same.cc:1", "timer", 5), GroupAt("gone.cc:1", "timer", 4),
+                 GroupAt("more.cc:1", "timer", 1), GroupAt("more.cc:1", "io", 2), begins});
   const TaskProfile after =
-      ProfileOf({GroupNamed("new", 9), GroupNamed("same", 5), GroupNamed("more", 3)});
-  const std::vector<TaskGrowth> growth = DiffTaskProfiles(before, after);
-  EXPECT_EQ(FormatTaskGrowth(growth),
-            "+7 tasks, 3 groups changed\n"
-            "\n+9 [semaphore] new  before 0, after 9\n    at a.cc:1\n    spawned at b.cc:2\n"
-            "\n+2 [semaphore] more  before 1, after 3\n    at a.cc:1\n    spawned at b.cc:2\n"
-            "\n-4 [semaphore] gone  before 4, after 0\n    at a.cc:1\n    spawned at b.cc:2\n");
-  EXPECT_EQ(FormatTaskGrowth(DiffTaskProfiles(after, after)), "0 tasks, 0 groups changed\n");
+      ProfileOf({GroupAt("new.cc:1", "timer", 9), GroupAt("same.cc:1", "timer", 5),
+                 GroupAt("more.cc:1", "timer", 7), GroupAt("more.cc:1", "io", 2)});
+  EXPECT_EQ(FormatTaskGrowth(DiffTaskProfiles(before, after)),
+            "+10 tasks, 3 spawn lines changed\n"
+            "\n+9 spawned at new.cc:1  before 0, after 9\n"
+            "    +9 [timer] job, at a.cc:1  before 0, after 9\n"
+            "\n+5 spawned at more.cc:1  before 4, after 9\n"
+            "    +6 [timer] job, at a.cc:1  before 1, after 7\n"
+            "    -1 [runnable] job  before 1, after 0\n"
+            "\n-4 spawned at gone.cc:1  before 4, after 0\n"
+            "    -4 [timer] job, at a.cc:1  before 4, after 0\n");
+  EXPECT_EQ(FormatTaskGrowth(DiffTaskProfiles(after, after)), "0 tasks, 0 spawn lines changed\n");
+}
+
+TEST(TaskProfileTest, WhatOnlyDoesSomethingElseHidesNoLeak) {
+  const TaskProfile before =
+      ProfileOf({GroupAt("busy.cc:1", "runnable", 1000), GroupAt("leak.cc:1", "timer", 10)});
+  TaskGroup renamed = GroupAt("busy.cc:1", "timer", 1000);
+  renamed.name = "another";
+  const TaskProfile after = ProfileOf({renamed, GroupAt("leak.cc:1", "timer", 60)});
+  const std::vector<SiteGrowth> growth = DiffTaskProfiles(before, after);
+  ASSERT_EQ(growth.size(), 1u);
+  EXPECT_EQ(growth.front().spawned_at, "leak.cc:1");
+  EXPECT_EQ(growth.front().difference(), 50);
 }
 
 }  // namespace

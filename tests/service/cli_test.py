@@ -194,9 +194,10 @@ class CliTest(unittest.TestCase):
         wait_until(lambda: marked(self.mark))
         after = self.write(self.nursery("dump", "--aggregate"), "after.txt")
         out = self.nursery("dump", "--diff", before, after)
-        self.assertRegex(out, r"^\+\d+ tasks, \d+ groups changed\n")
-        self.assertRegex(out, r"\n\+1 \[.*\] .*long.*  before 0, after 1\n    at ")
-        self.assertIn("\n0 tasks, 0 groups changed\n",
+        self.assertRegex(out, r"^\+\d+ tasks, \d+ spawn lines changed\n")
+        self.assertRegex(out, r"\n\+1 spawned at .*:\d+  before 0, after 1\n"
+                              r"    \+1 \[.*\] .*long.*, at .*:\d+  before 0, after 1\n")
+        self.assertIn("\n0 tasks, 0 spawn lines changed\n",
                       "\n" + self.nursery("dump", "--diff", after, after))
         with open(self.cwd / after, encoding="utf-8") as text:
             done = subprocess.run([str(BIN / "nursery"), "dump", "--diff", before, "-"],

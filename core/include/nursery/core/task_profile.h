@@ -1,5 +1,6 @@
-// TaskProfile: the live tasks counted by what they do and where, as a goroutine profile with
-// debug=1, and what has become more from one to the next: where tasks leak.
+// TaskProfile: the live tasks counted by where they were spawned, where they stand and what they
+// do, as a goroutine profile with debug=1, and what has become more from one to the next: where
+// tasks leak. It has as many groups as there are such places, however many tasks there are.
 //
 // Thread safety: pure functions; ProfileAllTasks from any thread.
 //
@@ -19,11 +20,13 @@
 
 namespace nursery {
 
-// Tasks that are alike.
+// Tasks that are alike, whatever their names: those are often of one task each.
 struct TaskGroup {
   std::string doing;  // what they wait for, as in "semaphore", else their state
   bool cancelled = false;
-  std::string name;        // one line: blanks for what would break it
+  // Of one of them; ", ..." follows when others are called otherwise. One line:
+  // blanks for what would break it.
+  std::string name;
   std::string at;          // FILE:LINE of the co_await they stand at; empty: they came to none yet
   std::string spawned_at;  // FILE:LINE
   int64_t count = 0;
@@ -35,7 +38,7 @@ struct TaskGroup {
 
 struct TaskProfile {
   int64_t tasks = 0;
-  std::vector<TaskGroup> groups;  // the largest first, then by name, what they do and where
+  std::vector<TaskGroup> groups;  // the largest first, then by their places
 };
 
 // Of all executors of the process.
@@ -47,17 +50,26 @@ std::string FormatTaskProfile(const TaskProfile& profile);
 // is not aggregated, or not all of it; with the number of the line.
 absl::StatusOr<TaskProfile> ParseTaskProfile(std::string_view text);
 
-// A group whose number has changed.
 struct TaskGrowth {
-  TaskGroup group;  // of the later profile, or of the earlier one when it is in that alone
   int64_t before = 0;
   int64_t after = 0;
+
+  int64_t difference() const { return after - before; }
+};
+struct GroupGrowth : TaskGrowth {
+  TaskGroup group;  // of the later profile, or of the earlier one when it is in that alone
+};
+// Of all tasks that were spawned at a line.
+struct SiteGrowth : TaskGrowth {
+  std::string spawned_at;           // FILE:LINE
+  std::vector<GroupGrowth> groups;  // those whose numbers differ, in the same order as the lines
 };
 
-// The groups whose numbers differ: what has grown most first, what is fewer last.
-std::vector<TaskGrowth> DiffTaskProfiles(const TaskProfile& before, const TaskProfile& after);
-// A block for each, with its growth, and the sum above them.
-std::string FormatTaskGrowth(const std::vector<TaskGrowth>& growth);
+// The lines whose numbers of tasks differ: what has grown most first, what is fewer last. Tasks
+// that only do something else now are no growth.
+std::vector<SiteGrowth> DiffTaskProfiles(const TaskProfile& before, const TaskProfile& after);
+// A block for each, with its growth and that of its groups, and the sum above them.
+std::string FormatTaskGrowth(const std::vector<SiteGrowth>& growth);
 
 }  // namespace nursery
 
