@@ -145,9 +145,10 @@ TaskStats TaskRegistry::Stats() const {
   const Time now = clock_.CoarseNow();
   Walk walk(*this);
   walk.Rest([&stats, now](const TaskRecord& task) {
-    const auto reason = static_cast<size_t>(task.reason.load(std::memory_order_relaxed));
+    const Doing doing = task.state.load(std::memory_order_relaxed);
+    const auto reason = static_cast<size_t>(doing.reason);
     ++stats.live;
-    ++stats.by_state[static_cast<size_t>(task.state.load(std::memory_order_relaxed))];
+    ++stats.by_state[static_cast<size_t>(doing.state)];
     ++stats.by_reason[reason];
     Duration& oldest = stats.oldest[reason];
     oldest = std::max(oldest, now - task.since.load(std::memory_order_relaxed));
@@ -186,8 +187,9 @@ TaskEntry EntryOf(const TaskRecord& task) {
   entry.name = task.name;
   entry.spawn_site = task.spawn_site;
   entry.line = task.line.load(std::memory_order_relaxed);
-  entry.state = task.state.load(std::memory_order_relaxed);
-  entry.reason = task.reason.load(std::memory_order_relaxed);
+  const Doing doing = task.state.load(std::memory_order_relaxed);
+  entry.state = doing.state;
+  entry.reason = doing.reason;
   entry.object = task.object.load(std::memory_order_relaxed);
   entry.since = task.since.load(std::memory_order_relaxed);
   entry.spawned = task.spawned;

@@ -25,9 +25,8 @@ namespace internal {
 
 void TaskRecord::Enter(TaskState new_state, WaitReason new_reason, const void* new_object) {
   since.store(executor->clock().CoarseNow(), std::memory_order_relaxed);
-  reason.store(new_reason, std::memory_order_relaxed);
   object.store(new_object, std::memory_order_relaxed);
-  state.store(new_state, std::memory_order_relaxed);
+  state.store({new_state, new_reason}, std::memory_order_relaxed);
 }
 
 void TaskRecord::RunSlice(TaskRecord* task) {

@@ -121,6 +121,8 @@ void ExpectWhole(const internal::TaskSnapshot& snapshot) {
     EXPECT_TRUE(task.parent_id == 0 || snapshot.Find(task.parent_id) != nullptr) << task.parent_id;
     EXPECT_LT(static_cast<int>(task.state), kTaskStateCount);
     EXPECT_LT(static_cast<int>(task.reason), kWaitReasonCount);
+    EXPECT_EQ(task.reason != WaitReason::kNone,
+              task.state == TaskState::kWaiting || task.state == TaskState::kBlocking);
     EXPECT_LE(task.spawned, snapshot.taken);
     EXPECT_LE(task.since, snapshot.taken);
   }

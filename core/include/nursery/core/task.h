@@ -4,7 +4,7 @@
 // Executor::Run. Users read records through Executor::Dump and Executor::Stats, never directly.
 //
 // Thread safety: the atomics are written relaxed by the task or by whoever wakes it and may be read
-// at any time; a reader sees each of them whole, not all of one instant.
+// at any time; a reader sees each of them whole, not all of one instant. State and reason are one.
 #ifndef NURSERY_CORE_TASK_H_
 #define NURSERY_CORE_TASK_H_
 
@@ -42,6 +42,15 @@ enum class WaitReason : uint8_t {
 };
 inline constexpr int kWaitReasonCount = 11;
 
+// What a task does: read and written as one.
+struct Doing {
+  TaskState state = TaskState::kRunnable;
+  WaitReason reason = WaitReason::kNone;
+
+  bool operator==(TaskState other) const { return state == other; }
+};
+static_assert(std::atomic<Doing>::is_always_lock_free);
+
 // A task that lives so long after its cancellation counts as stuck in TaskStats and metrics.
 inline constexpr Duration kStuckGrace = std::chrono::minutes(1);
 
@@ -76,8 +85,7 @@ struct TaskRecord : ListNode<>, Pooled {
   std::coroutine_handle<> frame;
 
   // Relaxed: read by dumps at any time.
-  std::atomic<TaskState> state{TaskState::kRunnable};
-  std::atomic<WaitReason> reason{WaitReason::kNone};
+  std::atomic<Doing> state{Doing()};
   std::atomic<const void*> object{nullptr};
   std::atomic<std::source_location> line{std::source_location()};
   std::atomic<Time> since{Time()};

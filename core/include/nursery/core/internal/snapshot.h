@@ -1,6 +1,7 @@
 // TaskSnapshot: the live tasks of one executor as plain data, from which dumps are rendered.
 //
-// Each task is as it was at some moment while the snapshot was taken; the moments differ.
+// Each task is as it was at some moment while the snapshot was taken; the moments differ, and one
+// that goes on meanwhile may have its line, object or time of one state and the state of the next.
 //
 // Thread safety: none; it belongs to who took it.
 #ifndef NURSERY_CORE_INTERNAL_SNAPSHOT_H_
