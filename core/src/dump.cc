@@ -79,12 +79,16 @@ std::string DumpAllTasks(DumpFormat format) {
 }
 
 std::string DumpStuckTasks(DumpFormat format, Duration grace) {
-  std::vector<TaskSnapshot> snapshots = internal::SnapshotAll();
-  for (TaskSnapshot& snapshot : snapshots) {
+  std::vector<TaskSnapshot> snapshots;
+  TaskRegistry::ForEach([&snapshots, grace](const TaskRegistry& registry) {
+    TaskSnapshot& snapshot = snapshots.emplace_back();
+    // The others are there for the chains of the stuck ones, of which there are mostly none.
+    if (registry.CountStuck(grace) == 0) return;
+    snapshot = registry.Snapshot();
     for (internal::TaskEntry& task : snapshot.tasks) {
-      task.listed = task.IsStuck(snapshot.taken, grace);
+      task.listed = internal::IsStuck(task.cancel_time, snapshot.taken, grace);
     }
-  }
+  });
   return Render(snapshots, format);
 }
 

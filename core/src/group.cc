@@ -56,7 +56,10 @@ TaskRecord* Group::NewTask(TaskName name, internal::TaskFrame frame) {
   auto task = std::make_unique<TaskRecord>();
   task->name = std::move(name.text);
   task->spawn_site = name.site;
-  task->parent_id = owner_ == nullptr ? 0 : owner_->id;
+  if (owner_ != nullptr) {
+    task->parent_id = owner_->id;
+    task->root_id = PLANTED(root_taken_for_parent) ? owner_->id : owner_->root_id;
+  }
   task->executor = &context().executor();
   task->context = &context().node();
   task->context->Ref();

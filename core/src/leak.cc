@@ -1,16 +1,16 @@
 #include "nursery/core/leak.h"
 
-#include <unordered_set>
-#include <utility>
-
+#include "absl/functional/function_ref.h"
 #include "nursery/core/executor.h"
+#include "nursery/core/internal/context_node.h"
 #include "nursery/core/internal/registry.h"
 #include "nursery/core/internal/snapshot.h"
 
 namespace nursery::leak {
 
 using internal::TaskEntry;
-using internal::TaskSnapshot;
+using internal::TaskRecord;
+using internal::TaskRegistry;
 
 namespace {
 
@@ -26,24 +26,15 @@ LiveTask LiveTaskOf(const TaskEntry& entry, Time now) {
   return task;
 }
 
-uint64_t RootOf(const TaskSnapshot& snapshot, uint64_t id) {
-  for (const TaskEntry* entry = snapshot.Find(id); entry != nullptr;
-       entry = snapshot.Find(entry->parent_id)) {
-    id = entry->id;
-  }
-  return id;
-}
-
-// Adds the tasks after `last_id`; with a `root`, those below it.
-void Collect(const TaskSnapshot& snapshot, uint64_t last_id, uint64_t root,
-             std::vector<LiveTask>& found) {
-  std::unordered_set<uint64_t> below = {root};
-  for (const TaskEntry& entry : snapshot.tasks) {
-    // Parents stand before their children.
-    if (root != 0 && !below.contains(entry.parent_id)) continue;
-    if (root != 0) below.insert(entry.id);
-    if (entry.id > last_id) found.push_back(LiveTaskOf(entry, snapshot.taken));
-  }
+// Adds the tasks of `registry` that are wanted.
+void Find(const TaskRegistry& registry, absl::FunctionRef<bool(const TaskRecord& task)> wanted,
+          std::vector<LiveTask>& found) {
+  std::vector<TaskEntry> entries;
+  registry.ForEachTask([&](const TaskRecord& task) {
+    if (wanted(task)) entries.push_back(internal::EntryOf(task));
+  });
+  const Time now = registry.clock().Now();
+  for (const TaskEntry& entry : entries) found.push_back(LiveTaskOf(entry, now));
 }
 
 }  // namespace
@@ -58,38 +49,44 @@ std::ostream& operator<<(std::ostream& stream, const LiveTask& task) {
 
 Mark Mark::OfProcess() {
   Mark mark;
-  internal::TaskRegistry::ForEach([&mark](const internal::TaskRegistry& registry) {
+  TaskRegistry::ForEach([&mark](const TaskRegistry& registry) {
     mark.last_ids_[registry.number()] = registry.last_id();
   });
   return mark;
 }
 
 Mark MarkAwaiter::await_resume() const {
-  const internal::TaskRegistry& registry = task_->executor->registry();
+  const TaskRegistry& registry = task_->executor->registry();
   Mark mark;
   mark.registry_ = registry.number();
-  mark.root_ = RootOf(registry.Snapshot(), task_->id);
+  mark.root_ = task_->root_id;
   mark.last_ids_[mark.registry_] = registry.last_id();
   return mark;
 }
 
 std::vector<LiveTask> Verify(const Mark& mark) {
   std::vector<LiveTask> found;
-  for (const TaskSnapshot& snapshot : internal::SnapshotAll()) {
-    if (mark.registry_ != 0 && mark.registry_ != snapshot.registry) continue;
-    const auto last = mark.last_ids_.find(snapshot.registry);
-    Collect(snapshot, last == mark.last_ids_.end() ? 0 : last->second, mark.root_, found);
-  }
+  TaskRegistry::ForEach([&](const TaskRegistry& registry) {
+    if (mark.registry_ != 0 && mark.registry_ != registry.number()) return;
+    const auto last = mark.last_ids_.find(registry.number());
+    const uint64_t last_id = last == mark.last_ids_.end() ? 0 : last->second;
+    const auto is_new = [&](const TaskRecord& task) {
+      return task.id > last_id && (mark.root_ == 0 || mark.root_ == task.root_id);
+    };
+    Find(registry, is_new, found);
+  });
   return found;
 }
 
 std::vector<LiveTask> Stuck(Duration grace) {
   std::vector<LiveTask> found;
-  for (const TaskSnapshot& snapshot : internal::SnapshotAll()) {
-    for (const TaskEntry& entry : snapshot.tasks) {
-      if (entry.IsStuck(snapshot.taken, grace)) found.push_back(LiveTaskOf(entry, snapshot.taken));
-    }
-  }
+  TaskRegistry::ForEach([&](const TaskRegistry& registry) {
+    const Time now = registry.clock().Now();
+    const auto is_stuck = [&](const TaskRecord& task) {
+      return internal::IsStuck(task.context->cancel_time(), now, grace);
+    };
+    Find(registry, is_stuck, found);
+  });
   return found;
 }
 

@@ -31,10 +31,6 @@ uint64_t NewNumber() {
   return last.fetch_add(1, std::memory_order_relaxed) + 1;  // only unique
 }
 
-bool IsStuck(const TaskRecord& task, Time now, Duration grace) {
-  return task.context->cancel_time() < now - grace;
-}
-
 }  // namespace
 
 // A mutex goes to who comes first, and one that walks comes back at once: whoever wants the lock
@@ -83,6 +79,7 @@ void TaskRegistry::Add(TaskRecord* task) {
   const Hurry hurry(*this);
   MutexLock lock(mutex_);
   task->id = ++last_id_;
+  if (task->parent_id == 0) task->root_id = task->id;
   ++live_;
   tasks_.PushBack(task);
 }
@@ -135,10 +132,7 @@ void TaskRegistry::LetOthersGoFirst() const {
   for (int i = 0; i < kYields && hurried_.load(std::memory_order_relaxed) > 0; ++i) sched_yield();
 }
 
-Time TaskRegistry::ForEachTask(Look look) const {
-  Walk(*this).Rest(look);
-  return clock_.Now();
-}
+void TaskRegistry::ForEachTask(Look look) const { Walk(*this).Rest(look); }
 
 TaskStats TaskRegistry::Stats() const {
   TaskStats stats;
@@ -152,7 +146,7 @@ TaskStats TaskRegistry::Stats() const {
     ++stats.by_reason[reason];
     Duration& oldest = stats.oldest[reason];
     oldest = std::max(oldest, now - task.since.load(std::memory_order_relaxed));
-    if (IsStuck(task, now, kStuckGrace)) ++stats.stuck;
+    if (IsStuck(task.context->cancel_time(), now, kStuckGrace)) ++stats.stuck;
   });
   stats.created = static_cast<int64_t>(walk.last_id());
   return stats;
@@ -162,7 +156,7 @@ int64_t TaskRegistry::CountStuck(Duration grace) const {
   int64_t stuck = 0;
   const Time now = clock_.CoarseNow();
   ForEachTask([&stuck, now, grace](const TaskRecord& task) {
-    if (IsStuck(task, now, grace)) ++stuck;
+    if (IsStuck(task.context->cancel_time(), now, grace)) ++stuck;
   });
   return stuck;
 }

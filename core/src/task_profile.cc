@@ -273,8 +273,9 @@ TaskProfile internal::Profile(const std::vector<TaskSnapshot>& snapshots) {
 TaskProfile ProfileAllTasks() {
   Counter counter;
   internal::TaskRegistry::ForEach([&counter](const internal::TaskRegistry& registry) {
-    counter.EndRegistry(registry.ForEachTask(
-        [&counter](const internal::TaskRecord& task) { counter.Add(internal::EntryOf(task)); }));
+    registry.ForEachTask(
+        [&counter](const internal::TaskRecord& task) { counter.Add(internal::EntryOf(task)); });
+    counter.EndRegistry(registry.clock().Now());
   });
   return counter.Profile();
 }

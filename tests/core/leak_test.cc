@@ -36,57 +36,84 @@ Async<absl::Status> SpawnKeepAlive(Group& group) {
   co_return spawned;
 }
 
-// Opens a session in the service's scope; with `closes`, in one of its own, which it cancels.
-Async<absl::Status> UseService(Context ctx, Spawner service, bool closes) {
+// A user of a service opens a session in the service's scope,
+using User = Async<absl::Status> (*)(Context ctx, Spawner service);
+
+Async<absl::Status> LeaveOpen(Context ctx, Spawner service) {
   const leak::Mark before = co_await leak::MarkThisRoot();
-  if (closes) {
-    const CancelScope scope(ctx);
-    auto body = [](Group& group, const CancelScope* own) -> Async<absl::Status> {
-      absl::Status spawned = co_await SpawnKeepAlive(group);
-      own->Cancel("closed");
-      co_return spawned;
-    };
-    GroupResult closed = co_await WithGroup(scope.context(), GroupOptions(), body, &scope);
-    closed.status.IgnoreError();  // cancelled, as it should be
-    EXPECT_THAT(leak::Verify(before), IsEmpty());
-    co_return absl::OkStatus();
-  }
   absl::Status spawned = service.TrySpawn("keep-alive", KeepAlive);
   const std::vector<leak::LiveTask> leaks = leak::Verify(before);
   EXPECT_THAT(leaks, ElementsAre(Named("keep-alive")));
   std::ostringstream text;
-  text << leaks.front();
-  EXPECT_THAT(text.str(), MatchesRegex("task 4 .(runnable|timer). keep-alive,.* spawned at "
+  for (const leak::LiveTask& task : leaks) text << task;
+  const std::string id = std::to_string(ctx.executor().registry().last_id());
+  EXPECT_THAT(text.str(), MatchesRegex("task " + id +
+                                       " .(runnable|timer). keep-alive,.* spawned at "
                                        ".*leak_test.cc:[0-9]+ by task 1"));
   co_return spawned;
 }
 
-Async<absl::Status> Serve(Group& group, bool closes) {
+Async<absl::Status> LeaveOpenFromTwoScopesBelow(Context ctx, Spawner service) {
+  auto body = [](Group& group, Spawner of) -> Async<absl::Status> {
+    auto inner = [](Context child, Spawner from) -> Async<absl::Status> {
+      auto user = [](Group& users, Spawner last) -> Async<absl::Status> {
+        co_return co_await users.Spawn("user", LeaveOpen, last);
+      };
+      GroupResult result = co_await WithGroup(child, GroupOptions(), user, from);
+      co_return result.status;
+    };
+    co_return co_await group.Spawn("inner", inner, of);
+  };
+  GroupResult result = co_await WithGroup(ctx, GroupOptions(), body, service);
+  co_return result.status;
+}
+
+// or in a scope of its own, which it cancels.
+Async<absl::Status> OpenAndClose(Context ctx, Spawner) {
+  const leak::Mark before = co_await leak::MarkThisRoot();
+  const CancelScope scope(ctx);
+  auto body = [](Group& group, const CancelScope* own) -> Async<absl::Status> {
+    absl::Status spawned = co_await SpawnKeepAlive(group);
+    own->Cancel("closed");
+    co_return spawned;
+  };
+  GroupResult closed = co_await WithGroup(scope.context(), GroupOptions(), body, &scope);
+  closed.status.IgnoreError();  // cancelled, as it should be
+  EXPECT_THAT(leak::Verify(before), IsEmpty());
+  co_return absl::OkStatus();
+}
+
+Async<absl::Status> Serve(Group& group, User user) {
   const CancelScope scope(group.context());
-  auto body = [](Group& service, const CancelScope* own, bool close) -> Async<absl::Status> {
+  auto body = [](Group& service, const CancelScope* own, User with) -> Async<absl::Status> {
     absl::Status spawned = co_await service.Spawn("there before", KeepAlive);
     if (!spawned.ok()) co_return spawned;
-    auto use = [](Group& users, Spawner of, bool with_close) -> Async<absl::Status> {
-      co_return co_await users.Spawn("user", UseService, of, with_close);
+    auto use = [](Group& users, Spawner of, User by) -> Async<absl::Status> {
+      co_return co_await users.Spawn("user", by, of);
     };
     GroupResult used =
-        co_await WithGroup(service.context(), GroupOptions(), use, Spawner(service), close);
+        co_await WithGroup(service.context(), GroupOptions(), use, Spawner(service), with);
     own->Cancel("the service ends");
     co_return used.status;
   };
-  GroupResult served = co_await WithGroup(scope.context(), GroupOptions(), body, &scope, closes);
+  GroupResult served = co_await WithGroup(scope.context(), GroupOptions(), body, &scope, user);
   EXPECT_TRUE(absl::IsCancelled(served.status)) << served.status;
   co_return absl::OkStatus();
 }
 
 SEEDED_TEST(LeakTest, ASessionThatStaysOpenInAScopeFurtherOutIsNamed) {
-  GroupResult result = co_await WithGroup(ctx, GroupOptions(), Serve, false);
+  GroupResult result = co_await WithGroup(ctx, GroupOptions(), Serve, LeaveOpen);
   EXPECT_THAT(leak::Verify(leak::Mark::OfProcess()), IsEmpty());
   co_return result.status;
 }
 
+SEEDED_TEST(LeakTest, ASessionIsNamedHoweverFarBelowTheRootItWasOpened) {
+  GroupResult result = co_await WithGroup(ctx, GroupOptions(), Serve, LeaveOpenFromTwoScopesBelow);
+  co_return result.status;
+}
+
 SEEDED_TEST(LeakTest, ASessionThatIsClosedIsNoLeak) {
-  GroupResult result = co_await WithGroup(ctx, GroupOptions(), Serve, true);
+  GroupResult result = co_await WithGroup(ctx, GroupOptions(), Serve, OpenAndClose);
   co_return result.status;
 }
 

@@ -76,6 +76,7 @@ struct TaskRecord : ListNode<>, Pooled {
   // Constant after construction.
   uint64_t id = 0;
   uint64_t parent_id = 0;
+  uint64_t root_id = 0;
   std::string name;
   std::source_location spawn_site;
   Time spawned{};

@@ -56,10 +56,11 @@ class TaskRegistry : public ListNode<> {
   // end meanwhile may be there or not. The lock is taken for a few tasks at a time: spawns and ends
   // go on.
   TaskSnapshot Snapshot() const NURSERY_EXCLUDES(mutex_);
-  // Calls `look` with each task that Snapshot would have, and gives the time when it was done.
-  Time ForEachTask(Look look) const NURSERY_EXCLUDES(mutex_);
+  // Calls `look` with each task that Snapshot would have.
+  void ForEachTask(Look look) const NURSERY_EXCLUDES(mutex_);
   std::string Dump() const NURSERY_EXCLUDES(mutex_);
 
+  const Clock& clock() const { return clock_; }
   // Of this registry alone in the life of the process.
   uint64_t number() const { return number_; }
   int64_t live() const NURSERY_EXCLUDES(mutex_) {

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "nursery/core/clock.h"
+#include "nursery/core/internal/planted.h"
 #include "nursery/core/task.h"
 
 namespace nursery::internal {
@@ -35,7 +36,6 @@ struct TaskEntry {
   bool listed = true;         // false: only there for the chains of others
 
   bool cancelled() const { return cancel_time != kNever; }
-  bool IsStuck(Time now, Duration grace) const { return cancel_time < now - grace; }
   // What it waits for, or else its state.
   std::string_view doing() const {
     return reason == WaitReason::kNone ? Name(state) : Name(reason);
@@ -44,6 +44,11 @@ struct TaskEntry {
 
 // Under the lock of the task's registry.
 TaskEntry EntryOf(const TaskRecord& task);
+
+// Whether what was cancelled at `cancel_time` should have ended by `now`.
+inline bool IsStuck(Time cancel_time, Time now, Duration grace) {
+  return cancel_time < (PLANTED(grace_forgotten) ? now : now - grace);
+}
 
 struct TaskSnapshot {
   uint64_t registry = 0;         // TaskRegistry::number
