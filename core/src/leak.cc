@@ -40,7 +40,7 @@ void Find(const TaskRegistry& registry, absl::FunctionRef<bool(const TaskRecord&
 }  // namespace
 
 std::ostream& operator<<(std::ostream& stream, const LiveTask& task) {
-  stream << "task " << task.id << " [" << task.doing << "] " << task.name;
+  stream << "task " << task.id << " [" << task.doing << "] " << internal::OneLine(task.name);
   if (!task.at.empty()) stream << ", at " << task.at;
   stream << (task.parent_id == 0 ? ", started at " : ", spawned at ") << task.spawned_at;
   if (task.parent_id != 0) stream << " by task " << task.parent_id;

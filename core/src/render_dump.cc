@@ -49,7 +49,10 @@ class TextRenderer {
   void AppendTask(const TaskEntry& task) {
     const Time now = snapshot_.taken;
     text_.append("\ntask ").append(std::to_string(task.id)).append(" [").append(task.doing());
-    text_.append(", ").append(Format(now - task.since, in_state_)).append("] ").append(task.name);
+    text_.append(", ")
+        .append(Format(now - task.since, in_state_))
+        .append("] ")
+        .append(OneLine(task.name));
     text_.append("  age ").append(Format(now - task.spawned, age_));
     if (task.deadline > now && task.deadline != kNever) {
       text_.append("  deadline in ").append(Format(task.deadline - now, deadline_));
@@ -88,7 +91,7 @@ class TextRenderer {
     text += task.parent_id == 0 ? "    started at " : "    spawned at ";
     AppendLine(task.spawn_site, text);
     if (task.parent_id == 0) {
-      text.append(" as ").append(task.name).append("\n");
+      text.append(" as ").append(OneLine(task.name)).append("\n");
     } else {
       text.append(" by task ").append(std::to_string(task.parent_id)).append("\n");
     }
@@ -178,6 +181,14 @@ void AppendObject(const TaskEntry& task, Time now, std::string& text) {
 }
 
 }  // namespace
+
+std::string OneLine(std::string_view text) {
+  std::string line(text);
+  for (char& c : line) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+  }
+  return line;
+}
 
 std::string LineText(const std::source_location& site) {
   std::string text;

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "nursery/core/internal/snapshot.h"
 #include "nursery/core/status.h"
 
 namespace nursery {
@@ -12,7 +13,7 @@ const ContextKey<std::shared_ptr<TaskObserver>> kObserver;
 // "task 7 (fetch) of 3"
 std::string Who(const TaskInfo& task) {
   std::string text = "task " + std::to_string(task.id) + " (";
-  text += task.name;
+  text += internal::OneLine(task.name);
   return text + ") of " + std::to_string(task.parent_id);
 }
 
@@ -30,7 +31,7 @@ void TaskLog::OnStart(const TaskInfo& task) noexcept {
 void TaskLog::OnEnd(const TaskInfo& task, Duration took, const absl::Status& status) noexcept {
   std::string line = Who(task) + " ended after " + FormatDuration(took) + ": ";
   line += CodeName(status.code());
-  if (!status.ok()) line.append(": ").append(Message(status));
+  if (!status.ok()) line.append(": ").append(internal::OneLine(Message(status)));
   write_(line + "\n");
 }
 

@@ -16,6 +16,7 @@
 
 namespace nursery {
 
+using internal::OneLine;
 using internal::TaskEntry;
 using internal::TaskSnapshot;
 
@@ -46,14 +47,6 @@ struct Alike {
 // As Alike, of what has been written down.
 auto IdentityOf(const TaskGroup& group) {
   return std::tie(group.spawned_at, group.at, group.doing, group.cancelled);
-}
-
-std::string OneLine(std::string_view name) {
-  std::string line(name);
-  for (char& c : line) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
-  }
-  return line;
 }
 
 TaskGroup GroupOf(const TaskEntry& task) {

@@ -30,6 +30,7 @@ namespace {
 using std::chrono::seconds;
 using testing::ContainsRegex;
 using testing::HasSubstr;
+using testing::Not;
 
 Async<absl::Status> WaitForPermit(Context ctx, Semaphore* semaphore) {
   absl::StatusOr<Permit> permit = co_await semaphore->Acquire(ctx);
@@ -356,6 +357,19 @@ TEST(DumpTest, JsonHasTheFieldsAndTimesInSeconds) {
                                       "\"cancelled_seconds\":1.000000,"
                                       "\"cancelled\":true}]}]}\n"));
   EXPECT_EQ(internal::RenderJson({}), "{\"executors\":[]}\n");
+}
+
+TEST(DumpTest, ANameForgesNoLineOfTheText) {
+  internal::TaskSnapshot snapshot = SnapshotOf(EntryNamed("root\n\ntask 9 [timer, 1s] forged"));
+  internal::TaskEntry child = EntryNamed("a\tb\x7f\n    started at x.cc:1");
+  child.id = 8;
+  child.parent_id = 7;
+  snapshot.tasks.push_back(std::move(child));
+  const std::string text = internal::RenderText(snapshot);
+  EXPECT_THAT(text, HasSubstr("\ntask 7 [timer, 2.00s] root  task 9 [timer, 1s] forged  age "));
+  EXPECT_THAT(text, HasSubstr("\ntask 8 [timer, 2.00s] a b      started at x.cc:1  age "));
+  EXPECT_THAT(text, Not(HasSubstr("\ntask 9")));
+  EXPECT_THAT(text, Not(HasSubstr("\n    started at x.cc")));
 }
 
 TEST(DumpTest, JsonEscapesWhatItMust) {

@@ -208,6 +208,17 @@ SEEDED_TEST(LeakTest, TheCancelCountsFromTheScopeFurthestOut) {
   co_return slept;
 }
 
+TEST(LeakTest, ALiveTaskIsOneLine) {
+  leak::LiveTask task;
+  task.id = 2;
+  task.doing = "timer";
+  task.name = "name\nforged";
+  task.spawned_at = "a.cc:1";
+  std::ostringstream text;
+  text << task;
+  EXPECT_EQ(text.str(), "task 2 [timer] name forged, started at a.cc:1");
+}
+
 class Fixture : public LeakFreeTest {
  public:
   using LeakFreeTest::FindLeaks;

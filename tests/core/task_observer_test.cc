@@ -117,6 +117,25 @@ SEEDED_TEST(TaskObserverTest, TheLogHasALineForEachStartAndEnd) {
   co_return absl::OkStatus();
 }
 
+SEEDED_TEST(TaskObserverTest, ANameOrAnErrorForgesNoLineOfTheLog) {
+  std::vector<std::string> lines;
+  auto log = std::make_shared<TaskLog>(
+      [&lines](std::string_view line) noexcept { lines.emplace_back(line); });
+  auto body = [](Group& group) -> Async<absl::Status> {
+    auto fail = [](Context) -> Async<absl::Status> {
+      co_return Error(absl::StatusCode::kInternal, "bad\ntask 9 (x) of 1 ended");
+    };
+    co_return co_await group.Spawn("name\nforged", fail);
+  };
+  GroupResult result = co_await WithGroup(Observed(ctx, log), GroupOptions(), body);
+  EXPECT_FALSE(result.status.ok());
+  EXPECT_EQ(lines.size(), 2u);
+  EXPECT_TRUE(lines.front().starts_with("task 2 (name forged) of 1 started at ")) << lines.front();
+  EXPECT_EQ(lines.back(),
+            "task 2 (name forged) of 1 ended after 0.0ms: INTERNAL: bad task 9 (x) of 1 ended\n");
+  co_return absl::OkStatus();
+}
+
 class Counter final : public TaskObserver {
  public:
   Counter() = default;

@@ -64,6 +64,8 @@ struct TaskSnapshot {
   }
 };
 
+// Blanks for what would break the line.
+std::string OneLine(std::string_view text);
 // "file.cc:12".
 std::string LineText(const std::source_location& site);
 
