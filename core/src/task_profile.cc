@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cstring>
 #include <deque>
+#include <limits>
 #include <map>
 #include <optional>
 #include <tuple>
@@ -180,15 +181,13 @@ class Parser {
     }
     TaskProfile profile;
     profile.tasks = *tasks;
-    int64_t seen = 0;
     for (Next(); !at_end_; Next()) {
       absl::StatusOr<TaskGroup> group = ParseGroup();
       if (!group.ok()) return group.status();
-      seen += group->count;
       profile.groups.push_back(*std::move(group));
     }
-    if (seen != *tasks || static_cast<int64_t>(profile.groups.size()) != *groups) {
-      return Failure("the dump ends here with " + Counted(seen, "task") + " in " +
+    if (seen_ != *tasks || static_cast<int64_t>(profile.groups.size()) != *groups) {
+      return Failure("the dump ends here with " + Counted(seen_, "task") + " in " +
                      Counted(static_cast<int64_t>(profile.groups.size()), "group") +
                      ", of which line 1 says " + std::to_string(*tasks) + " in " +
                      std::to_string(*groups) + ": it is not whole");
@@ -216,6 +215,10 @@ class Parser {
     if (!count || !Take(" [", head) || end == head.npos) {
       return Wrong("a group begins with 'N tasks [STATE, ...] NAME'");
     }
+    if (*count > std::numeric_limits<int64_t>::max() - seen_) {
+      return Failure("with these there are more tasks than can be counted");
+    }
+    seen_ += *count;
     group.count = *count;
     const std::string_view state = head.substr(0, head.find("] "));
     group.doing = state.substr(0, state.find(','));
@@ -247,6 +250,7 @@ class Parser {
   std::string_view rest_;
   std::string_view line_;
   int64_t number_ = 0;
+  int64_t seen_ = 0;  // tasks
   bool at_end_ = false;
 };
 

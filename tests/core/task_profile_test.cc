@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <limits>
 #include <string>
 
 #include "core/testing/seeds.h"
@@ -95,6 +96,13 @@ TaskGroup GroupNamed(std::string name, int64_t count) {
   return group;
 }
 
+TaskGroup GroupAt(std::string spawned_at, std::string doing, int64_t count) {
+  TaskGroup group = GroupNamed("job", count);
+  group.spawned_at = std::move(spawned_at);
+  group.doing = std::move(doing);
+  return group;
+}
+
 TaskProfile ProfileOf(std::vector<TaskGroup> groups) {
   TaskProfile profile;
   for (const TaskGroup& group : groups) profile.tasks += group.count;
@@ -137,6 +145,21 @@ TEST(TaskProfileTest, WhatIsNoAggregatedDumpIsRefusedWithItsLine) {
             "line 5: '    spawned at FILE:LINE' ends a group, not the end");
 }
 
+TEST(TaskProfileTest, MoreTasksThanCanBeCountedAreRefused) {
+  constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+  const std::string most = FormatTaskProfile(ProfileOf({GroupNamed("a", kMost)}));
+  const absl::StatusOr<TaskProfile> parsed = ParseTaskProfile(most);
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  TaskProfile one = ProfileOf({GroupAt("one.cc:1", "timer", 1)});
+  const std::vector<SiteGrowth> growth = DiffTaskProfiles(*parsed, one);
+  ASSERT_EQ(growth.size(), 2u);
+  EXPECT_EQ(growth.front().difference(), 1);
+  EXPECT_EQ(growth.back().difference(), -kMost);
+  EXPECT_THAT(FormatTaskGrowth(growth), testing::StartsWith("-9223372036854775806 tasks, "));
+  EXPECT_EQ(ErrorOf(most + most.substr(most.find("\n\n") + 1)),
+            "line 7: with these there are more tasks than can be counted");
+}
+
 TEST(TaskProfileTest, ADumpThatIsNotWholeIsRefused) {
   const std::string text = FormatTaskProfile(ProfileOf({GroupNamed("a", 2), GroupNamed("b", 1)}));
   EXPECT_EQ(ErrorOf(text.substr(0, text.rfind("\n\n") + 1)),
@@ -144,13 +167,6 @@ TEST(TaskProfileTest, ADumpThatIsNotWholeIsRefused) {
             "is not whole");
   // Nor do two that follow each other pass for one.
   EXPECT_THAT(ErrorOf(text + text), testing::StartsWith("line 10: a blank line"));
-}
-
-TaskGroup GroupAt(std::string spawned_at, std::string doing, int64_t count) {
-  TaskGroup group = GroupNamed("job", count);
-  group.spawned_at = std::move(spawned_at);
-  group.doing = std::move(doing);
-  return group;
 }
 
 TEST(TaskProfileTest, TheDifferenceIsSortedByTheGrowthOfTheSpawnLines) {
