@@ -2,9 +2,12 @@
 // cancellation has not ended; as goleak, for one root, so that tests may run side by side.
 //
 // A scope cannot leave a task behind, so what leaks is started in a scope further out: through a
-// Spawner, into a pool, or by a service that grows. A mark is made before; what was spawned since,
-// and lives, is the leak. Nothing has to be waited for: a task that has ended is gone when its
-// scope knows.
+// Spawner, or by a service that grows. A mark is made before; what was spawned since, and lives, is
+// the leak. Nothing has to be waited for: a task that has ended is gone when its scope knows.
+//
+// Where that scope is below another root, as that of a service which the program runs beside, the
+// task is too: only Mark::OfProcess sees it. A job of a WorkerPool is no task, its worker is:
+// WorkerPool::Stats tells of jobs.
 //
 // Thread safety: any thread. Lifetime: a Mark is a plain value and holds nothing.
 //

@@ -19,7 +19,9 @@ class Spawner {
  public:
   explicit Spawner(Group& group) : link_(group.Link()) {}
 
-  // As Group::TrySpawn. FAILED_PRECONDITION also after the join.
+  // As Group::TrySpawn, but FAILED_PRECONDITION also after the join; and what the arguments throw
+  // while the task is made, which there comes out of the call, is INTERNAL: callers may be
+  // callbacks of libraries that know no exceptions.
   template <class Function, class... Args>
   absl::Status TrySpawn(TaskName name, Function function, Args... args) const {
     absl::StatusOr<Group*> group = link_->TakePlace();
