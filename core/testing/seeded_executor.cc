@@ -39,8 +39,8 @@ std::string DescribeSleepers(const internal::TaskRegistry& registry) {
 }  // namespace
 
 void ManualClock::Set(Time now) {
-  NURSERY_CHECK(now >= now_) << "steady time does not go back";
-  now_ = now;
+  NURSERY_CHECK(now >= Now()) << "steady time does not go back";
+  now_.store(now, std::memory_order_relaxed);  // as Now
 }
 
 absl::Status SeededExecutor::Run(std::string name, Executor::Root root, std::source_location site) {

@@ -3,15 +3,17 @@
 //
 // Time stands still while tasks run and jumps to the next timer when none can; now and then it
 // jumps early, as on a slow machine. When nothing can ever run again ("all tasks are asleep"), Run
-// cancels the root, and gives DEADLOCK in its status with the dump of that moment.
+// cancels the root, and gives ABORTED, which IsDeadlock tells from others. It says what was waited
+// for at that moment: first the tasks that wait for no children, counted, then every task.
 //
-// Thread safety: one thread.
+// Thread safety: one thread; others may dump its tasks.
 //
 //   SeededExecutor executor(seed);
 //   absl::Status status = executor.Run("test", Scenario);
 #ifndef NURSERY_CORE_TESTING_SEEDED_EXECUTOR_H_
 #define NURSERY_CORE_TESTING_SEEDED_EXECUTOR_H_
 
+#include <atomic>
 #include <optional>
 #include <random>
 #include <string>
@@ -24,10 +26,13 @@ namespace nursery {
 class ManualClock final : public Clock {
  public:
   ManualClock() = default;
-  Time Now() const override { return now_; }
-  Time CoarseNow() const override { return now_; }
+  Time Now() const override {
+    // Relaxed: dumps of other threads read it, and nothing else follows from it.
+    return now_.load(std::memory_order_relaxed);
+  }
+  Time CoarseNow() const override { return Now(); }
   WallTime WallNow() const override {
-    return kEpoch + std::chrono::duration_cast<WallTime::duration>(now_ - kStart);
+    return kEpoch + std::chrono::duration_cast<WallTime::duration>(Now() - kStart);
   }
   void Set(Time now);
 
@@ -37,7 +42,7 @@ class ManualClock final : public Clock {
   // 2026-01-01T00:00:00Z
   static constexpr WallTime kEpoch{std::chrono::seconds(1'767'225'600)};
 
-  Time now_ = kStart;
+  std::atomic<Time> now_ = kStart;
 };
 
 namespace internal {

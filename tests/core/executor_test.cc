@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <thread>
 
 #include "core/testing/seeds.h"
 #include "nursery/core/channel.h"
@@ -22,6 +23,15 @@ TEST(ExecutorTest, RunReturnsTheRootsStatus) {
   EXPECT_EQ(status, Error(absl::StatusCode::kDataLoss, "as given"));
   EXPECT_EQ(executor.Stats().live, 0);
   EXPECT_EQ(executor.Stats().created, 1);
+}
+
+TEST(ExecutorTest, OtherThreadsMayReadTheTimeOfASeededOne) {
+  ManualClock clock;
+  const Time start = clock.Now();
+  std::thread other([&clock, start] { EXPECT_GE(clock.Now(), start); });
+  clock.Set(start + std::chrono::seconds(1));
+  other.join();
+  EXPECT_EQ(clock.CoarseNow(), start + std::chrono::seconds(1));
 }
 
 TEST(ExecutorTest, RunsAgainAfterARun) {
