@@ -1,6 +1,7 @@
 #include "nursery/core/leak.h"
 
 #include <gmock/gmock.h>
+#include <gtest/gtest-spi.h>
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -222,6 +223,7 @@ TEST(LeakTest, ALiveTaskIsOneLine) {
 class Fixture : public LeakFreeTest {
  public:
   using LeakFreeTest::FindLeaks;
+  using LeakFreeTest::TearDown;
   void TestBody() override {}
 };
 
@@ -232,10 +234,12 @@ Async<absl::Status> MakeFixtures(Context ctx, std::vector<std::string>* names) {
                  std::vector<std::string>* found) -> Async<absl::Status> {
     absl::Status spawned = co_await group.Spawn("left behind", CleanUp, seconds(0));
     for (const leak::LiveTask& task : fixture->FindLeaks()) found->push_back(task.name);
+    EXPECT_NONFATAL_FAILURE(fixture->TearDown(), "leaked: task");
     co_return spawned;
   };
   GroupResult result = co_await WithGroup(ctx, GroupOptions(), body, &before, names);
   EXPECT_THAT(before.FindLeaks(), IsEmpty());
+  before.TearDown();
   co_return result.status;
 }
 
