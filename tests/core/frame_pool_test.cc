@@ -4,6 +4,7 @@
 #include <malloc.h>
 
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace nursery::internal {
@@ -12,20 +13,57 @@ namespace {
 constexpr size_t kBytes = 1000;
 constexpr size_t kBlocks = 400;
 
-// One round: blocks of this thread, given back by one that takes none itself and ends.
-void GiveBackElsewhere() {
+std::vector<void*> Allocate() {
   std::vector<void*> blocks(kBlocks);
   for (void*& block : blocks) block = AllocateFrame(kBytes);
-  std::thread([&] {
-    for (void* block : blocks) FreeFrame(block, kBytes);
-  }).join();
+  return blocks;
+}
+
+void Free(const std::vector<void*>& blocks) {
+  for (void* block : blocks) FreeFrame(block, kBytes);
+}
+
+// Each round has blocks of this thread that another one gives back, which takes none and ends.
+void ExpectNothingIsKept(void (*round)()) {
+  round();
+  const size_t before = mallinfo2().uordblks;
+  for (int i = 0; i < 10; ++i) round();
+  EXPECT_LT(mallinfo2().uordblks, before + kBytes * kBlocks);
 }
 
 TEST(FramePoolTest, AThreadThatOnlyGivesBackKeepsNothingBeyondItsEnd) {
-  GiveBackElsewhere();
-  const size_t before = mallinfo2().uordblks;
-  for (int i = 0; i < 10; ++i) GiveBackElsewhere();
-  EXPECT_LT(mallinfo2().uordblks, before + kBytes * kBlocks);
+  ExpectNothingIsKept([] {
+    const std::vector<void*> blocks = Allocate();
+    std::thread([&blocks] { Free(blocks); }).join();
+  });
+}
+
+struct FreedLate {
+  ~FreedLate() { Free(blocks); }
+  std::vector<void*> blocks;
+};
+
+void FreeWhileVariablesDie(std::vector<void*> blocks) {
+  thread_local FreedLate late;
+  late.blocks = std::move(blocks);
+}
+
+TEST(FramePoolTest, WhatAThreadGivesBackWhileItsVariablesDieIsNotKept) {
+  ExpectNothingIsKept([] {
+    std::thread([blocks = Allocate()]() mutable {
+      FreeWhileVariablesDie(std::move(blocks));
+    }).join();
+  });
+}
+
+// What was kept before has gone by then.
+TEST(FramePoolTest, NorIsWhatItGivesBackAfterThePoolHasClosed) {
+  ExpectNothingIsKept([] {
+    std::thread([blocks = Allocate()]() mutable {
+      FreeWhileVariablesDie(std::move(blocks));
+      FreeFrame(AllocateFrame(kBytes), kBytes);
+    }).join();
+  });
 }
 
 }  // namespace
