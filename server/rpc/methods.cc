@@ -37,13 +37,16 @@ void MethodStats::OnHandled(int code, Duration took, const Session& session) {
 Methods::Methods() {
   unknown_.service = "unknown";
   unknown_.name = "unknown";
+  unknown_.path = "unknown";
   unknown_.type = "unary";
   unknown_.run = RunUnknown;
 }
 
 Method& Methods::Add(std::string service, std::string name, std::string type, uint8_t scope) {
-  Method& method = methods_["/" + service + "/" + name];
-  NURSERY_CHECK(method.name.empty()) << service << "/" << name << " is there already";
+  const std::string path = "/" + service + "/" + name;
+  Method& method = methods_[path];
+  NURSERY_CHECK(method.name.empty()) << path << " is there already";
+  method.path = path;
   method.service = std::move(service);
   method.name = std::move(name);
   method.type = std::move(type);

@@ -46,6 +46,7 @@ struct MethodStats {
 struct Method {
   std::string service;  // "nursery.v1.JobService"
   std::string name;     // "GetJob"; "unknown" for all that do not exist
+  std::string path;     // "/nursery.v1.JobService/GetJob", or "unknown"
   std::string type;     // "unary", "server_stream", "bidi_stream"
   uint8_t scope = kNoScope;
   // Answered also while the server stops.

@@ -179,23 +179,25 @@ Async<void> Server::AcceptCalls(Context, Server* server, Group* group, Context c
     if (!accepted) co_return;
     // Before the next one is accepted, so that a flood is counted, and refused, as it comes.
     server->calls_.fetch_add(1, std::memory_order_relaxed);
-    const std::string name = call->method();
+    const Method& method = server->methods_.Find(call->method());
     // The group has no limit, and its scope is shielded: it refuses nothing while this task runs.
-    absl::Status spawned = group->TrySpawn(name, RunCall, server, std::move(call), calls);
+    absl::Status spawned =
+        group->TrySpawn(method.path, RunCall, server, &method, std::move(call), calls);
     NURSERY_CHECK(spawned.ok()) << spawned;
   }
 }
 
-Async<void> Server::RunCall(Context, Server* server, std::unique_ptr<Call> call, Context calls) {
-  co_await AnswerCall(std::move(calls), server, call.get());
+Async<void> Server::RunCall(Context, Server* server, const Method* method,
+                            std::unique_ptr<Call> call, Context calls) {
+  co_await AnswerCall(std::move(calls), server, method, call.get());
   const bool gone = co_await call->Gone();
   static_cast<void>(gone);
   server->calls_.fetch_sub(1, std::memory_order_relaxed);
 }
 
-Async<void> Server::AnswerCall(Context calls, Server* server, Call* call) {
+Async<void> Server::AnswerCall(Context calls, Server* server, const Method* asked, Call* call) {
   const Time start = calls.Now();
-  const Method& method = server->methods_.Find(call->method());
+  const Method& method = *asked;
   method.stats->started.fetch_add(1, std::memory_order_relaxed);
   const Time deadline = call->Deadline(start);
   const CancelScope scope(calls, deadline, "call");

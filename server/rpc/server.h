@@ -95,9 +95,9 @@ class Server {
 
   static Async<absl::Status> SpawnAll(Group& group, Server* server, Context calls);
   static Async<void> AcceptCalls(Context context, Server* server, Group* group, Context calls);
-  static Async<void> RunCall(Context context, Server* server, std::unique_ptr<Call> call,
-                             Context calls);
-  static Async<void> AnswerCall(Context calls, Server* server, Call* call);
+  static Async<void> RunCall(Context context, Server* server, const Method* method,
+                             std::unique_ptr<Call> call, Context calls);
+  static Async<void> AnswerCall(Context calls, Server* server, const Method* method, Call* call);
 
   const ServerOptions options_;
   const Methods& methods_;

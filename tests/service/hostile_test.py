@@ -13,7 +13,7 @@ import unittest
 import grpc
 
 import http2
-from service import (PATIENCE, Server, ServiceTest, admin, exec_node, introspection,
+from service import (PATIENCE, Server, ServiceTest, admin, exec_node, group, introspection,
                      introspection_stub, job, job_service, job_stub, marked, resources, wait_until)
 
 # The server's limit of calls at once.
@@ -25,6 +25,7 @@ FLOODS = 8
 MUTATIONS = int(os.environ.get("NURSERY_MUTATIONS", "3000"))
 MIB = 1 << 20
 JOBS = "/nursery.v1.JobService/"
+DUMP = "/nursery.v1.IntrospectionService/DumpTasks"
 DRAIN = "/nursery.v1.AdminService/DrainServer"
 # Every method of the contract, with the class of its request.
 METHODS = {
@@ -108,6 +109,36 @@ class HostileTest(ServiceTest):
     def live_jobs(self):
         counts = self.stats().jobs
         return counts.pending + counts.running + counts.ending
+
+
+class UnreadDumpTest(HostileTest):
+    def setUp(self):
+        super().setUp()
+        # So many tasks that their dump fits into no buffer on the way.
+        many = self.submit(job.JobSpec(name="many", root=group(
+            *(job.NodeSpec(name=f"n{i}", sleep=job.SleepAction(duration={"seconds": 3600}))
+              for i in range(5000)))))
+        self.addCleanup(self.jobs.CancelJob, job_service.CancelJobRequest(name=many.name),
+                        timeout=PATIENCE)
+        wait_until(lambda: len(self.dump()) > MIB)
+
+    def dump(self, timeout=PATIENCE):
+        chunks = self.introspection.DumpTasks(introspection.DumpTasksRequest(), timeout=timeout)
+        return b"".join(each.chunk for each in chunks).decode()
+
+    def dump_with(self, pattern):
+        text = self.dump()
+        return text if re.search(pattern, text) else None
+
+    def test_a_method_that_does_not_exist_names_no_task(self):
+        connection = self.connect()
+        connection.send(http2.hello_without_flow_control() + http2.call(1, DUMP, b""))
+        # The other dump runs while it is taken; this one waits for its client.
+        wait_until(lambda: self.dump_with(rf"\[io, .*\] {DUMP} "))
+        # The answer stands behind what is not read, and the call with it.
+        connection.send(http2.call(3, "/forged.Service/Method", b""))
+        text = wait_until(lambda: self.dump_with(r"\] unknown  age"))
+        self.assertNotIn("forged", text)
 
 
 class Watcher(threading.Thread):

@@ -6,8 +6,10 @@ import struct
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-DATA, HEADERS, RST_STREAM, SETTINGS, CONTINUATION = 0, 1, 3, 4, 9
+DATA, HEADERS, RST_STREAM, SETTINGS, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 8, 9
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
+INITIAL_WINDOW_SIZE = 4
+DEFAULT_WINDOW, LARGEST_WINDOW = (1 << 16) - 1, (1 << 31) - 1
 CANCEL = 8
 
 
@@ -52,6 +54,13 @@ def call(stream, path, message, **more):
 
 def hello():
     return PREFACE + frame(SETTINGS)
+
+
+def hello_without_flow_control():
+    """Of a client that says it takes all there is."""
+    return (PREFACE +
+            frame(SETTINGS, payload=struct.pack(">HI", INITIAL_WINDOW_SIZE, LARGEST_WINDOW)) +
+            frame(WINDOW_UPDATE, payload=struct.pack(">I", LARGEST_WINDOW - DEFAULT_WINDOW)))
 
 
 class Connection:
