@@ -17,6 +17,8 @@ namespace nursery::rpc {
 namespace {
 
 constexpr size_t kChunkBytes = 256 << 10;
+// Each is whole in memory until its client has read it; a pager may keep one for long.
+constexpr int64_t kDumpsAtOnce = 2;
 
 std::string TextOf(const v1::Node& node, const std::string& name) {
   const std::string state(engine::ShortName(node.state()));
@@ -69,7 +71,10 @@ absl::StatusOr<DumpFormat> FormatOf(const v1::DumpTasksRequest& request) {
 }  // namespace
 
 IntrospectionService::IntrospectionService(engine::JobTable& table, ServerFacts facts)
-    : table_(table), facts_(std::move(facts)), start_time_(table.engine().clock().WallNow()) {}
+    : table_(table),
+      facts_(std::move(facts)),
+      start_time_(table.engine().clock().WallNow()),
+      dumps_(kDumpsAtOnce) {}
 
 void IntrospectionService::AddTo(Methods& methods) {
   const std::string introspection = "nursery.v1.IntrospectionService";
@@ -88,7 +93,10 @@ void IntrospectionService::AddTo(Methods& methods) {
   add(introspection, "ListSemaphores", kRead, &IntrospectionService::ListSemaphores).is_long = true;
   add(introspection, "ExplainNode", kRead, &IntrospectionService::ExplainNode).is_long = true;
   add("nursery.v1.AdminService", "DrainServer", kAdmin, &IntrospectionService::DrainServer);
-  methods.AddStreaming<v1::DumpTasksRequest>(introspection, "DumpTasks", kRead, DumpTasks).is_long =
+  const auto dump = [this](Context context, Session* session, v1::DumpTasksRequest request) {
+    return DumpTasks(std::move(context), session, &dumps_, std::move(request));
+  };
+  methods.AddStreaming<v1::DumpTasksRequest>(introspection, "DumpTasks", kRead, dump).is_long =
       true;
 }
 
@@ -240,10 +248,14 @@ absl::StatusOr<v1::DrainServerResponse> IntrospectionService::DrainServer(
   return response;
 }
 
-Async<absl::Status> IntrospectionService::DumpTasks(Context, Session* session,
+Async<absl::Status> IntrospectionService::DumpTasks(Context context, Session* session,
+                                                    Semaphore* dumps,
                                                     v1::DumpTasksRequest request) {
   const absl::StatusOr<DumpFormat> format = FormatOf(request);
   if (!format.ok()) co_return format.status();
+  const absl::StatusOr<Permit> permit = co_await dumps->Acquire(context);
+  if (!permit.ok()) co_return permit.status();
+  co_await OnWorker();  // a thread of gRPC may have given the permit back
   const std::string text = request.stuck_only() ? DumpStuckTasks(*format) : DumpAllTasks(*format);
   for (size_t at = 0; at < text.size(); at += kChunkBytes) {
     v1::DumpTasksResponse response;

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "nursery/core/semaphore.h"
 #include "nursery/v1/admin_service.pb.h"
 #include "nursery/v1/introspection_service.pb.h"
 #include "server/engine/job_table.h"
@@ -46,12 +47,13 @@ class IntrospectionService {
   absl::StatusOr<std::shared_ptr<engine::Job>> Find(const std::string& id) const;
   absl::StatusOr<v1::Explanation> ExplainNode(const v1::ExplainNodeRequest& request);
   absl::StatusOr<v1::DrainServerResponse> DrainServer(const v1::DrainServerRequest& request);
-  static Async<absl::Status> DumpTasks(Context context, Session* session,
+  static Async<absl::Status> DumpTasks(Context context, Session* session, Semaphore* dumps,
                                        v1::DumpTasksRequest request);
 
   engine::JobTable& table_;
   const ServerFacts facts_;
   const WallTime start_time_;
+  Semaphore dumps_;
 };
 
 }  // namespace nursery::rpc

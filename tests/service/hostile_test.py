@@ -126,6 +126,18 @@ class UnreadDumpTest(HostileTest):
         chunks = self.introspection.DumpTasks(introspection.DumpTasksRequest(), timeout=timeout)
         return b"".join(each.chunk for each in chunks).decode()
 
+    def test_no_more_than_two_dumps_are_held_for_their_clients(self):
+        unread = [self.connect() for _ in range(2)]
+        for connection in unread:
+            connection.send(http2.hello() + http2.call(1, DUMP, b""))
+            while connection.receive()[0] != http2.DATA:
+                pass
+        with self.assertRaises(grpc.RpcError) as raised:
+            self.dump(timeout=1)
+        self.assertEqual(raised.exception.code(), grpc.StatusCode.DEADLINE_EXCEEDED)
+        unread[0].close()
+        self.assertGreater(len(self.dump()), MIB)
+
     def dump_with(self, pattern):
         text = self.dump()
         return text if re.search(pattern, text) else None
