@@ -44,13 +44,14 @@ void JobCompiler::CompileNode(NodeIndex index, const v1::NodeSpec& spec, const F
   NodeOptions options;
   CompileTimes(spec, frame, node.kind, options);
   CompileAcquire(spec, frame, options);
+  CompileActionOnly(spec, frame, node.kind, options);
+  // Before what may name the units that it has acquired.
+  node.options = node_options_.Of(std::move(options));
   if (node.kind == Kind::kGroup && spec.group().has_defaults()) {
     const FieldPath::Segment group = path_.Enter("group");
     const FieldPath::Segment segment = path_.Enter("defaults");
     ApplyDefaults(spec.group().defaults(), frame);
   }
-  CompileActionOnly(spec, frame, node.kind, options);
-  node.options = node_options_.Of(std::move(options));
   CompileKind(spec, frame, node);
   if (spec.has_finally()) CompileFinally(spec, frame, node);
   if (spec.has_service()) NotInThisVersion("service");
