@@ -126,7 +126,7 @@ Async<void> Job::Run(Context context) {
   bool cancelled;
   {
     MutexLock lock(mutex_);
-    cancelled = cancel_ != nullptr;
+    cancelled = !cancels_.empty();
   }
   if (cancelled) {
     v1::Event completed;
@@ -140,16 +140,45 @@ Async<void> Job::Run(Context context) {
 }
 
 absl::StatusOr<Tree::Closing> Job::Close(const CancelRequest& request, EventKind event,
-                                         const v1::Cause& cause) {
+                                         std::shared_ptr<CancelRecord>& record) {
   const Teardown teardown = request.kill ? Teardown::kKill : Teardown::kGraceful;
+  v1::CancelReceipt& receipt = record->request;
   const Form now = form();
-  if (now.live != nullptr) {
-    return now.live->tree->Close(request.path, event, cause, teardown, request.counts_as,
-                                 request.grace);
+  if (now.live == nullptr) {
+    *receipt.mutable_admission_close_time() = ToProto(clock_.WallNow());
+    if (StateOf(request.path)) return Error(absl::StatusCode::kAlreadyExists, "it has ended");
+    return Error(absl::StatusCode::kNotFound,
+                 "job " + id_ + " has no node '" + request.path + "', and has ended");
   }
-  if (StateOf(request.path)) return Error(absl::StatusCode::kAlreadyExists, "it has ended");
-  return Error(absl::StatusCode::kNotFound,
-               "job " + id_ + " has no node '" + request.path + "', and has ended");
+  absl::StatusOr<Tree::Closing> closing;
+  {
+    // In one step: whoever sees that it is closed, as Run does at the end, finds the record.
+    MutexLock lock(mutex_);
+    closing = now.live->tree->Close(request.path, event, receipt.cause(), teardown,
+                                    request.counts_as, request.grace);
+    *receipt.mutable_admission_close_time() = ToProto(clock_.WallNow());
+    if (closing.ok()) {
+      record->teardowns = closing->teardowns;
+      record = Keep(std::move(record));
+    }
+  }
+  if (closing.ok()) now.live->tree->Ring();
+  return closing;
+}
+
+std::shared_ptr<CancelRecord> Job::Keep(std::shared_ptr<CancelRecord> record) {
+  // A second cancel of the same node (to kill it) keeps the first one's account.
+  const auto known = std::find_if(cancels_.begin(), cancels_.end(), [&](const auto& each) {
+    return each->teardowns == record->teardowns && each->request.path() == record->request.path();
+  });
+  if (known != cancels_.end()) {
+    record = *known;
+    cancels_.erase(known);
+  } else if (cancels_.size() == kMaxCancels) {
+    cancels_.pop_front();
+  }
+  cancels_.push_back(record);
+  return record;
 }
 
 absl::StatusOr<v1::CancelReceipt> Job::Cancel(const CancelRequest& request) {
@@ -171,36 +200,27 @@ absl::StatusOr<std::shared_ptr<const CancelRecord>> Job::StartCancel(const Cance
   cause.set_actor(request.actor);
   cause.set_origin_path(request.path);
   *cause.mutable_time() = ToProto(ToWall(clock_, record->asked));
-  absl::StatusOr<Tree::Closing> closing = Close(request, event, cause);
-  *receipt.mutable_admission_close_time() = ToProto(clock_.WallNow());
+  absl::StatusOr<Tree::Closing> closing = Close(request, event, record);
   if (absl::IsAlreadyExists(closing.status())) {
     receipt.set_already_ended(true);
     receipt.set_complete(true);
     return record;
   }
   if (!closing.ok()) return closing.status();
-  record->teardowns = closing->teardowns;
-  std::shared_ptr<const CancelRecord> account;
-  {
-    MutexLock lock(mutex_);
-    // A second cancel of the same tree (to kill it) keeps the first one's account.
-    if (cancel_ == nullptr || cancel_->teardowns != record->teardowns) cancel_ = record;
-    account = cancel_;
-  }
   nursery::Cause told(nursery::CauseKind::kExplicit,
                       Error(absl::StatusCode::kCancelled, request.reason));
   told.actor = request.actor;
   // First: whoever is woken by the other must see that there is no grace.
   for (const auto& kill : closing->kill) kill->Cancel(told);
   if (closing->work != nullptr) closing->work->Cancel(told);
-  return account;
+  return record;
 }
 
 v1::CancelReceipt Job::LastCancel() const {
   std::shared_ptr<const CancelRecord> record;
   {
     MutexLock lock(mutex_);
-    record = cancel_;
+    if (!cancels_.empty()) record = cancels_.back();
   }
   return record == nullptr ? v1::CancelReceipt() : Receipt(*record);
 }
@@ -208,13 +228,6 @@ v1::CancelReceipt Job::LastCancel() const {
 v1::CancelReceipt Job::Receipt(const CancelRecord& record) const {
   v1::CancelReceipt receipt = record.request;
   if (record.teardowns == nullptr) return receipt;
-  const Teardowns& done = *record.teardowns;
-  receipt.set_skipped(done.skipped);
-  receipt.set_interrupted(done.interrupted);
-  receipt.set_terminated(done.terminated);
-  receipt.set_killed(done.killed);
-  receipt.set_cleanups_run(done.cleanups_run);
-  receipt.set_cleanups_skipped(done.cleanups_skipped);
   receipt.set_containment(containment_());
   Time ended = clock_.Now();
   std::vector<v1::Survivor> survivors;
@@ -231,8 +244,19 @@ v1::CancelReceipt Job::Receipt(const CancelRecord& record) const {
     });
   } else {
     complete = true;
-    ended = FromWall(clock_, FromProto(now.ended->Describe().end_time()));
+    // An item has no line any more.
+    std::optional<NodeView> view = now.ended->ViewOf(receipt.path());
+    if (!view) view = now.ended->ViewOf("");
+    ended = FromWall(clock_, view->ended);
   }
+  // After it is known to be complete: what is counted then is all.
+  const Teardowns& done = *record.teardowns;
+  receipt.set_skipped(done.skipped);
+  receipt.set_interrupted(done.interrupted);
+  receipt.set_terminated(done.terminated);
+  receipt.set_killed(done.killed);
+  receipt.set_cleanups_run(done.cleanups_run);
+  receipt.set_cleanups_skipped(done.cleanups_skipped);
   receipt.set_survivor_count(static_cast<int64_t>(survivors.size()));
   for (size_t i = 0; i < std::min(survivors.size(), kMaxSurvivors); ++i) {
     *receipt.add_survivors() = survivors[i];

@@ -11,6 +11,7 @@
 
 #include <array>
 #include <atomic>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -146,8 +147,11 @@ class Job {
 
   Form form() const NURSERY_EXCLUDES(mutex_);
   v1::Job DescribeLive(const Live& live) const NURSERY_EXCLUDES(mutex_);
+  // Keeps `record`, or puts in its place the one whose account it shares.
   absl::StatusOr<Tree::Closing> Close(const CancelRequest& request, EventKind event,
-                                      const v1::Cause& cause) NURSERY_EXCLUDES(mutex_);
+                                      std::shared_ptr<CancelRecord>& record)
+      NURSERY_EXCLUDES(mutex_);
+  std::shared_ptr<CancelRecord> Keep(std::shared_ptr<CancelRecord> record) NURSERY_REQUIRES(mutex_);
   static Time OwnDeadline(const spec::Job& job, Time now, Duration default_timeout,
                           std::string* source);
   absl::StatusOr<std::string> JobDir() NURSERY_EXCLUDES(mutex_);
@@ -173,7 +177,8 @@ class Job {
   Form form_ NURSERY_GUARDED_BY(mutex_);
   std::string job_dir_ NURSERY_GUARDED_BY(mutex_);
   Time callers_deadline_ NURSERY_GUARDED_BY(mutex_) = kNever;  // when it is the earlier one
-  std::shared_ptr<const CancelRecord> cancel_ NURSERY_GUARDED_BY(mutex_);  // the last
+  // The last kMaxCancels, unchanged from then on.
+  std::deque<std::shared_ptr<CancelRecord>> cancels_ NURSERY_GUARDED_BY(mutex_);
   std::atomic<bool> closed_{false};
 };
 

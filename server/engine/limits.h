@@ -66,6 +66,9 @@ inline constexpr std::chrono::nanoseconds kItemsFlush = std::chrono::millisecond
 // Survivors named on a receipt; the rest is counted.
 inline constexpr size_t kMaxSurvivors = 100;
 
+// Cancels of one job whose accounts are kept for whoever asks for the same once more.
+inline constexpr size_t kMaxCancels = 16;
+
 // Waiting raises a node by one priority class each.
 inline constexpr std::chrono::nanoseconds kPriorityAging = std::chrono::seconds(60);
 

@@ -77,7 +77,7 @@ class Tree {
   void Finish(Node& node) NURSERY_EXCLUDES(mutex_);
 
   // Closes `path` and all below, for whoever asks from outside. ALREADY_EXISTS: it has ended;
-  // NOT_FOUND: no such live node. The caller cancels `scopes` afterwards.
+  // NOT_FOUND: no such live node. The caller rings and cancels the scopes afterwards.
   struct Closing {
     std::shared_ptr<Teardowns> teardowns;
     std::shared_ptr<const CancelScope> work;               // null: its task has not started
@@ -119,6 +119,10 @@ class Tree {
   const std::shared_ptr<EventLog>& log() const { return log_; }
   // They ring whenever an event was logged.
   const std::shared_ptr<Bells>& bells() const { return bells_; }
+  void Ring() {
+    bells_->Ring();
+    all_.Ring();
+  }
   // From now on attempts are told to `tap`. Before the first one starts.
   void Tap(std::shared_ptr<OutputTap> tap) NURSERY_EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
@@ -152,10 +156,6 @@ class Tree {
   void SetPhase(Node& node, Phase phase) NURSERY_REQUIRES(mutex_);
   void Append(v1::Event event) NURSERY_REQUIRES(mutex_);
   void FlushItems(Node& map, bool all) NURSERY_REQUIRES(mutex_);
-  void Ring() {
-    bells_->Ring();
-    all_.Ring();
-  }
 
   const std::string id_;
   const std::shared_ptr<const spec::Job> job_;

@@ -162,29 +162,26 @@ void Tree::CollectKill(Node& node, Closing& closing) {
 absl::StatusOr<Tree::Closing> Tree::Close(const std::string& path, EventKind event, v1::Cause cause,
                                           Teardown teardown, CountsAs counts_as,
                                           std::optional<Duration> grace) {
-  Closing closing;
-  {
-    MutexLock lock(mutex_);
-    Node* node = FindNode(root_, path);
-    if (node == nullptr) {
-      return Error(absl::StatusCode::kNotFound, "job " + id_ + " has no live node '" + path +
-                                                    "'; it has not been opened yet, or has ended");
-    }
-    if (IsTerminal(node->status.state)) {
-      return Error(absl::StatusCode::kAlreadyExists,
-                   "it has ended: " + std::string(Name(node->status.state)));
-    }
-    const Told told{std::make_shared<const v1::Cause>(std::move(cause)),
-                    std::make_shared<Teardowns>(grace)};
-    const bool decided = DecideLocked(*node, event, told);
-    if (decided) node->counts_as = counts_as;
-    if (decided) Adopt(*node, told);
-    // Decided before: this caller shares what is under way.
-    closing.teardowns = decided || node->teardowns == nullptr ? told.teardowns : node->teardowns;
-    closing.work = node->activity().work;
-    if (teardown == Teardown::kKill) CollectKill(*node, closing);
+  MutexLock lock(mutex_);
+  Node* node = FindNode(root_, path);
+  if (node == nullptr) {
+    return Error(absl::StatusCode::kNotFound, "job " + id_ + " has no live node '" + path +
+                                                  "'; it has not been opened yet, or has ended");
   }
-  Ring();
+  if (IsTerminal(node->status.state)) {
+    return Error(absl::StatusCode::kAlreadyExists,
+                 "it has ended: " + std::string(Name(node->status.state)));
+  }
+  const Told told{std::make_shared<const v1::Cause>(std::move(cause)),
+                  std::make_shared<Teardowns>(grace)};
+  const bool decided = DecideLocked(*node, event, told);
+  if (decided) node->counts_as = counts_as;
+  if (decided) Adopt(*node, told);
+  Closing closing;
+  // Decided before: this caller shares what is under way.
+  closing.teardowns = decided || node->teardowns == nullptr ? told.teardowns : node->teardowns;
+  closing.work = node->activity().work;
+  if (teardown == Teardown::kKill) CollectKill(*node, closing);
   return closing;
 }
 

@@ -1,8 +1,12 @@
 // The receipt of a cancel, where something takes its time to die.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
+#include <latch>
+#include <thread>
 
+#include "nursery/core/blocking.h"
 #include "nursery/core/group.h"
 #include "nursery/core/sleep.h"
 #include "nursery/core/status.h"
@@ -197,6 +201,190 @@ nodes:
   EXPECT_EQ(job->Describe().error_count(), 0);
   EXPECT_EQ(FromProto(receipt.duration()), seconds(1));
   co_return result.status;
+}
+
+constexpr char kTwoCleanups[] = R"(name: two
+join: collect
+nodes:
+  - name: x
+    call: {function: script, argument: 60s x}
+    finally: {call: {function: script, argument: 9s clean-x}}
+  - name: y
+    call: {function: script, argument: 60s y}
+    finally: {call: {function: script, argument: 20s clean-y}}
+)";
+
+CancelRequest CancelOf(const std::string& path, bool kill) {
+  CancelRequest request;
+  request.path = path;
+  request.kill = kill;
+  request.actor = (kill ? "killer of " : "canceller of ") + path;
+  return request;
+}
+
+struct Cancelled {
+  std::vector<std::shared_ptr<const CancelRecord>> records;
+  std::vector<v1::CancelReceipt> receipts;  // of a second after the last cancel
+};
+
+// One each second.
+Async<absl::Status> CancelEach(Context ctx, std::shared_ptr<Job> job,
+                               std::vector<CancelRequest> requests, Cancelled* cancelled) {
+  absl::Status slept = co_await Sleep(ctx, seconds(1));
+  for (const CancelRequest& request : requests) {
+    absl::StatusOr<std::shared_ptr<const CancelRecord>> record = job->StartCancel(request);
+    if (!record.ok()) co_return record.status();
+    cancelled->records.push_back(*record);
+    slept = co_await Sleep(ctx, seconds(1));
+  }
+  for (const auto& record : cancelled->records) {
+    cancelled->receipts.push_back(job->Receipt(*record));
+  }
+  co_return slept;
+}
+
+Async<absl::Status> SpawnEach(Group& group, std::shared_ptr<Job> job,
+                              std::vector<CancelRequest> requests, Cancelled* cancelled) {
+  absl::Status running = co_await group.Spawn("job", RunJob, job);
+  absl::Status cancelling =
+      co_await group.Spawn("cancel", CancelEach, job, std::move(requests), cancelled);
+  co_return running.ok() ? cancelling : running;
+}
+
+Async<Cancelled> RunAndCancelEach(Context ctx, std::shared_ptr<Job> job,
+                                  std::vector<CancelRequest> requests) {
+  Cancelled cancelled;
+  GroupResult result =
+      co_await WithGroup(ctx, GroupOptions(), SpawnEach, job, std::move(requests), &cancelled);
+  EXPECT_TRUE(result.status.ok()) << result.status;
+  co_return cancelled;
+}
+
+SEEDED_TEST(ReceiptTest, OfAPartOfWhatIsCancelledIsThePartsOwn) {
+  JobHarness harness(executor);
+  std::shared_ptr<Job> job = harness.Admit(kTwoCleanups);
+  std::vector<CancelRequest> requests = {CancelOf("", false), CancelOf("x", true)};
+  const Cancelled cancelled = co_await RunAndCancelEach(ctx, job, std::move(requests));
+  EXPECT_FALSE(cancelled.receipts[0].complete()) << "y is cleaned up";
+  const v1::CancelReceipt& part = cancelled.receipts[1];
+  EXPECT_EQ(part.path(), "x");
+  EXPECT_EQ(part.cause().actor(), "killer of x");
+  EXPECT_TRUE(part.complete());
+  EXPECT_EQ(FromProto(part.duration()), seconds(0));
+  co_return absl::OkStatus();
+}
+
+SEEDED_TEST(ReceiptTest, OfACancelIsKeptForItsKillWhateverElseIsCancelled) {
+  JobHarness harness(executor);
+  std::shared_ptr<Job> job = harness.Admit(kTwoCleanups);
+  std::vector<CancelRequest> requests = {CancelOf("x", false), CancelOf("y", false),
+                                         CancelOf("x", true)};
+  const Cancelled cancelled = co_await RunAndCancelEach(ctx, job, std::move(requests));
+  EXPECT_EQ(cancelled.records[2], cancelled.records[0]);
+  const v1::CancelReceipt& killed = cancelled.receipts[2];
+  EXPECT_EQ(killed.cause().actor(), "canceller of x");
+  EXPECT_TRUE(killed.complete());
+  EXPECT_EQ(killed.interrupted(), 1);
+  EXPECT_EQ(killed.cleanups_skipped(), 1);
+  EXPECT_EQ(FromProto(killed.duration()), seconds(2));
+  EXPECT_EQ(job->LastCancel().path(), "x");
+  co_return absl::OkStatus();
+}
+
+SEEDED_TEST(ReceiptTest, OfAPackedJobKnowsWhenItsPartEnded) {
+  JobHarness harness(executor);
+  std::shared_ptr<Job> job = harness.Admit(kTwoCleanups);
+  std::vector<CancelRequest> requests = {CancelOf("x", false)};
+  const Cancelled cancelled = co_await RunAndCancelEach(ctx, job, std::move(requests));
+  const CancelRecord& record = *cancelled.records[0];
+  EXPECT_EQ(FromProto(job->Receipt(record).duration()), seconds(9));
+  job->Pack();
+  EXPECT_EQ(FromProto(job->Receipt(record).duration()), seconds(9)) << "and not when the job did";
+  co_return absl::OkStatus();
+}
+
+// A job that cancels itself. Its clean-up waits until a receipt is being made, and the receipt for
+// the job's end.
+struct Meanwhile {
+  std::shared_ptr<Job> job;
+  std::shared_ptr<const CancelRecord> record;
+  std::latch cancelled{1};
+  std::latch asked{1};
+  std::latch ended{1};
+};
+
+Async<absl::StatusOr<std::string>> CancelItself(Context ctx, Meanwhile* meanwhile) {
+  absl::StatusOr<std::shared_ptr<const CancelRecord>> record =
+      meanwhile->job->StartCancel(CancelRequest());
+  if (!record.ok()) co_return record.status();
+  meanwhile->record = *record;
+  meanwhile->cancelled.count_down();
+  absl::Status cancelled = co_await UntilCancelled(ctx);
+  co_return cancelled;
+}
+
+Async<absl::StatusOr<std::string>> CleanUp(Context ctx, Meanwhile* meanwhile) {
+  auto wait = [meanwhile] {
+    meanwhile->asked.wait();
+    return absl::OkStatus();
+  };
+  absl::Status waited = co_await RunBlocking(ctx, std::move(wait));
+  if (!waited.ok()) co_return waited;
+  co_return "";
+}
+
+TEST(ReceiptTest, HasAllCountsOnceItIsComplete) {
+  ThreadExecutor executor(1);
+  Meanwhile meanwhile;
+  actions::FunctionRegistry functions;
+  ASSERT_TRUE(functions
+                  .Register("cancel_itself",
+                            [&](Context ctx, const std::string&) {
+                              return CancelItself(std::move(ctx), &meanwhile);
+                            })
+                  .ok());
+  ASSERT_TRUE(functions
+                  .Register("clean_up",
+                            [&](Context ctx, const std::string&) {
+                              return CleanUp(std::move(ctx), &meanwhile);
+                            })
+                  .ok());
+  actions::Actions actions(functions, nullptr);
+  store::MemoryStore store(1 << 20);
+  std::atomic<bool> armed{false};
+  EngineOptions options;
+  options.clock = &executor.clock();
+  options.actions = &actions;
+  options.store = &store;
+  options.pools = {{"default", 1}};
+  options.containment = [&] {
+    if (armed.exchange(false)) {
+      meanwhile.asked.count_down();
+      meanwhile.ended.wait();
+    }
+    return v1::CONTAINMENT_UNSPECIFIED;
+  };
+  Engine engine(options);
+  absl::StatusOr<std::shared_ptr<Job>> job = engine.Admit(JobHarness::Compile(R"(name: itself
+call: {function: cancel_itself}
+finally: {call: {function: clean_up}}
+)"),
+                                                          JobOptions());
+  ASSERT_TRUE(job.ok()) << job.status();
+  meanwhile.job = *job;
+  v1::CancelReceipt receipt;
+  std::thread asking([&] {
+    meanwhile.cancelled.wait();
+    armed.store(true);
+    receipt = (*job)->Receipt(*meanwhile.record);
+  });
+  const absl::Status ran =
+      executor.Run("root", [&](Context ctx) { return RunJob(std::move(ctx), *job); });
+  meanwhile.ended.count_down();
+  asking.join();
+  EXPECT_TRUE(ran.ok()) << ran;
+  EXPECT_TRUE(receipt.complete());
+  EXPECT_EQ(receipt.cleanups_run(), 1);
 }
 
 }  // namespace
