@@ -1,11 +1,13 @@
 // How a job looks from outside: the resource, and the tree as lines.
 #include <algorithm>
-#include <tuple>
+#include <limits>
+#include <utility>
 
 #include "nursery/core/status.h"
 #include "server/engine/convert.h"
 #include "server/engine/job.h"
 #include "server/engine/limits.h"
+#include "server/engine/most_urgent.h"
 
 namespace nursery::engine {
 namespace {
@@ -95,24 +97,24 @@ NodeView MakeView(const Runtime& run, const Node& node, int depth) {
   return view;
 }
 
-void AddViews(const Runtime& run, const Node& node, int depth, size_t limit,
-              std::vector<NodeView>* views) {
-  if (views->size() >= limit) return;
-  views->push_back(MakeView(run, node, depth));
-  std::vector<const Node*> below;
-  for (const auto& child : node.children()) below.push_back(child.get());
-  if (node.map != nullptr) {
-    for (const Node* item : node.map->live) {
-      if (item->spec.kind != spec::Kind::kAction) below.push_back(item);
-    }
+// Nodes with their depths.
+using Lines = std::vector<std::pair<const Node*, int>>;
+
+// The node, at `depth`, and what is below it down to `deepest`.
+void AddLines(const Node& node, int depth, int deepest, Lines* lines) {
+  lines->emplace_back(&node, depth);
+  if (depth == deepest) return;
+  for (const auto& child : node.children()) AddLines(*child, depth + 1, deepest, lines);
+  if (node.map == nullptr) return;
+  for (const Node* item : node.map->live) {
+    if (item->spec.kind != spec::Kind::kAction) AddLines(*item, depth + 1, deepest, lines);
   }
-  if (views->size() + below.size() > limit) {
-    std::sort(below.begin(), below.end(), [](const Node* a, const Node* b) {
-      return std::tuple(Urgency(a->status.state), a->spec.index, a->item) <
-             std::tuple(Urgency(b->status.state), b->spec.index, b->item);
-    });
-  }
-  for (const Node* child : below) AddViews(run, *child, depth + 1, limit, views);
+}
+
+int DepthOf(const Node& node) {
+  int depth = 0;
+  for (const Node* each = &node; each->parent != nullptr; each = each->parent) ++depth;
+  return depth;
 }
 
 // The action whose output is the job's: the root, or of a group the one child that no other needs.
@@ -129,33 +131,43 @@ const Node* LastAction(const Node& node) {
 
 }  // namespace
 
+int DeepestOf(int top, int depth) {
+  const int most = std::numeric_limits<int>::max();
+  return depth == 0 || depth > most - top ? most : top + depth;
+}
+
+std::vector<NodeView> KeepUrgent(std::vector<NodeView> lines, size_t limit) {
+  if (lines.size() <= limit) return lines;
+  std::vector<LineState> states;
+  for (const NodeView& line : lines) states.emplace_back(line.depth, line.state);
+  std::vector<NodeView> kept;
+  for (size_t i : MostUrgent(states, limit)) kept.push_back(std::move(lines[i]));
+  return kept;
+}
+
 bool IsAtOrBelow(std::string_view path, std::string_view root) {
   if (root.empty()) return true;
   if (!path.starts_with(root)) return false;
   return path.size() == root.size() || path[root.size()] == '/' || path[root.size()] == '[';
 }
 
-int Urgency(NodeState state) {
-  switch (state) {
-    case NodeState::kFailed:
-    case NodeState::kDeadlineExceeded:
-      return 0;
-    case NodeState::kRunning:
-    case NodeState::kEnding:
-      return 1;
-    case NodeState::kPending:
-      return 2;
-    default:
-      return 3;
-  }
-}
-
-std::vector<NodeView> Job::View(size_t limit) const {
+std::vector<NodeView> Job::View(size_t limit, const std::string& path, int depth) const {
   const Form now = form();
-  if (now.live == nullptr) return now.ended->View(limit);
+  if (now.live == nullptr) return now.ended->View(limit, path, depth);
   std::vector<NodeView> views;
   Tree& tree = *now.live->tree;
-  tree.Locked([&] { AddViews(now.live->runtime, tree.root(), 0, limit, &views); });
+  tree.Locked([&] {
+    const Node* const top = FindNode(tree.root(), path);
+    if (top == nullptr) return;
+    const int above = DepthOf(*top);
+    Lines lines;
+    AddLines(*top, above, DeepestOf(above, depth), &lines);
+    std::vector<LineState> states;
+    for (const auto& [node, at] : lines) states.emplace_back(at, node->status.state);
+    for (size_t i : MostUrgent(states, limit)) {
+      views.push_back(MakeView(now.live->runtime, *lines[i].first, lines[i].second));
+    }
+  });
   return views;
 }
 
@@ -166,9 +178,7 @@ std::optional<NodeView> Job::ViewOf(const std::string& path) const {
   return tree.Locked([&]() -> std::optional<NodeView> {
     const Node* const node = FindNode(tree.root(), path);
     if (node == nullptr) return std::nullopt;
-    int depth = 0;
-    for (const Node* each = node; each->parent != nullptr; each = each->parent) ++depth;
-    return MakeView(now.live->runtime, *node, depth);
+    return MakeView(now.live->runtime, *node, DepthOf(*node));
   });
 }
 

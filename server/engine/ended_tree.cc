@@ -8,6 +8,7 @@
 
 #include "nursery/core/check.h"
 #include "server/engine/job.h"
+#include "server/engine/most_urgent.h"
 
 namespace nursery::engine {
 namespace {
@@ -165,25 +166,6 @@ std::string WithoutItems(std::string_view path) {
   return plain;
 }
 
-// Adds the line at `start`, and those below it up to `end`, until there are `limit` of them.
-void AddCut(const std::vector<NodeView>& all, size_t start, size_t end, size_t limit,
-            std::vector<NodeView>* views) {
-  if (views->size() >= limit) return;
-  views->push_back(all[start]);
-  std::vector<std::pair<size_t, size_t>> below;
-  for (size_t i = start + 1; i < end; ++i) {
-    if (all[i].depth == all[start].depth + 1) below.emplace_back(i, end);
-    if (below.size() > 1 && below.back().first == i) below[below.size() - 2].second = i;
-  }
-  if (views->size() + below.size() > limit) {
-    std::sort(below.begin(), below.end(), [&](const auto& a, const auto& b) {
-      return std::pair(Urgency(all[a.first].state), a.first) <
-             std::pair(Urgency(all[b.first].state), b.first);
-    });
-  }
-  for (const auto& [first, last] : below) AddCut(all, first, last, limit, views);
-}
-
 }  // namespace
 
 EndedTree::EndedTree(const Job& job, const spec::Job& spec)
@@ -221,12 +203,13 @@ std::vector<NodeView> EndedTree::AllViews() const {
   return views;
 }
 
-std::vector<NodeView> EndedTree::View(size_t limit) const {
+std::vector<NodeView> EndedTree::View(size_t limit, const std::string& path, int depth) const {
   std::vector<NodeView> all = AllViews();
-  if (all.size() <= limit) return all;
-  std::vector<NodeView> views;
-  AddCut(all, 0, all.size(), limit, &views);
-  return views;
+  std::erase_if(all, [&](const NodeView& each) { return !IsAtOrBelow(each.path, path); });
+  if (all.empty() || all.front().path != path) return {};
+  const int deepest = DeepestOf(all.front().depth, depth);
+  std::erase_if(all, [&](const NodeView& each) { return each.depth > deepest; });
+  return KeepUrgent(std::move(all), limit);
 }
 
 std::optional<NodeView> EndedTree::ViewOf(std::string_view path) const {

@@ -29,7 +29,7 @@ class EndedTree {
 
   // As the functions of Job.
   v1::Job Describe() const;
-  std::vector<NodeView> View(size_t limit) const;
+  std::vector<NodeView> View(size_t limit, const std::string& path, int depth) const;
   std::optional<NodeView> ViewOf(std::string_view path) const;
   std::vector<OutputView> Outputs(const std::string& path, bool below) const;
   std::optional<NodeState> StateOf(std::string_view path) const;

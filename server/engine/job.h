@@ -94,8 +94,9 @@ class Job {
 
   // The resource as it stands.
   v1::Job Describe() const;
-  // At most `limit` lines; failed and running children first where a group has more than `fold`.
-  std::vector<NodeView> View(size_t limit) const;
+  // The tree at and below `path` (nothing: no such node is open), `depth` levels of it or all for
+  // 0; the `limit` most urgent lines where there are more.
+  std::vector<NodeView> View(size_t limit, const std::string& path = "", int depth = 0) const;
   // Of one node; nothing: it is not open (any more).
   std::optional<NodeView> ViewOf(const std::string& path) const;
   // Of the node, and of all below it, those whose attempts have written. An item that has succeeded

@@ -59,8 +59,11 @@ struct OutputView {
 // The path is `root` or below it.
 bool IsAtOrBelow(std::string_view path, std::string_view root);
 
-// What is at work or has failed first, so that a cut list shows what matters.
-int Urgency(NodeState state);
+// The depth of the deepest of `depth` levels below a node that is at depth `top`; 0: of all.
+int DeepestOf(int top, int depth);
+
+// At most `limit` of the lines, in the order of MostUrgent.
+std::vector<NodeView> KeepUrgent(std::vector<NodeView> lines, size_t limit);
 
 }  // namespace nursery::engine
 

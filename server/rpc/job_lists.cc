@@ -27,25 +27,23 @@ bool HasFailed(const engine::NodeView& node) {
          node.state == engine::NodeState::kDeadlineExceeded;
 }
 
-// The nodes at or below the request's path, in its order; of those that are urgent `limit`.
-// NOT_FOUND: there is no such path.
+// The nodes at or below the request's path, in its order; of those that are urgent the `limit` that
+// matter most of what fits. NOT_FOUND: there is no such path.
 absl::StatusOr<std::vector<engine::NodeView>> NodesBelow(const engine::Job& job,
                                                          const v1::ListNodesRequest& request,
-                                                         size_t limit) {
+                                                         const Filter& filter, size_t limit) {
   absl::StatusOr<size_t> order = ParseOrder(request.order_by(), {"path", "failed_first", "urgent"});
   if (!order.ok()) return order.status();
   const bool urgent = *order == 2;
-  std::vector<engine::NodeView> nodes = job.View(urgent ? limit : kMaxNodesListed);
-  std::erase_if(nodes, [&](const engine::NodeView& node) {
-    return !engine::IsAtOrBelow(node.path, request.path());
-  });
-  // Parents come before their children.
-  if (nodes.empty() || nodes.front().path != request.path()) return NoNode(job, request.path());
-  const int deepest = nodes.front().depth + request.depth();
-  if (request.depth() > 0) {
-    std::erase_if(nodes, [&](const engine::NodeView& node) { return node.depth > deepest; });
+  const size_t most = urgent && filter.empty() ? limit : kMaxNodesListed;
+  std::vector<engine::NodeView> nodes = job.View(most, request.path(), request.depth());
+  if (nodes.empty()) return NoNode(job, request.path());
+  if (urgent && !filter.empty()) {
+    std::erase_if(
+        nodes, [&](const engine::NodeView& node) { return !filter.Fits(ToProto(node, job.id())); });
   }
-  if (*order != 1) return nodes;
+  if (urgent) return engine::KeepUrgent(std::move(nodes), limit);
+  if (*order == 0) return nodes;
   std::vector<engine::NodeView> ordered;
   std::copy_if(nodes.begin(), nodes.end(), std::back_inserter(ordered), HasFailed);
   std::copy_if(nodes.begin(), nodes.end(), std::back_inserter(ordered), std::not_fn(HasFailed));
@@ -134,7 +132,7 @@ absl::StatusOr<v1::ListNodesResponse> JobService::ListNodes(const v1::ListNodesR
   absl::StatusOr<JobPtr> job = Find(request.parent());
   if (!job.ok()) return job.status();
   absl::StatusOr<std::vector<engine::NodeView>> nodes =
-      NodesBelow(**job, request, static_cast<size_t>(*size));
+      NodesBelow(**job, request, *filter, static_cast<size_t>(*size));
   if (!nodes.ok()) return nodes.status();
   v1::ListNodesResponse response;
   size_t at = PlaceAfter(*nodes, *after);

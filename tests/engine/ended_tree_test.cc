@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <limits>
 
 #include "nursery/core/group.h"
 #include "nursery/core/sleep.h"
@@ -103,6 +104,42 @@ SEEDED_TEST(EndedTreeTest, ACancelOfAPackedJobFindsThatItHasEnded) {
   EXPECT_TRUE(receipt->complete());
   request.path = "nowhere";
   EXPECT_TRUE(absl::IsNotFound(job->Cancel(request).status()));
+  co_return absl::OkStatus();
+}
+
+// Ten groups of so many nodes; the last node fails, but the group may.
+std::string Groups(int nodes) {
+  std::string yaml = "name: groups\njoin: collect\nnodes:\n";
+  for (int group = 0; group < 10; ++group) {
+    yaml += "  - name: g" + std::to_string(group) + "\n    nodes:\n";
+    for (int i = 0; i < nodes; ++i) {
+      const bool fails = group == 9 && i == nodes - 1;
+      const std::string function = fails ? "fail}, allow_failure: true}\n" : "noop}}\n";
+      yaml += "      - {name: n" + std::to_string(i) + ", call: {function: " + function;
+    }
+  }
+  return yaml;
+}
+
+std::vector<std::string> Paths(const std::vector<NodeView>& views) {
+  std::vector<std::string> paths;
+  for (const NodeView& view : views) paths.push_back(view.path);
+  return paths;
+}
+
+SEEDED_TEST(EndedTreeTest, ACutTreeHasWhatFailedHoweverDeep) {
+  JobHarness harness(executor);
+  const std::shared_ptr<Job> job = co_await harness.Run(ctx, Groups(3));
+  const std::vector<std::string> cut = {"", "g9", "g9/n2", "g0", "g1"};
+  const std::vector<std::string> below = {"g9", "g9/n2"};
+  for (int packed = 0; packed < 2; ++packed) {
+    EXPECT_EQ(Paths(job->View(5)), cut);
+    EXPECT_EQ(Paths(job->View(2, "g9")), below);
+    EXPECT_THAT(Paths(job->View(100, "", 1)), testing::SizeIs(11));
+    EXPECT_THAT(Paths(job->View(100, "g9", std::numeric_limits<int>::max())), testing::SizeIs(4));
+    EXPECT_THAT(Paths(job->View(100, "g10")), testing::IsEmpty());
+    job->Pack();
+  }
   co_return absl::OkStatus();
 }
 

@@ -105,6 +105,32 @@ class UrgentTest(ServiceTest):
         page = self.jobs.ListNodes(request, timeout=PATIENCE)
         self.assertEqual([each.path for each in page.nodes][:3], ["", "good0", "good1"])
 
+    def test_what_is_asked_for_is_cut_and_not_the_tree(self):
+        root = group(exec_node("sleep", "60", name="runs"),
+                     *(exec_node("true", name=f"good{i}") for i in range(50)))
+        name = self.submit(job.JobSpec(name="cut", root=root)).name
+        wait_until(lambda: self.get(name).counts.succeeded == 50)
+        request = job_service.ListNodesRequest(parent=name, page_size=2, order_by="urgent")
+
+        def listed(**asked):
+            request.MergeFrom(job_service.ListNodesRequest(**asked))
+            page = self.jobs.ListNodes(request, timeout=PATIENCE)
+            self.assertEqual(page.next_page_token, "")
+            return [each.path for each in page.nodes]
+
+        self.assertEqual(listed(filter="state = SUCCEEDED"), ["good0", "good1"])
+        self.assertEqual(listed(depth=2**31 - 1), ["good0", "good1"])
+        self.assertEqual(listed(path="good49"), ["good49"])
+
+    def test_all_levels_below_a_node_are_as_many_as_one_may_ask_for(self):
+        root = group(group(exec_node("true", name="b")))
+        root.group.nodes[0].name = "a"
+        name = self.submit(job.JobSpec(name="deep", root=root)).name
+        wait_until(lambda: self.get(name).done)
+        request = job_service.ListNodesRequest(parent=name, path="a", depth=2**31 - 1)
+        page = self.jobs.ListNodes(request, timeout=PATIENCE)
+        self.assertEqual([each.path for each in page.nodes], ["a", "a/b"])
+
 
 class PagesTest(ServiceTest):
     def test_a_page_goes_on_where_the_last_one_ended(self):
