@@ -212,18 +212,20 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const ConnectOption
   }
   constexpr std::string_view kUnix = "unix:";
   const bool is_unix = options.address.starts_with(kUnix);
+  const bool wants_tls = !options.tls_ca_file.empty() || !options.tls_certificate_file.empty() ||
+                         !options.tls_key_file.empty();
+  if (is_unix && wants_tls) {
+    return Error(absl::StatusCode::kInvalidArgument,
+                 "TLS is for HOST:PORT, and " + options.address + " is a socket of this host");
+  }
+  absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> credentials = CredentialsOf(options);
+  if (!credentials.ok()) return credentials.status();
   if (is_unix && access(options.address.c_str() + kUnix.size(), F_OK) != 0) {
     return NoServer(options.address.substr(kUnix.size()), "no such socket");
   }
-  std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
-  if (!is_unix) {
-    absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> made = CredentialsOf(options);
-    if (!made.ok()) return made.status();
-    credentials = *std::move(made);
-  }
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);
-  auto channel = grpc::CreateCustomChannel(options.address, credentials, arguments);
+  auto channel = grpc::CreateCustomChannel(options.address, *credentials, arguments);
   auto impl = std::make_unique<Impl>(channel);
   impl->address = options.address;
   if (!is_unix && !options.token_file.empty()) {

@@ -508,6 +508,10 @@ TEST(ConnectTest, NobodyAtTheAddressIsUnavailable) {
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(Message(status)), HasSubstr("nobody answers"));
 
+  options.tls_ca_file = file;
+  EXPECT_THAT(std::string(Message(Client::Connect(options).status())),
+              HasSubstr("TLS is for HOST:PORT"));
+  options.tls_ca_file = "";
   options.address = "";
   EXPECT_EQ(Client::Connect(options).status().code(), absl::StatusCode::kInvalidArgument);
   options.address = "localhost:1";

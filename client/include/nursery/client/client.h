@@ -115,11 +115,13 @@ struct JobPage {
 struct ListNodesOptions {
   ListNodesOptions() = default;
 
-  std::string path;      // this node and below; empty: all
-  int depth = 0;         // levels; 0: all
-  std::string filter;    // state = FAILED AND kind = EXEC
-  std::string order_by;  // "path", which is also the default, or "failed_first"
-  int page_size = 0;     // 0: 50; at most 1,000
+  std::string path;    // this node and below; empty: all
+  int depth = 0;       // levels; 0: all
+  std::string filter;  // state = FAILED AND kind = EXEC
+  // "path", which is also the default, "failed_first", or "urgent": one page, and no token, with
+  // what has failed, runs or waits before what has ended.
+  std::string order_by;
+  int page_size = 0;  // 0: 50; at most 1,000
   std::string page_token;
 };
 
