@@ -206,9 +206,10 @@ Async<void> Server::AnswerCall(Context calls, Server* server, const Method* aske
   // Streams that nobody has to identify himself for take no more than their own places.
   std::optional<Places::Place> open;
   if (method.scope == kNoScope && method.type != "unary") {
-    open.emplace(server->open_streams_);
+    Places& places = IsLocal(*call) ? server->local_open_streams_ : server->open_streams_;
+    open.emplace(places);
     if (!open->held() && identity.ok()) {
-      identity = server->open_streams_.Refusal("streams of health and reflection");
+      identity = places.Refusal("streams of health and reflection");
     }
   }
   Session session(*call, identity.ok() ? *identity : Identity(), deadline);
@@ -237,8 +238,7 @@ absl::StatusOr<Identity> Server::Identify(const Call& call) const {
     local.is_audited = false;
     return local;
   }
-  // Only the owner of the server can open its socket.
-  if (call.peer().starts_with("unix:")) {
+  if (IsLocal(call)) {
     local.name = "local";
     return local;
   }

@@ -92,6 +92,8 @@ class Server {
   // One admission for all methods: identity, scope, deadline, limits, drain.
   absl::StatusOr<Identity> Admit(const Call& call, const Method& method, Time deadline, Time now);
   absl::StatusOr<Identity> Identify(const Call& call) const;
+  // Only the owner of the server can open its socket.
+  static bool IsLocal(const Call& call) { return call.peer().starts_with("unix:"); }
 
   static Async<absl::Status> SpawnAll(Group& group, Server* server, Context calls);
   static Async<void> AcceptCalls(Context context, Server* server, Group* group, Context calls);
@@ -113,7 +115,9 @@ class Server {
   std::atomic<int64_t> max_calls_;
   std::atomic<int64_t> calls_{0};
   std::atomic<int64_t> rejected_{0};
-  Places open_streams_{64};  // of health and reflection, by all clients
+  // Of health and reflection, by whoever reaches a port and by those on the owner's socket.
+  Places open_streams_{64};
+  Places local_open_streams_{64};
   std::atomic<int64_t> late_{0};
 };
 

@@ -1,12 +1,13 @@
 """Streams that go on, and cancels that are waited for: their ends, and whose end it is."""
 
 import pathlib
+import re
 import tempfile
 import unittest
 
 import grpc
 
-from service import (PATIENCE, ServiceTest, details_of, exec_node, group, job, job_service,
+from service import (PATIENCE, Server, ServiceTest, details_of, exec_node, group, job, job_service,
                      marked, resources, wait_until)
 
 
@@ -166,6 +167,20 @@ class OpenStreamsTest(ServiceTest):
         for call in calls:
             call.cancel()
         wait_until(lambda: self.answers(watch))
+
+    def test_those_at_a_port_leave_places_for_the_owners_socket(self):
+        with tempfile.TemporaryDirectory() as directory:
+            socket = f"unix:{directory}/own.sock"
+            server = Server(directory, listen=[socket, "127.0.0.1:0"])
+            self.addCleanup(server.stop)
+            port = re.findall(r"listening on (127\.0\.0\.1:\d+)", server.log_text())[-1]
+            with grpc.insecure_channel(port) as far, grpc.insecure_channel(socket) as near:
+                watch = far.unary_stream("/grpc.health.v1.Health/Watch")
+                calls = [watch(b"", timeout=PATIENCE) for _ in range(64)]
+                for call in calls:
+                    next(call)
+                self.assertFalse(self.answers(watch))
+                self.assertTrue(self.answers(near.unary_stream("/grpc.health.v1.Health/Watch")))
 
     def answers(self, watch):
         call = watch(b"", timeout=PATIENCE)
