@@ -59,6 +59,10 @@ bool EventFeed::Wanted(const v1::Event& event) const {
   return engine::IsAtOrBelow(*path, path_);
 }
 
+bool EventFeed::behind() const {
+  return job_->last_seq() > after_ + static_cast<int64_t>(kMaxEvents);
+}
+
 EventFeed::Batch EventFeed::Take() {
   Batch batch;
   bool more = true;

@@ -36,6 +36,8 @@ class EventFeed {
 
   // What is there now, without waiting.
   Batch Take();
+  // Take has more than one message to read, of which it may pass over any number.
+  bool behind() const;
   // Nothing follows what was taken.
   bool ended() const { return ended_; }
   Async<void> Wait(Context context, Duration patience);

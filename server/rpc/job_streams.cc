@@ -55,7 +55,7 @@ WantedOutput WantedBy(const v1::ReadOutputRequest& request, const std::string& p
 // The events of a job as WatchJob sends them.
 class WatchFeed {
  public:
-  static constexpr bool kIsLong = true;
+  static constexpr bool is_long() { return true; }
 
   WatchFeed(std::shared_ptr<engine::Job> job, const v1::WatchJobRequest& request)
       : job_(std::move(job)),

@@ -27,7 +27,7 @@ namespace nursery::rpc {
 
 class JobsFeed {
  public:
-  static constexpr bool kIsLong = true;
+  static constexpr bool is_long() { return true; }
 
   JobsFeed(engine::JobTable& table, Filter filter);
 

@@ -43,7 +43,7 @@ struct WantedOutput {
 
 class OutputFeed {
  public:
-  static constexpr bool kIsLong = true;
+  static constexpr bool is_long() { return true; }
 
   OutputFeed(std::shared_ptr<engine::Job> job, WantedOutput wanted);
 

@@ -20,13 +20,12 @@ namespace nursery::rpc {
 
 class RunFeed {
  public:
-  static constexpr bool kIsLong = false;
-
   RunFeed(const std::shared_ptr<engine::Job>& job, v1::EventDetail detail, v1::OutputMode output);
   ~RunFeed();
   RunFeed(const RunFeed&) = delete;
   RunFeed& operator=(const RunFeed&) = delete;
 
+  bool is_long() const { return events_.behind(); }
   // Adds a message's share at most of what has come. False: nothing has.
   bool Take(v1::RunJobResponse* response);
   // The job has ended and all of it was taken.

@@ -2,7 +2,8 @@
 // there was nothing for a while, which says that the server is alive.
 //
 // A feed has Take(&message): false when there is nothing now; ended(): nothing will come after what
-// was taken; Wait(context, patience); and kIsLong: Take may compute for more than a millisecond.
+// was taken; Wait(context, patience); and is_long(): Take may compute for more than a
+// millisecond.
 //
 // Thread safety: the handler's task. Lifetime: all three outlive it.
 // Suspends: until the feed has ended or the call is lost. Resumes on: the executor.
@@ -28,7 +29,7 @@ template <class Feed, class Message>
 Async<void> SendAll(Context context, Session* session, Feed* feed, Message* next) {
   Time heartbeat = Later(context.Now(), kHeartbeat);
   for (;;) {
-    if (Feed::kIsLong) co_await OnWorker();
+    if (feed->is_long()) co_await OnWorker();
     const bool some = feed->Take(next);
     if (feed->ended() || context.cancelled()) co_return;
     if (!some && context.Now() < heartbeat) {
