@@ -8,10 +8,12 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "server/warden/file_limit.h"
 #include "server/warden/launch.h"
 #include "server/warden/self_test.h"
 #include "server/warden/warden.h"
@@ -49,16 +51,9 @@ void LeaveServerBehind(std::vector<int> keep) {
   nursery::warden::CloseFilesExcept(std::move(keep));
 }
 
-// One socket per attempt.
-void RaiseFileLimit() {
-  rlimit files;
-  if (getrlimit(RLIMIT_NOFILE, &files) != 0) return;
-  files.rlim_cur = files.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &files);
-}
-
 int Usage() {
-  std::fprintf(stderr, "nursery-warden is started by nurseryd: --socket=FD [--hold=FD]...\n");
+  std::fprintf(stderr,
+               "nursery-warden is started by nurseryd: --socket=FD [--hold=FD]... [--files=N]\n");
   return 2;
 }
 
@@ -67,8 +62,13 @@ int Usage() {
 int main(int argc, char** argv) {
   int socket_fd = -1;
   std::vector<int> hold_fds;
+  rlim_t task_files = 0;  // what tasks may have open; 0: as this process
   for (int i = 1; i < argc; ++i) {
     const std::string_view argument = argv[i];
+    if (argument.starts_with("--files=")) {
+      task_files = std::strtoull(argv[i] + std::strlen("--files="), nullptr, 10);
+      continue;
+    }
     const bool socket = argument.starts_with("--socket=");
     if (!socket && !argument.starts_with("--hold=")) return Usage();
     const int fd = ParseFd(argument.substr(argument.find('=') + 1));
@@ -90,7 +90,9 @@ int main(int argc, char** argv) {
   options.server = UniqueFd(socket_fd);
   options.hold_fds = std::move(hold_fds);
   options.inherited = nursery::warden::ReadInherited();
-  RaiseFileLimit();
+  if (task_files > 0) options.inherited.files.rlim_cur = task_files;
+  // One socket per attempt.
+  nursery::warden::RaiseFileLimit();
   options.level = nursery::warden::SelfTest();
   nursery::warden::Warden(std::move(options)).Run();
   return 0;

@@ -15,6 +15,7 @@
 
 #include "nursery/core/check.h"
 #include "nursery/core/status.h"
+#include "server/warden/file_limit.h"
 #include "server/warden/process_tree.h"
 
 namespace nursery::warden {
@@ -71,6 +72,7 @@ absl::Status ProcessHost::Start() {
     return ErrnoError(errno, "becoming a subreaper");
   }
   MutexLock lock(mutex_);
+  task_files_ = RaiseFileLimit();
   return StartWardenLocked();
 }
 
@@ -84,7 +86,7 @@ absl::Status ProcessHost::StartWardenLocked() {
   const UniqueFd held(pipe[1]);
   std::vector<int> hold_fds = options_.hold_fds;
   hold_fds.push_back(held.get());
-  absl::StatusOr<WardenProcess> warden = StartWarden(*executable, hold_fds);
+  absl::StatusOr<WardenProcess> warden = StartWarden(*executable, hold_fds, task_files_);
   if (!warden.ok()) return warden.status();
   warden_ = *std::move(warden);
   keepers_ = std::move(keepers);

@@ -113,6 +113,7 @@ class ProcessHost {
   ProcessHost(const ProcessHost&) = delete;
   ProcessHost& operator=(const ProcessHost&) = delete;
 
+  // Also raises this process's limit of descriptors; tasks get the one that it had.
   absl::Status Start();
 
   // Readable when OnReadable has something to do. Constant from construction on.
@@ -183,6 +184,7 @@ class ProcessHost {
 
   // Guarded by mutex_.
   mutable Mutex mutex_;
+  rlim_t task_files_ NURSERY_GUARDED_BY(mutex_) = 0;
   WardenProcess warden_ NURSERY_GUARDED_BY(mutex_);
   UniqueFd keepers_
       NURSERY_GUARDED_BY(mutex_);  // a pipe that warden and reapers hold at its other end

@@ -85,7 +85,7 @@ absl::StatusOr<std::string> FindWarden() {
 }
 
 absl::StatusOr<WardenProcess> StartWarden(const std::string& executable,
-                                          const std::vector<int>& hold_fds) {
+                                          const std::vector<int>& hold_fds, rlim_t task_files) {
   NURSERY_CHECK(hold_fds.size() < kMaxPassed);
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) != 0) {
@@ -100,6 +100,7 @@ absl::StatusOr<WardenProcess> StartWarden(const std::string& executable,
   for (const int fd : hold_fds) {
     arguments.push_back("--hold=" + std::to_string(setup.Pass(fd)));
   }
+  if (task_files > 0) arguments.push_back("--files=" + std::to_string(task_files));
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);

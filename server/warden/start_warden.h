@@ -4,6 +4,7 @@
 #ifndef NURSERY_SERVER_WARDEN_START_WARDEN_H_
 #define NURSERY_SERVER_WARDEN_START_WARDEN_H_
 
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #include <string>
@@ -26,9 +27,10 @@ struct WardenProcess {
 absl::StatusOr<std::string> FindWarden();
 
 // Starts `executable` in a session of its own. It and its reapers hold copies of `hold_fds` open
-// until the last of them has ended: a lock, or a pipe whose end of file tells just that.
+// until the last of them has ended: a lock, or a pipe whose end of file tells just that. A task may
+// have `task_files` open, 0: as many as this process.
 absl::StatusOr<WardenProcess> StartWarden(const std::string& executable,
-                                          const std::vector<int>& hold_fds);
+                                          const std::vector<int>& hold_fds, rlim_t task_files = 0);
 
 // The sealed memfd that carries `spec` to the warden.
 absl::StatusOr<UniqueFd> MakeSpecFile(const ProcessSpec& spec);

@@ -322,6 +322,21 @@ class ConfigTest(unittest.TestCase):
             "c.yaml:1:20: auth.token_file: others may read the token file tokens; chmod 600 it"])
 
 
+class FileLimitTest(ServiceTest):
+    def test_the_server_may_open_more_files_than_what_it_starts(self):
+        self.server.stop()
+        self.server = Server(self.server.directory, prefix=("prlimit", "--nofile=300:2000"))
+        self.addCleanup(self.server.stop)
+        soft, hard = resource.prlimit(self.server.process.pid, resource.RLIMIT_NOFILE)
+        self.assertEqual((soft, hard), (2000, 2000))
+        with self.server.channel() as channel:
+            jobs = job_stub.JobServiceStub(channel)
+            call = jobs.RunJob(job_service.RunJobRequest(job_spec=job.JobSpec(
+                name="limit", root=exec_node("sh", "-c", "ulimit -Sn; ulimit -Hn"))),
+                timeout=PATIENCE)
+            self.assertEqual(list(call)[-1].result.output, b"300\n2000\n")
+
+
 class StartTest(unittest.TestCase):
     def refused(self, *arguments):
         with tempfile.TemporaryDirectory() as directory:
