@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <deque>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "google/protobuf/io/coded_stream.h"
 #include "nursery/core/check.h"
@@ -19,12 +21,35 @@ using google::protobuf::io::CodedOutputStream;
 // Events serialised one behind the other, each behind its length: an event costs its bytes, not a
 // string and an allocation.
 struct Block {
-  int64_t first_seq = 0;
+  size_t size() const { return bytes.empty() ? packed.size() : bytes.size(); }
+
+  int64_t first_seq = 1;
   int64_t count = 0;
   std::string bytes;
   engine::Compressed packed;  // once `bytes` is empty
 };
 
+// Adds the events of `block` above `after` until there are `limit` of them.
+void AddEvents(const Block& block, int64_t after, size_t limit, std::vector<v1::Event>* events) {
+  const std::string unpacked = block.bytes.empty() ? block.packed.Text() : "";
+  const std::string& bytes = block.bytes.empty() ? unpacked : block.bytes;
+  CodedInputStream in(reinterpret_cast<const uint8_t*>(bytes.data()),
+                      static_cast<int>(bytes.size()));
+  const int64_t end = block.first_seq + block.count;
+  for (int64_t seq = block.first_seq; seq < end && events->size() < limit; ++seq) {
+    int size = 0;
+    NURSERY_CHECK(in.ReadVarintSizeAsInt(&size));
+    if (seq <= after) {
+      NURSERY_CHECK(in.Skip(size));
+      continue;
+    }
+    const CodedInputStream::Limit outer = in.PushLimit(size);
+    NURSERY_CHECK(events->emplace_back().ParseFromCodedStream(&in));
+    in.PopLimit(outer);
+  }
+}
+
+// The lock is held to find blocks, not to read or to pack them: those that are full do not change.
 class MemoryLog final : public engine::EventLog {
  public:
   explicit MemoryLog(size_t max_bytes)
@@ -40,88 +65,110 @@ class MemoryLog final : public engine::EventLog {
   }
 
  private:
+  using BlockPtr = std::shared_ptr<const Block>;
   static constexpr size_t kMaxBlock = 64 << 10;
 
-  Block& BlockFor(size_t bytes) NURSERY_REQUIRES(mutex_);
+  void MakeRoom(size_t bytes) NURSERY_REQUIRES(mutex_);
+  void CloseLast() NURSERY_REQUIRES(mutex_);
+  std::vector<BlockPtr> BlocksAfter(int64_t after, size_t limit) const NURSERY_REQUIRES(mutex_);
 
   const size_t max_bytes_;
   const size_t block_bytes_;
   mutable Mutex mutex_;
-  std::deque<Block> blocks_ NURSERY_GUARDED_BY(mutex_);
+  std::deque<BlockPtr> full_ NURSERY_GUARDED_BY(mutex_);  // the oldest first
+  Block last_ NURSERY_GUARDED_BY(mutex_);
+  bool packed_ NURSERY_GUARDED_BY(mutex_) = false;
   int64_t next_seq_ NURSERY_GUARDED_BY(mutex_) = 1;
   size_t bytes_ NURSERY_GUARDED_BY(mutex_) = 0;
 };
 
-// The last block, or a new one when that is full; the oldest ones go when all are too large.
-Block& MemoryLog::BlockFor(size_t bytes) {
-  if (blocks_.empty() || blocks_.back().bytes.size() + bytes > block_bytes_) {
-    if (!blocks_.empty()) blocks_.back().bytes.shrink_to_fit();
-    blocks_.emplace_back().first_seq = next_seq_;
+void MemoryLog::CloseLast() {
+  if (last_.count > 0) {
+    last_.bytes.shrink_to_fit();
+    full_.push_back(std::make_shared<const Block>(std::move(last_)));
   }
+  last_ = Block();
+  last_.first_seq = next_seq_;
+}
+
+// In the last block; the oldest ones go when all are too large.
+void MemoryLog::MakeRoom(size_t bytes) {
+  if (last_.count == 0 || last_.bytes.size() + bytes > block_bytes_) CloseLast();
   bytes_ += bytes;
-  while (bytes_ > max_bytes_ && blocks_.size() > 1) {
-    bytes_ -= blocks_.front().bytes.size();
-    blocks_.pop_front();
+  while (bytes_ > max_bytes_ && !full_.empty()) {
+    bytes_ -= full_.front()->size();
+    full_.pop_front();
   }
-  return blocks_.back();
 }
 
 absl::Status MemoryLog::Append(const v1::Event& event) {
   const size_t size = event.ByteSizeLong();
   const size_t prefix = CodedOutputStream::VarintSize64(size);
   MutexLock lock(mutex_);
+  NURSERY_CHECK(!packed_) << "an event of a job that has ended";
   if (event.seq() != next_seq_) {
     return Error(absl::StatusCode::kAlreadyExists, "event " + std::to_string(event.seq()) +
                                                        " where " + std::to_string(next_seq_) +
                                                        " is next");
   }
-  Block& block = BlockFor(prefix + size);
+  MakeRoom(prefix + size);
   ++next_seq_;
-  ++block.count;
-  const size_t start = block.bytes.size();
-  block.bytes.resize(start + prefix + size);
-  uint8_t* const at = reinterpret_cast<uint8_t*>(block.bytes.data()) + start;
+  ++last_.count;
+  const size_t start = last_.bytes.size();
+  last_.bytes.resize(start + prefix + size);
+  uint8_t* const at = reinterpret_cast<uint8_t*>(last_.bytes.data()) + start;
   event.SerializeWithCachedSizesToArray(CodedOutputStream::WriteVarint64ToArray(size, at));
   return absl::OkStatus();
 }
 
-absl::StatusOr<engine::EventBatch> MemoryLog::Read(int64_t after, size_t limit) const {
-  MutexLock lock(mutex_);
-  engine::EventBatch batch;
-  batch.oldest_seq = blocks_.empty() ? next_seq_ : blocks_.front().first_seq;
-  const auto ends_after = [after](const Block& block) {
-    return block.first_seq + block.count - 1 > after;
-  };
-  auto block = std::find_if(blocks_.begin(), blocks_.end(), ends_after);
-  for (; block != blocks_.end() && batch.events.size() < limit; ++block) {
-    const std::string unpacked = block->bytes.empty() ? block->packed.Text() : "";
-    const std::string& bytes = block->bytes.empty() ? unpacked : block->bytes;
-    CodedInputStream in(reinterpret_cast<const uint8_t*>(bytes.data()),
-                        static_cast<int>(bytes.size()));
-    for (int64_t seq = block->first_seq;
-         seq < block->first_seq + block->count && batch.events.size() < limit; ++seq) {
-      int size = 0;
-      NURSERY_CHECK(in.ReadVarintSizeAsInt(&size));
-      if (seq <= after) {
-        NURSERY_CHECK(in.Skip(size));
-        continue;
-      }
-      const CodedInputStream::Limit end = in.PushLimit(size);
-      NURSERY_CHECK(batch.events.emplace_back().ParseFromCodedStream(&in));
-      in.PopLimit(end);
-    }
+std::vector<MemoryLog::BlockPtr> MemoryLog::BlocksAfter(int64_t after, size_t limit) const {
+  std::vector<BlockPtr> blocks;
+  size_t events = 0;
+  for (const BlockPtr& block : full_) {
+    const int64_t wanted = block->first_seq + block->count - 1 - after;
+    if (wanted <= 0) continue;
+    if (events >= limit) return blocks;
+    blocks.push_back(block);
+    events += static_cast<size_t>(std::min(wanted, block->count));
   }
+  if (events < limit && last_.count > 0) blocks.push_back(std::make_shared<Block>(last_));
+  return blocks;
+}
+
+absl::StatusOr<engine::EventBatch> MemoryLog::Read(int64_t after, size_t limit) const {
+  engine::EventBatch batch;
+  std::vector<BlockPtr> blocks;
+  {
+    MutexLock lock(mutex_);
+    batch.oldest_seq = full_.empty() ? last_.first_seq : full_.front()->first_seq;
+    blocks = BlocksAfter(after, limit);
+  }
+  for (const BlockPtr& block : blocks) AddEvents(*block, after, limit, &batch.events);
   return batch;
 }
 
 void MemoryLog::Pack() {
-  MutexLock lock(mutex_);
-  for (Block& block : blocks_) {
-    if (block.bytes.empty()) continue;
-    block.packed = engine::Compressed(block.bytes);
-    bytes_ -= block.bytes.size() - block.packed.size();
-    block.bytes = std::string();
+  std::deque<BlockPtr> blocks;
+  {
+    MutexLock lock(mutex_);
+    packed_ = true;
+    CloseLast();
+    blocks = full_;
   }
+  size_t bytes = 0;
+  for (BlockPtr& block : blocks) {
+    if (!block->bytes.empty()) {
+      auto packed = std::make_shared<Block>();
+      packed->first_seq = block->first_seq;
+      packed->count = block->count;
+      packed->packed = engine::Compressed(block->bytes);
+      block = std::move(packed);
+    }
+    bytes += block->size();
+  }
+  MutexLock lock(mutex_);
+  full_ = std::move(blocks);
+  bytes_ = bytes;
 }
 
 }  // namespace
