@@ -140,17 +140,10 @@ Compressed PackViews(const std::vector<NodeView>& views) {
   return Compressed(text);
 }
 
-// Paths at and below the nodes of maps, as in "fetch[]", one in each line.
-Compressed PackInsideMaps(const spec::Job& job) {
+// Of all nodes, one in each line.
+Compressed PackPaths(const spec::Job& job) {
   std::string paths;
-  std::vector<bool> inside(job.nodes.size());
-  for (const spec::Node& node : job.nodes) {
-    if (node.parent == spec::kNoNode) continue;
-    const auto parent = static_cast<size_t>(node.parent);
-    const bool here = inside[parent] || job.nodes[parent].kind == spec::Kind::kMap;
-    inside[static_cast<size_t>(node.index)] = here;
-    if (here) paths += job.PathOf(node.index) + "\n";
-  }
+  for (const spec::Node& node : job.nodes) paths += job.PathOf(node.index) + "\n";
   return Compressed(paths);
 }
 
@@ -174,7 +167,7 @@ EndedTree::EndedTree(const Job& job, const spec::Job& spec)
       last_seq_(job.last_seq()),
       resource_(job.Describe().SerializeAsString()),
       views_(PackViews(job.View(std::numeric_limits<size_t>::max()))),
-      inside_maps_(PackInsideMaps(spec)),
+      paths_(PackPaths(spec)),
       outputs_(job.Outputs("", /*below=*/true)) {}
 
 v1::Job EndedTree::Describe() const {
@@ -235,9 +228,9 @@ std::optional<NodeState> EndedTree::StateOf(std::string_view path) const {
 }
 
 bool EndedTree::Knows(std::string_view path) const {
-  if (StateOf(path)) return true;
   const std::string plain = WithoutItems(path);
-  const std::string paths = "\n" + inside_maps_.Text();
+  if (plain.find('\n') != std::string::npos) return false;
+  const std::string paths = "\n" + paths_.Text();
   return paths.find("\n" + plain + "\n") != std::string::npos;
 }
 

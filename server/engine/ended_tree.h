@@ -39,7 +39,7 @@ class EndedTree {
   int64_t last_seq() const { return last_seq_; }
 
   // Of its compressed parts, in bytes.
-  size_t size() const { return resource_.size() + views_.size() + inside_maps_.size(); }
+  size_t size() const { return resource_.size() + views_.size() + paths_.size(); }
 
  private:
   std::vector<NodeView> AllViews() const;
@@ -49,9 +49,9 @@ class EndedTree {
   const int64_t last_seq_;
   Compressed resource_;
   Compressed views_;
-  // Paths of the job file at and below the nodes of maps, as in "fetch[]", one in each line: their
-  // items have no line of their own any more.
-  Compressed inside_maps_;
+  // Paths of the job file, one in each line, items of maps as in "fetch[]": neither they nor what
+  // was never opened have a line in the tree.
+  Compressed paths_;
   const std::vector<OutputView> outputs_;
 };
 

@@ -23,6 +23,7 @@ nodes:
   - {name: good, call: {function: echo, argument: hello}}
   - {name: bad, call: {function: script, argument: "2s!"}, retry: {max_attempts: 2}}
   - {name: after, needs: [bad], call: noop}
+  - {name: never, needs: [bad], nodes: [{name: inside, call: noop}]}
   - name: deep
     nodes:
       - name: deeper
@@ -58,6 +59,15 @@ std::string Logged(const Job& job, int64_t after, size_t limit) {
   return text;
 }
 
+void ExpectKnows(const Job& job) {
+  for (const char* path : {"", "deep/deeper", "each", "each[3]", "each[3]/part", "never/inside"}) {
+    EXPECT_TRUE(job.Knows(path)) << path;
+  }
+  for (const char* path : {"dee", "each[3]/par", "each[3]part", "other", "good\nbad"}) {
+    EXPECT_FALSE(job.Knows(path)) << path;
+  }
+}
+
 SEEDED_TEST(EndedTreeTest, APackedJobAnswersAsBefore) {
   JobHarness harness(executor);
   const std::shared_ptr<Job> job = co_await harness.Run(ctx, kEverything);
@@ -69,8 +79,10 @@ SEEDED_TEST(EndedTreeTest, APackedJobAnswersAsBefore) {
   const int64_t last = job->last_seq();
   const size_t outputs = job->Outputs("", /*below=*/true).size();
   EXPECT_FALSE(job->PackedSize());
+  ExpectKnows(*job);
   job->Pack();
   EXPECT_TRUE(job->PackedSize());
+  ExpectKnows(*job);
   EXPECT_EQ(Described(*job), described);
   EXPECT_TRUE(job->View(1000) == views);
   EXPECT_TRUE(job->View(4) == cut);
@@ -82,12 +94,6 @@ SEEDED_TEST(EndedTreeTest, APackedJobAnswersAsBefore) {
   EXPECT_TRUE(job->done());
   EXPECT_EQ(job->StateOf("deep/deeper/slow"), NodeState::kDeadlineExceeded);
   EXPECT_EQ(job->StateOf("deep/deeper/slower"), std::nullopt);
-  for (const char* path : {"", "deep/deeper", "each", "each[3]", "each[3]/part"}) {
-    EXPECT_TRUE(job->Knows(path)) << path;
-  }
-  for (const char* path : {"dee", "each[3]/par", "each[3]part", "other"}) {
-    EXPECT_FALSE(job->Knows(path)) << path;
-  }
   co_return absl::OkStatus();
 }
 
