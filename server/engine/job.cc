@@ -4,7 +4,9 @@
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
+#include <utility>
 
+#include "nursery/core/blocking.h"
 #include "nursery/core/executor.h"
 #include "nursery/core/status.h"
 #include "server/engine/convert.h"
@@ -83,12 +85,6 @@ Time Job::OwnDeadline(const spec::Job& job, Time now, Duration default_timeout,
   return limit.limited() ? Later(now, limit.limit) : kNever;
 }
 
-Job::~Job() {
-  MutexLock lock(mutex_);
-  std::error_code ignored;
-  if (!job_dir_.empty()) std::filesystem::remove_all(job_dir_, ignored);
-}
-
 absl::StatusOr<std::string> Job::JobDir() {
   MutexLock lock(mutex_);
   if (!job_dir_.empty()) return job_dir_;
@@ -98,6 +94,11 @@ absl::StatusOr<std::string> Job::JobDir() {
   }
   job_dir_ = pattern;
   return job_dir_;
+}
+
+std::string Job::TakeDir() {
+  MutexLock lock(mutex_);
+  return std::exchange(job_dir_, "");
 }
 
 Job::Form Job::form() const {
@@ -117,6 +118,16 @@ Async<void> Job::Run(Context context) {
   live->runtime.shield = shield.context();
   co_await RunNode(bounded.context(), &live->runtime, &tree.root());
   live->runtime.shield.reset();
+  if (std::string dir = TakeDir(); !dir.empty()) {
+    auto remove = [dir] {
+      std::error_code ignored;
+      std::filesystem::remove_all(dir, ignored);
+      return absl::OkStatus();
+    };
+    absl::Status removed = co_await RunBlocking(shield.context(), std::move(remove));
+    static_cast<void>(removed);
+  }
+  output_bytes_.store(tree.LetGo());
   v1::Event ended;
   tree.Locked([&] {
     ended.mutable_job_ended()->set_state(ToProto(tree.root().status.state));
@@ -298,10 +309,11 @@ void Job::Pack() {
   form_.ended = std::move(ended);
 }
 
-std::optional<size_t> Job::PackedSize() const {
+size_t Job::size() const {
   const Form now = form();
-  if (now.live != nullptr) return std::nullopt;
-  return now.ended->size() + log_->size();
+  const size_t tree =
+      now.live == nullptr ? now.ended->size() : static_cast<size_t>(node_count_) * kBytesOfNode;
+  return tree + log_->size() + output_bytes_.load();
 }
 
 std::vector<OutputView> Job::Outputs(const std::string& path, bool below) const {

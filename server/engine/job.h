@@ -67,7 +67,6 @@ class Job {
  public:
   // For Engine::Admit.
   Job(std::unique_ptr<Tree> tree, Runtime runtime, JobOptions options, std::string data_dir);
-  ~Job();
 
   const std::string& id() const { return id_; }
   const std::string& display_name() const { return display_name_; }
@@ -128,8 +127,9 @@ class Job {
   // Keeps of a job that has run what can still be asked of it, in a tenth of the memory. Takes some
   // microseconds for each node.
   void Pack() NURSERY_EXCLUDES(mutex_);
-  // Of what Pack has left, in bytes; nothing: it has not been packed.
-  std::optional<size_t> PackedSize() const NURSERY_EXCLUDES(mutex_);
+  bool packed() const { return form().live == nullptr; }
+  // About what it takes of memory once it has run, in bytes; until it is packed, without its spec.
+  size_t size() const NURSERY_EXCLUDES(mutex_);
 
  private:
   // Until it is packed.
@@ -156,6 +156,8 @@ class Job {
   static Time OwnDeadline(const spec::Job& job, Time now, Duration default_timeout,
                           std::string* source);
   absl::StatusOr<std::string> JobDir() NURSERY_EXCLUDES(mutex_);
+  // Makes it the caller's; empty: there is none.
+  std::string TakeDir() NURSERY_EXCLUDES(mutex_);
 
   // Constant after construction.
   const std::string id_;
@@ -180,6 +182,7 @@ class Job {
   Time callers_deadline_ NURSERY_GUARDED_BY(mutex_) = kNever;  // when it is the earlier one
   // The last kMaxCancels, unchanged from then on.
   std::deque<std::shared_ptr<CancelRecord>> cancels_ NURSERY_GUARDED_BY(mutex_);
+  std::atomic<size_t> output_bytes_{0};  // since it has run
   std::atomic<bool> closed_{false};
 };
 

@@ -6,7 +6,6 @@
 #include <limits>
 
 #include "nursery/core/blocking.h"
-#include "nursery/core/sleep.h"
 #include "nursery/core/status.h"
 #include "server/engine/reason.h"
 
@@ -14,16 +13,18 @@ namespace nursery::engine {
 namespace {
 
 constexpr std::chrono::seconds kRetryAfter{1};
-// So long after its end a job is asked for as it was; then, if it has so many nodes, it is packed.
+// So long after its end a job is asked for as it was; then, if it takes so many bytes, it is
+// packed. What had no memory for that is tried again.
 constexpr std::chrono::seconds kPackAfter{5};
-constexpr int64_t kWorthPacking = 256;
+constexpr std::chrono::seconds kPackAgain{60};
+constexpr int64_t kWorthPacking = int64_t{100} << 10;
 // So much freed memory, in large pieces, is worth to be given back, so long after there was as
-// much: it takes the heap for some milliseconds.
+// much. It takes the heap from all threads meanwhile, so that it may take this share of the time.
 constexpr int64_t kWorthCounting = int64_t{256} << 10;
 constexpr int64_t kWorthTrimming = int64_t{4} << 20;
 constexpr std::chrono::seconds kTrimAfter{1};
-// About what a node takes until it is packed, and how much larger a message is than its bytes.
-constexpr int64_t kBytesOfNode = 400;
+constexpr int64_t kTrimShare = 100;
+// How much larger a message is than its bytes.
 constexpr int64_t kBytesOfMessage = 10;
 
 // The C library gives back by itself what it has at the end of the heap only.
@@ -48,13 +49,14 @@ std::pair<Sender<std::shared_ptr<Job>>, Receiver<std::shared_ptr<Job>>> MakeDeta
 
 }  // namespace
 
-JobTable::JobTable(Engine& engine, TableLimits limits)
-    : JobTable(engine, limits, MakeDetaching()) {}
+JobTable::JobTable(Engine& engine, TableLimits limits, std::function<void()> give_memory_back)
+    : JobTable(engine, limits, std::move(give_memory_back), MakeDetaching()) {}
 
 JobTable::JobTable(
-    Engine& engine, TableLimits limits,
+    Engine& engine, TableLimits limits, std::function<void()> give_memory_back,
     std::pair<Sender<std::shared_ptr<Job>>, Receiver<std::shared_ptr<Job>>> detaching)
     : engine_(engine),
+      give_memory_back_(give_memory_back ? std::move(give_memory_back) : GiveMemoryBack),
       detach_(std::move(detaching.first)),
       detached_(std::move(detaching.second)),
       limits_(limits) {}
@@ -83,8 +85,9 @@ absl::Status JobTable::CheckLimits(const Submission& submission) {
 absl::StatusOr<Admitted> JobTable::Admit(Submission submission) {
   const std::string request =
       submission.request_id.empty() ? "" : submission.submitter + "/" + submission.request_id;
+  Forgotten forgotten;
   MutexLock lock(mutex_);
-  ForgetOld(engine_.clock().Now());
+  ForgetOld(engine_.clock().Now(), &forgotten);
   Admitted admitted;
   if (const auto known = requests_.find(request); !request.empty() && known != requests_.end()) {
     const Entry& entry = entries_.at(known->second);
@@ -142,7 +145,10 @@ void JobTable::Close() {
 
 void JobTable::OnEnded(const std::shared_ptr<Job>& job) {
   const NodeState state = job->state();
+  const auto size = static_cast<int64_t>(job->size());
   const Time now = engine_.clock().Now();
+  Forgotten forgotten;
+  bool has_chore = false;
   {
     MutexLock lock(mutex_);
     const auto found = entries_.find(job->id());
@@ -153,30 +159,35 @@ void JobTable::OnEnded(const std::shared_ptr<Job>& job) {
     stats_.bytes -= found->second.bytes;
     ++stats_.finished[static_cast<size_t>(state)];
     ++stats_.ended;
+    found->second.bytes += size;
     ended_bytes_ += found->second.bytes;
-    ended_.push_back({job->id(), now, ++last_ended_, job->node_count() < kWorthPacking});
-    ForgetOld(now);
+    const bool large = found->second.bytes >= kWorthPacking;
+    has_chore = large || ended_.empty();
+    ended_.push_back({job->id(), now, ++last_ended_, large ? now + kPackAfter : kNever});
+    ForgetOld(now, &forgotten);
   }
   room_.Ring();
-  if (job->node_count() >= kWorthPacking) chores_.Ring();
+  if (has_chore) chores_.Ring();
 }
 
-void JobTable::ForgetOld(Time now) {
+void JobTable::ForgetOld(Time now, Forgotten* forgotten) {
   while (!ended_.empty()) {
-    const bool full = stats_.ended > limits_.ended_jobs || ended_bytes_ > limits_.ended_bytes;
+    const bool large = ended_bytes_ > limits_.ended_bytes && ended_.size() > 1;
+    const bool full = stats_.ended > limits_.ended_jobs || large;
     if (!full && now - ended_.front().at < limits_.ended_age) return;
-    Forget(ended_.front().id);
+    Forget(ended_.front().id, forgotten);
     ended_.pop_front();
   }
 }
 
-void JobTable::Forget(const std::string& id) {
+void JobTable::Forget(const std::string& id, Forgotten* forgotten) {
   const auto found = entries_.find(id);
   requests_.erase(found->second.request);
   ended_bytes_ -= found->second.bytes;
   AddFreed(found->second.bytes, engine_.clock().Now());
   --stats_.ended;
   engine_.Forget(id);
+  forgotten->push_back(std::move(found->second.job));
   entries_.erase(found);
 }
 
@@ -234,8 +245,9 @@ void JobTable::SetLimits(const TableLimits& limits) {
     MutexLock lock(mutex_);
     limits_ = limits;
   }
-  // Whoever waits may fit in now.
+  // Whoever waits may fit in now, and what is kept may be too old.
   room_.Ring();
+  chores_.Ring();
 }
 
 TableStats JobTable::Stats() const {
@@ -257,17 +269,21 @@ JobTable::Chore JobTable::NextChore() {
   Chore chore;
   const Time now = engine_.clock().Now();
   MutexLock lock(mutex_);
+  ForgetOld(now, &chore.forgotten);
   const auto next =
-      std::find_if(ended_.begin(), ended_.end(), [](const Ended& each) { return !each.packed; });
-  if (next != ended_.end() && next->at + kPackAfter <= now) {
-    next->packed = true;
+      std::min_element(ended_.begin(), ended_.end(),
+                       [](const Ended& a, const Ended& b) { return a.pack_at < b.pack_at; });
+  if (next != ended_.end() && next->pack_at <= now) {
+    next->pack_at = kNever;
     chore.pack = entries_.at(next->id).job;
   } else if (trim_at_ <= now) {
     freed_ = 0;
     trim_at_ = kNever;
     chore.trim = true;
+  } else if (ended_.empty()) {
+    chore.due = trim_at_;
   } else {
-    chore.due = next == ended_.end() ? trim_at_ : std::min(trim_at_, next->at + kPackAfter);
+    chore.due = std::min({trim_at_, next->pack_at, Later(ended_.front().at, limits_.ended_age)});
   }
   return chore;
 }
@@ -276,39 +292,57 @@ void JobTable::AddFreed(int64_t bytes, Time now) {
   if (bytes < kWorthCounting) return;
   freed_ += bytes;
   if (freed_ < kWorthTrimming || trim_at_ != kNever) return;
-  trim_at_ = now + kTrimAfter;
+  trim_at_ = std::max(now + kTrimAfter, no_trim_until_);
   chores_.Ring();
 }
 
 void JobTable::OnPacked(const std::shared_ptr<Job>& job) {
-  const auto size = static_cast<int64_t>(job->PackedSize().value_or(0));
+  const auto size = static_cast<int64_t>(job->size());
   MutexLock lock(mutex_);
   const auto found = entries_.find(job->id());
   if (found == entries_.end()) return;
-  ended_bytes_ += size - found->second.bytes;
+  const int64_t freed = found->second.bytes - size;
   found->second.bytes = size;
-  AddFreed(job->node_count() * kBytesOfNode, engine_.clock().Now());
+  ended_bytes_ -= freed;
+  AddFreed(freed, engine_.clock().Now());
+}
+
+void JobTable::OnNotPacked(const std::shared_ptr<Job>& job) {
+  MutexLock lock(mutex_);
+  const auto found = std::find_if(ended_.begin(), ended_.end(),
+                                  [&job](const Ended& each) { return each.id == job->id(); });
+  if (found != ended_.end()) found->pack_at = engine_.clock().Now() + kPackAgain;
+}
+
+void JobTable::Do(Chore chore) {
+  if (chore.pack != nullptr) chore.pack->Pack();
+  if (!chore.trim) return;
+  const Time start = engine_.clock().Now();
+  give_memory_back_();
+  const Time end = engine_.clock().Now();
+  MutexLock lock(mutex_);
+  no_trim_until_ = end + kTrimShare * (end - start);
 }
 
 Async<absl::Status> JobTable::DoChores(Context, JobTable* table, Context context) {
   const BellReceiver bell = table->chores_.Watch();
   while (!context.cancelled()) {
-    const Chore chore = table->NextChore();
-    if (chore.pack != nullptr || chore.trim) {
-      auto work = [chore] {
-        if (chore.pack != nullptr) chore.pack->Pack();
-        if (chore.trim) GiveMemoryBack();
-        return absl::OkStatus();
-      };
-      absl::Status done = co_await RunBlocking(context, std::move(work));
-      if (done.ok() && chore.pack != nullptr) table->OnPacked(chore.pack);
-    } else if (chore.due != kNever) {
-      absl::Status slept = co_await SleepUntil(context, chore.due);
-      static_cast<void>(slept);
-    } else {
-      absl::StatusOr<Tick> rung = co_await bell.Receive(context);
+    Chore chore = table->NextChore();
+    const std::shared_ptr<Job> pack = chore.pack;
+    if (pack == nullptr && !chore.trim && chore.forgotten.empty()) {
+      const CancelScope bounded(context, chore.due, "the next chore");
+      absl::StatusOr<Tick> rung = co_await bell.Receive(bounded.context());
       static_cast<void>(rung);
+      continue;
     }
+    auto work = [table, chore = std::move(chore)]() mutable {
+      table->Do(std::move(chore));
+      return absl::OkStatus();
+    };
+    absl::Status done = co_await RunBlocking(context, std::move(work));
+    if (pack == nullptr) continue;
+    if (done.ok()) table->OnPacked(pack);
+    if (!done.ok()) table->OnNotPacked(pack);
   }
   co_return absl::OkStatus();
 }

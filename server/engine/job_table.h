@@ -13,6 +13,7 @@
 
 #include <array>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -32,7 +33,8 @@ struct TableLimits {
   int64_t live_jobs = 10'000;
   int64_t nodes = 1'000'000;
   int64_t bytes = int64_t{1} << 30;
-  // Ended jobs are kept until one of these is reached; the oldest goes first.
+  // Ended jobs are kept until one of these is reached; the oldest goes first. The last is kept
+  // whatever its bytes.
   int64_t ended_jobs = 10'000;
   int64_t ended_bytes = int64_t{256} << 20;
   Duration ended_age = std::chrono::minutes(10);
@@ -73,7 +75,8 @@ struct TableStats {
 
 class JobTable {
  public:
-  JobTable(Engine& engine, TableLimits limits);
+  // `give_memory_back` to the system, as the C library can; tests have another.
+  JobTable(Engine& engine, TableLimits limits, std::function<void()> give_memory_back = nullptr);
   JobTable(const JobTable&) = delete;
   JobTable& operator=(const JobTable&) = delete;
 
@@ -116,38 +119,45 @@ class JobTable {
     std::shared_ptr<Job> job;
     std::string request;  // of its submitter; empty: none
     std::string digest;
-    int64_t bytes = 0;
+    int64_t bytes = 0;  // of its spec; from its end on about what it takes of memory
     bool ended = false;
   };
   struct Ended {
     std::string id;
     Time at;
     uint64_t number;  // from 1, in the order of the ends
-    bool packed;      // or too small for that
+    Time pack_at;     // kNever: it is packed, or too small for that
   };
+  // Destroyed by whoever forgets them, unlocked: that takes its time.
+  using Forgotten = std::vector<std::shared_ptr<Job>>;
 
-  JobTable(Engine& engine, TableLimits limits,
+  JobTable(Engine& engine, TableLimits limits, std::function<void()> give_memory_back,
            std::pair<Sender<std::shared_ptr<Job>>, Receiver<std::shared_ptr<Job>>> detaching);
   absl::Status CheckLimits(const Submission& submission) NURSERY_REQUIRES(mutex_);
-  void Forget(const std::string& id) NURSERY_REQUIRES(mutex_);
-  void ForgetOld(Time now) NURSERY_REQUIRES(mutex_);
+  void Forget(const std::string& id, Forgotten* forgotten) NURSERY_REQUIRES(mutex_);
+  void ForgetOld(Time now, Forgotten* forgotten) NURSERY_REQUIRES(mutex_);
   // What is done behind the jobs' backs, on a thread for blocking calls.
   struct Chore {
     Chore() = default;
 
     std::shared_ptr<Job> pack;  // null: none
     bool trim = false;          // give freed memory back to the system
+    Forgotten forgotten;        // to be destroyed
     Time due = kNever;          // of the next one, when there is none yet
   };
-  // Packs large jobs some time after their end, until the context is cancelled.
+  // Packs large jobs some time after their end, and forgets what is too old, until the context is
+  // cancelled.
   static Async<absl::Status> DoChores(Context own, JobTable* table, Context context);
   Chore NextChore() NURSERY_EXCLUDES(mutex_);
+  void Do(Chore chore) NURSERY_EXCLUDES(mutex_);
   void OnPacked(const std::shared_ptr<Job>& job) NURSERY_EXCLUDES(mutex_);
+  void OnNotPacked(const std::shared_ptr<Job>& job) NURSERY_EXCLUDES(mutex_);
   void AddFreed(int64_t bytes, Time now) NURSERY_REQUIRES(mutex_);
   static Async<absl::Status> ReceiveJobs(Group& group, JobTable* table, Context context);
   static Async<absl::Status> RunOne(Context context, JobTable* table, std::shared_ptr<Job> job);
 
   Engine& engine_;
+  const std::function<void()> give_memory_back_;
   Sender<std::shared_ptr<Job>> detach_;
   Receiver<std::shared_ptr<Job>> detached_;
   mutable Mutex mutex_;
@@ -162,6 +172,7 @@ class JobTable {
   // About so much was freed since memory was given back; when there is enough, when to.
   int64_t freed_ NURSERY_GUARDED_BY(mutex_) = 0;
   Time trim_at_ NURSERY_GUARDED_BY(mutex_) = kNever;
+  Time no_trim_until_ NURSERY_GUARDED_BY(mutex_){};
   Bells room_;    // rings when a job has ended
   Bells chores_;  // rings when there is one
 };

@@ -69,6 +69,9 @@ inline constexpr size_t kMaxSurvivors = 100;
 // Cancels of one job whose accounts are kept for whoever asks for the same once more.
 inline constexpr size_t kMaxCancels = 16;
 
+// About what a node takes of memory until it is packed.
+inline constexpr size_t kBytesOfNode = 400;
+
 // Waiting raises a node by one priority class each.
 inline constexpr std::chrono::nanoseconds kPriorityAging = std::chrono::seconds(60);
 

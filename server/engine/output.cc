@@ -37,7 +37,22 @@ bool WriteAll(int fd, std::string_view data) {
 
 Output::~Output() {
   MutexLock lock(mutex_);
+  CloseSpool();
+}
+
+void Output::CloseSpool() const {
   if (spool_ >= 0) close(spool_);
+  spool_ = -1;
+}
+
+void Output::DropWhole() const {
+  MutexLock lock(mutex_);
+  CloseSpool();
+}
+
+size_t Output::size() const {
+  MutexLock lock(mutex_);
+  return sizeof(Output) + head_.size() + tail_.size();
 }
 
 void Output::Spool(std::string_view data) {
@@ -131,6 +146,9 @@ int64_t Output::StartOfLines(size_t lines) const {
 }
 
 absl::Status Output::Missing() const {
+  if (total_ <= cap_ && spool_errno_ == 0) {
+    return Error(absl::StatusCode::kFailedPrecondition, "its output is not kept after its job");
+  }
   if (total_ <= cap_) return ErrnoError(spool_errno_, "its output could not be spooled");
   return Error(absl::StatusCode::kFailedPrecondition,
                "its output of " + std::to_string(total_) + " bytes is over the limit of " +

@@ -53,6 +53,11 @@ class Output {
   // The last `lines` lines that are kept, without a final newline.
   std::string LastLines(size_t lines) const NURSERY_EXCLUDES(mutex_);
 
+  // Nobody will ask for the whole any more: what is kept of it in a file goes.
+  void DropWhole() const NURSERY_EXCLUDES(mutex_);
+  // What it takes of memory, in bytes.
+  size_t size() const NURSERY_EXCLUDES(mutex_);
+
   // Less is kept than was written.
   bool truncated() const NURSERY_EXCLUDES(mutex_);
 
@@ -70,6 +75,7 @@ class Output {
     return total_ == static_cast<int64_t>(head_.size() + tail_.size());
   }
   void Spool(std::string_view data) NURSERY_REQUIRES(mutex_);
+  void CloseSpool() const NURSERY_REQUIRES(mutex_);
   bool spooled() const NURSERY_REQUIRES(mutex_) { return spool_ >= 0 && spool_complete_; }
   absl::Status Missing() const NURSERY_REQUIRES(mutex_);
 
@@ -80,7 +86,7 @@ class Output {
   int64_t total_ NURSERY_GUARDED_BY(mutex_) = 0;
   std::string head_ NURSERY_GUARDED_BY(mutex_);
   std::string tail_ NURSERY_GUARDED_BY(mutex_);  // up to twice its bound between trims
-  int spool_ NURSERY_GUARDED_BY(mutex_) = -1;
+  mutable int spool_ NURSERY_GUARDED_BY(mutex_) = -1;
   bool spool_complete_ NURSERY_GUARDED_BY(mutex_) = true;
   int spool_errno_ NURSERY_GUARDED_BY(mutex_) = 0;  // why it is not, when it is not over the cap
 };

@@ -99,6 +99,10 @@ class Tree {
   void AddItem(Node& map, Node& item) NURSERY_EXCLUDES(mutex_);
   void RemoveItem(Node& map, Node& item) NURSERY_EXCLUDES(mutex_);
 
+  // Nothing runs any more: what was kept for siblings goes. Gives the bytes that outputs still
+  // take.
+  size_t LetGo() NURSERY_EXCLUDES(mutex_);
+
   // Reads or changes nodes under the lock. `visit` must not call the tree.
   template <class Visit>
   auto Locked(Visit visit) const NURSERY_EXCLUDES(mutex_) {
@@ -152,6 +156,7 @@ class Tree {
   // What came down to the node, with what it is to the node itself.
   static v1::Cause OwnCause(const Node& node);
   static void KeepItem(const Node& item);
+  static size_t LetGoBelow(Node& node);
   static void CollectRunning(const Node& node, v1::NodeError* error);
   void SetPhase(Node& node, Phase phase) NURSERY_REQUIRES(mutex_);
   void Append(v1::Event event) NURSERY_REQUIRES(mutex_);

@@ -79,4 +79,27 @@ void Tree::FlushItems(Node& map, bool all) {
   Append(std::move(event));
 }
 
+size_t Tree::LetGo() {
+  MutexLock lock(mutex_);
+  return LetGoBelow(root_);
+}
+
+size_t Tree::LetGoBelow(Node& node) {
+  size_t bytes = 0;
+  const auto drop = [&bytes](const Output* output) {
+    if (output == nullptr) return;
+    output->DropWhole();
+    bytes += output->size();
+  };
+  const Activity& activity = node.activity();
+  drop(activity.output.get());
+  if (activity.errors != activity.output) drop(activity.errors.get());
+  if (node.map != nullptr) {
+    node.map->kept = {};
+    node.map->items.reset();
+  }
+  for (const auto& child : node.children()) bytes += LetGoBelow(*child);
+  return bytes;
+}
+
 }  // namespace nursery::engine

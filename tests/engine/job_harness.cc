@@ -11,7 +11,8 @@
 
 namespace nursery::engine {
 
-JobHarness::JobHarness(SeededExecutor& executor, int64_t slots, actions::ExecRunner* exec)
+JobHarness::JobHarness(SeededExecutor& executor, int64_t slots, actions::ExecRunner* exec,
+                       Store* store)
     : actions_(functions_, exec) {
   EXPECT_TRUE(functions_
                   .Register("script",
@@ -28,7 +29,7 @@ JobHarness::JobHarness(SeededExecutor& executor, int64_t slots, actions::ExecRun
   EngineOptions options;
   options.clock = &executor.clock();
   options.actions = &actions_;
-  options.store = &store_;
+  options.store = store == nullptr ? &store_ : store;
   options.pools = {{"default", slots}};
   options.seed = executor.Random(1 << 30);
   engine_ = std::make_unique<Engine>(options);

@@ -19,7 +19,7 @@ namespace nursery::engine {
 class JobHarness {
  public:
   explicit JobHarness(SeededExecutor& executor, int64_t slots = 100,
-                      actions::ExecRunner* exec = nullptr);
+                      actions::ExecRunner* exec = nullptr, Store* store = nullptr);
 
   // The test fails when `yaml` is not valid.
   static std::shared_ptr<const spec::Job> Compile(const std::string& yaml);

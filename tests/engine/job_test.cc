@@ -3,12 +3,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
+#include <filesystem>
+#include <iterator>
 
 #include "nursery/core/group.h"
 #include "nursery/core/sleep.h"
 #include "nursery/core/status.h"
 #include "server/engine/convert.h"
+#include "server/engine/limits.h"
 #include "tests/engine/job_harness.h"
 
 namespace nursery::engine {
@@ -312,6 +316,32 @@ nodes:
 )");
   GroupResult result = co_await WithGroup(ctx, GroupOptions(), RunAndLook, job);
   co_return result.status;
+}
+
+size_t OpenFiles() {
+  const std::filesystem::directory_iterator files("/proc/self/fd");
+  return static_cast<size_t>(std::distance(begin(files), end(files)));
+}
+
+SEEDED_TEST(JobTest, LeavesNoFilesBehindThoughItIsKept) {
+  JobHarness harness(executor);
+  const size_t before = OpenFiles();
+  const std::string large(kOutputHead + 1, 'x');
+  const std::string yaml =
+      "name: files\njoin: collect\nnodes:\n"
+      "  - {name: dir, call: {function: echo, argument: '${{ job.dir }}'}}\n"
+      "  - {name: large, call: {function: echo, argument: " +
+      large +
+      "}}\n"
+      "  - {name: reads, needs: [large],"
+      " call: {function: echo, argument: '${{ output.large }}'}}\n";
+  const std::shared_ptr<Job> job = co_await harness.Run(ctx, yaml);
+  EXPECT_EQ(OpenFiles(), before);
+  const auto dir = std::find_if(harness.echoed().begin(), harness.echoed().end(),
+                                [](const std::string& each) { return each.starts_with("/"); });
+  EXPECT_NE(dir, harness.echoed().end());
+  EXPECT_FALSE(std::filesystem::exists(*dir)) << *dir;
+  co_return absl::OkStatus();
 }
 
 Async<absl::Status> CancelAfter(Context ctx, std::shared_ptr<Job> job, Duration delay,

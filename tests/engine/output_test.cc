@@ -44,6 +44,20 @@ TEST(OutputTest, WhatIsNotKeptIsSkipped) {
   EXPECT_EQ(read.size() + static_cast<size_t>(missing), written.size());
 }
 
+TEST(OutputTest, TheWholeGoesAndItsEndsStay) {
+  Output output(/*keep_whole=*/true, kOutputSpool);
+  const std::string large(kOutputHead + kOutputTail + 2 * kOutputTail, 'x');
+  output.Append(large);
+  ASSERT_TRUE(output.Whole().ok());
+  output.DropWhole();
+  EXPECT_EQ(output.Whole().status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(output.Open().status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(output.Read(0, 10).data, "xxxxxxxxxx");
+  EXPECT_EQ(output.total(), static_cast<int64_t>(large.size()));
+  EXPECT_GE(output.size(), kOutputHead + kOutputTail);
+  EXPECT_LT(output.size(), large.size());
+}
+
 TEST(OutputTest, RingsForEachAppendUntilItIsHeard) {
   Output output(/*keep_whole=*/false, kOutputSpool);
   const BellReceiver bell = output.Watch();
