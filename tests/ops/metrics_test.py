@@ -103,8 +103,10 @@ class MetricsTest(LoadedTest):
         """After the warden's first word and a first call, of which only the connection stays."""
         self.jobs.ListJobs(job_service.ListJobsRequest(), timeout=PATIENCE)
         wait_until(lambda: "JobService/ListJobs" not in self.tasks())
+        # What takes the word has done so.
         return wait_until(lambda: (metrics := self.metrics())
-                          and metrics['nursery_containment_info{level="none"}'] == 0 and metrics)
+                          and metrics['nursery_containment_info{level="none"}'] == 0
+                          and metrics['nursery_tasks{state="running"}'] == 0 and metrics)
 
     def tasks(self):
         token = (self.server.directory / "data" / "token").read_text().split()[-1]
