@@ -62,17 +62,29 @@ void Call::OnEnded() {
     ended_ = true;
     lost_ = context_.IsCancelled();
     // The scope cannot die meanwhile: SetScope takes the lock first.
-    if (lost_ && scope_ != nullptr) scope_->Cancel("the client has gone");
+    if (lost_ && scope_ != nullptr) CancelLost();
     gone = gone_;
   }
   // Last: whoever waits for it destroys the call.
   if (gone != nullptr) gone->OnDone(true);
 }
 
-void Call::SetScope(const CancelScope* scope) {
+void Call::SetScope(const CancelScope* scope, Time out_of_time) {
   MutexLock lock(mutex_);
   scope_ = scope;
-  if (lost_ && scope_ != nullptr) scope_->Cancel("the client has gone");
+  out_of_time_ = out_of_time;
+  if (lost_ && scope_ != nullptr) CancelLost();
+}
+
+void Call::CancelLost() {
+  if (scope_->context().Now() < out_of_time_) {
+    scope_->Cancel("the client has gone");
+    return;
+  }
+  Cause cause(CauseKind::kDeadline,
+              Error(absl::StatusCode::kDeadlineExceeded, "the client's deadline has passed"));
+  cause.actor = "call deadline";
+  scope_->Cancel(std::move(cause));
 }
 
 std::string Call::Metadata(const std::string& key) const {

@@ -57,8 +57,9 @@ class Call {
   // From `now` on the executor's clock; kNever: the client set none. Clamped to ten years.
   Time Deadline(Time now) const;
 
-  // The scope that a lost call cancels; reset it before it dies.
-  void SetScope(const CancelScope* scope) NURSERY_EXCLUDES(mutex_);
+  // The scope that a lost call cancels; reset it before it dies. From `out_of_time` on the client
+  // is taken to have gone because its deadline passed.
+  void SetScope(const CancelScope* scope, Time out_of_time = kNever) NURSERY_EXCLUDES(mutex_);
 
   grpc::ByteBuffer& message() { return message_; }
   void SetStatus(grpc::Status status) { status_ = std::move(status); }
@@ -83,6 +84,7 @@ class Call {
   void StartFinish(Tag* tag);
   void AwaitGone(Tag* tag) NURSERY_EXCLUDES(mutex_);
   void OnEnded() NURSERY_EXCLUDES(mutex_);
+  void CancelLost() NURSERY_REQUIRES(mutex_);
 
   grpc::AsyncGenericService& service_;
   Queue& queue_;
@@ -96,6 +98,7 @@ class Call {
   bool ended_ NURSERY_GUARDED_BY(mutex_) = false;
   bool lost_ NURSERY_GUARDED_BY(mutex_) = false;
   const CancelScope* scope_ NURSERY_GUARDED_BY(mutex_) = nullptr;
+  Time out_of_time_ NURSERY_GUARDED_BY(mutex_) = kNever;
   Tag* gone_ NURSERY_GUARDED_BY(mutex_) = nullptr;
 };
 

@@ -15,15 +15,16 @@
 namespace nursery::rpc {
 namespace {
 
-// Of a call, whose job had until `deadline` for its sake, and ended as `described`.
-absl::Status StatusOf(const v1::Job& described, const Clock& clock, Time deadline) {
+// Of a call, whose job had until `deadline` for its sake, and ended as `described`. lost: the call
+// ended before its job.
+absl::Status StatusOf(const v1::Job& described, const Clock& clock, Time deadline, bool lost) {
   // A deadline of its own that is nearer is the job's result, and no fault of the call. No timer
   // fires early, but wall time may be set meanwhile.
   constexpr std::chrono::milliseconds kRounding{5};
   const Time decided = FromWall(clock, engine::FromProto(described.cause().time()));
   const bool by_call = deadline != kNever &&
                        described.deadline_source() == "the caller's deadline" &&
-                       decided + kRounding >= deadline;
+                       (lost || decided + kRounding >= deadline);
   switch (described.state()) {
     case v1::NODE_STATE_DEADLINE_EXCEEDED:
       if (!by_call) return absl::OkStatus();
@@ -113,7 +114,7 @@ Async<absl::Status> JobService::RunJob(Context context, JobService* service, Ses
                                        &feed, &next, deadline);
   if (!ran.status.ok() && !context.cancelled()) co_return ran.status;
   *next.mutable_result() = job->Describe();
-  absl::Status status = StatusOf(next.result(), clock, deadline);
+  absl::Status status = StatusOf(next.result(), clock, deadline, context.cancelled());
   if (status.ok()) {
     session->SetLast(next);
     co_return status;

@@ -59,6 +59,13 @@ void HandOver(grpc::experimental::ExternalConnectionAcceptor& acceptor, int list
   acceptor.HandleNewConnection(&parameters);
 }
 
+// The client's clock started when it sent the call, the server's when the call came: its deadline
+// passes before the one known here, by more the busier both are.
+Time OutOfTime(Time start, Time deadline) {
+  if (deadline == kNever) return kNever;
+  return deadline - std::min<Duration>((deadline - start) / 5, std::chrono::seconds(1));
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Create(ServerOptions options,
@@ -201,7 +208,7 @@ Async<void> Server::AnswerCall(Context calls, Server* server, const Method* aske
   method.stats->started.fetch_add(1, std::memory_order_relaxed);
   const Time deadline = call->Deadline(start);
   const CancelScope scope(calls, deadline, "call");
-  call->SetScope(&scope);
+  call->SetScope(&scope, OutOfTime(start, deadline));
   absl::StatusOr<Identity> identity = server->Admit(*call, method, deadline, start);
   // Streams that nobody has to identify himself for take no more than their own places.
   std::optional<Places::Place> open;

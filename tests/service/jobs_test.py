@@ -408,8 +408,19 @@ class RunTest(ServiceTest):
             self.assertEqual(raised.exception.code(), grpc.StatusCode.DEADLINE_EXCEEDED)
         for name in names:
             done = self.wait(name)
-            self.assertEqual(done.state, resources.NODE_STATE_DEADLINE_EXCEEDED)
+            self.assertEqual(done.state, resources.NODE_STATE_DEADLINE_EXCEEDED, done)
             self.assertIn("call deadline", done.cause.reason)
+
+    # Its clock is ahead of the server's by as long as the call took to come.
+    def test_a_client_that_goes_just_before_its_deadline_ran_out_of_time(self):
+        start = time.monotonic()
+        call = self.run_job(self.sleepers(2), timeout=1)
+        name = next(call).job
+        wait_until(lambda: time.monotonic() > start + 0.85)
+        call.cancel()
+        done = self.wait(name)
+        self.assertEqual(done.state, resources.NODE_STATE_DEADLINE_EXCEEDED, done)
+        self.assertIn("call deadline", done.cause.reason)
 
     def test_a_deadline_of_its_own_is_a_result(self):
         spec = self.sleepers(2)
