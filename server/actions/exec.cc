@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <csignal>
@@ -197,7 +198,8 @@ Async<ActionResult> Exec::Run(Context context, const spec::Exec& exec,
   ActionResult result;
   result.status = Prepare(exec, request, options_, &attempt.prepared);
   if (!result.status.ok()) co_return result;
-  const int64_t cap = exec.options->max_output.value_or(engine::kOutputSpool);
+  const int64_t cap =
+      std::min(exec.options->max_output.value_or(options_.max_output), options_.max_output);
   auto output =
       std::make_shared<Output>(request.keep_whole_output || exec.options->json_output, cap);
   auto errors =

@@ -10,10 +10,12 @@
 #ifndef NURSERY_SERVER_ACTIONS_EXEC_H_
 #define NURSERY_SERVER_ACTIONS_EXEC_H_
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "server/actions/actions.h"
+#include "server/engine/limits.h"
 #include "server/warden/process_host.h"
 
 namespace nursery::actions {
@@ -25,6 +27,8 @@ struct ExecOptions {
   std::vector<std::string> environment;
   // Where scratch directories are made.
   std::string data_dir = "/tmp";
+  // The most that is kept of a stream that is read whole, in bytes; a job may ask for less.
+  int64_t max_output = engine::kOutputSpool;
   // Processes whose job says nothing of stdin read this process's own.
   bool pass_stdin = false;
   // Processes write to this process's stdout and stderr; nothing is captured.

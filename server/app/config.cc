@@ -18,6 +18,8 @@
 namespace nursery::app {
 namespace {
 
+constexpr int64_t kMaxCallsPerConnection = 1'000'000;
+
 // What is in the contract and not yet in the program is refused by name.
 void CheckSupported(const v1::ServerConfig& config, std::vector<spec::Violation>* problems) {
   const auto refuse = [&](bool is_set, const char* field) {
@@ -31,8 +33,6 @@ void CheckSupported(const v1::ServerConfig& config, std::vector<spec::Violation>
   refuse(config.retention().has_age(), "retention.age");
   refuse(config.retention().jobs() != 0, "retention.jobs");
   refuse(config.retention().bytes() != 0, "retention.bytes");
-  refuse(config.limits().calls_per_connection() != 0, "limits.calls_per_connection");
-  refuse(config.limits().output_bytes() != 0, "limits.output_bytes");
   refuse(config.limits().tasks() != 0, "limits.tasks");
 }
 
@@ -138,6 +138,10 @@ absl::StatusOr<v1::ServerConfig> ReadConfig(const std::string& file) {
     CheckSemaphores(config, &problems);
     CheckTimes(config, &problems);
     CheckNumbers(config.limits(), "limits.", &problems);
+    if (config.limits().calls_per_connection() > kMaxCallsPerConnection) {
+      problems.push_back({"limits.calls_per_connection",
+                          "must be at most " + std::to_string(kMaxCallsPerConnection), 0, 0});
+    }
     CheckNumbers(config.retention(), "retention.", &problems);
     CheckAuth(config.auth(), &problems);
     if (!problems.empty()) problems = spec::LocateInConfig(text, std::move(problems));

@@ -135,9 +135,11 @@ absl::Status Daemon::Build(const v1::ServerConfig& config) {
   tokens_ = std::make_shared<rpc::CurrentTokens>(*std::move(tokens));
   options.tokens = tokens_;
   options.limits = ServerLimitsOf(config);
+  options.calls_per_connection = CallsPerConnectionOf(config);
   PartsOptions parts;
   parts.exec.environment = PassedOn(config.exec());
   parts.exec.data_dir = data_dir_.scratch();
+  parts.exec.max_output = MaxOutputOf(config);
   parts.pools = PoolsOf(config);
   parts.semaphores = SemaphoresOf(config);
   parts.default_job_timeout = DefaultJobTimeout(config);

@@ -81,6 +81,18 @@ engine::TableLimits TableLimitsOf(const v1::ServerConfig& config) {
   return limits;
 }
 
+int CallsPerConnectionOf(const v1::ServerConfig& config) {
+  int64_t calls = rpc::ServerOptions().calls_per_connection;
+  SetIfGiven(config.limits().calls_per_connection(), &calls);
+  return static_cast<int>(calls);
+}
+
+int64_t MaxOutputOf(const v1::ServerConfig& config) {
+  int64_t bytes = actions::ExecOptions().max_output;
+  SetIfGiven(config.limits().output_bytes(), &bytes);
+  return bytes;
+}
+
 rpc::ServerLimits ServerLimitsOf(const v1::ServerConfig& config) {
   rpc::ServerLimits limits;
   SetIfGiven(config.limits().calls(), &limits.calls);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "nursery/v1/config.pb.h"
+#include "server/actions/exec.h"
 #include "server/engine/job_table.h"
 #include "server/rpc/server.h"
 #include "server/spec/compile.h"
@@ -18,6 +19,9 @@
 namespace nursery::app {
 
 engine::TableLimits TableLimitsOf(const v1::ServerConfig& config);
+int CallsPerConnectionOf(const v1::ServerConfig& config);
+// What an attempt may write to a stream that is read whole, in bytes.
+int64_t MaxOutputOf(const v1::ServerConfig& config);
 rpc::ServerLimits ServerLimitsOf(const v1::ServerConfig& config);
 // What it says about jobs, and the default of what it does not.
 void SetJobLimits(const v1::ServerConfig& config, spec::CompileOptions* options);

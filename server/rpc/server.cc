@@ -14,7 +14,6 @@ namespace nursery::rpc {
 namespace {
 
 constexpr int kMaxMetadataBytes = 8 << 10;
-constexpr int kMaxStreamsPerConnection = 256;
 constexpr int kKeepaliveMillis = 20'000;
 constexpr int kKeepaliveTimeoutMillis = 10'000;
 constexpr int kPingIntervalMillis = 5'000;
@@ -28,11 +27,11 @@ constexpr std::chrono::milliseconds kDeadlineRounding{2};
 // What to wait before another try, when a limit is reached.
 constexpr std::chrono::seconds kRetryAfter{1};
 
-void SetArguments(int max_message_bytes, grpc::ServerBuilder& builder) {
-  builder.SetMaxReceiveMessageSize(max_message_bytes);
+void SetArguments(const ServerOptions& options, grpc::ServerBuilder& builder) {
+  builder.SetMaxReceiveMessageSize(options.max_message_bytes);
   builder.SetMaxSendMessageSize(-1);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreamsPerConnection);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.calls_per_connection);
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMillis);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMillis);
@@ -103,7 +102,7 @@ absl::Status Server::Start() {
     listeners_.push_back(*std::move(listener));
   }
   grpc::ServerBuilder builder;
-  SetArguments(options_.max_message_bytes, builder);
+  SetArguments(options_, builder);
   builder.RegisterAsyncGenericService(&service_);
   using Type = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
   plain_ = builder.experimental().AddExternalConnectionAcceptor(Type::FROM_FD,

@@ -48,6 +48,8 @@ struct ServerOptions {
   std::shared_ptr<const CurrentTokens> tokens;  // required where it listens
   ServerLimits limits;
   int max_message_bytes = 16 << 20;  // -1: no limit
+  // More wait in the client until some have ended.
+  int calls_per_connection = 256;
   // How long calls may take to end once the server stops.
   Duration call_grace = std::chrono::seconds(2);
 };

@@ -245,6 +245,15 @@ class CallLimitTest(HostileTest):
         self.assert_serves(live_jobs=1)
 
 
+class ConnectionLimitTest(HostileTest):
+    config = "limits: {calls_per_connection: 7}\n"
+
+    def test_a_client_is_told_how_many_calls_a_connection_takes(self):
+        with http2.Connection(self.server.address, PATIENCE) as connection:
+            connection.send(http2.hello())
+            self.assertEqual(connection.settings()[http2.MAX_CONCURRENT_STREAMS], 7)
+
+
 class FloodTest(HostileTest):
     def flood(self, size):
         """Header blocks without an end, on a connection of their own; the bytes that were taken."""

@@ -8,7 +8,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 DATA, HEADERS, RST_STREAM, SETTINGS, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 8, 9
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
-INITIAL_WINDOW_SIZE = 4
+MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE = 3, 4
 DEFAULT_WINDOW, LARGEST_WINDOW = (1 << 16) - 1, (1 << 31) - 1
 CANCEL = 8
 
@@ -104,6 +104,13 @@ class Connection:
         kind, flags, stream = struct.unpack(">BBI", self.unread[3:9])
         payload, self.unread = self.unread[9:end], self.unread[end:]
         return kind, flags, stream, payload
+
+    def settings(self):
+        """What the server's first SETTINGS say: values by their numbers."""
+        while True:
+            kind, _, _, payload = self.receive()
+            if kind == SETTINGS and payload:
+                return dict(struct.iter_unpack(">HI", payload))
 
     def ended_by(self, stream):
         """Reads until `stream` has been ended by the server; the kind of frame that did it."""

@@ -6,7 +6,8 @@ import unittest
 
 import grpc
 
-from service import (PATIENCE, ServiceTest, details_of, event, exec_node, group, job, job_service)
+from service import (PATIENCE, ServiceTest, details_of, event, exec_node, group, job, job_service,
+                     resources)
 
 
 class OutputTest(ServiceTest):
@@ -158,6 +159,28 @@ class OutputTest(ServiceTest):
         request = job_service.ReadOutputRequest(name=name, recursive=True)
         found = {c.path: c.data for m in self.jobs.ReadOutput(request) for c in m.chunks}
         self.assertEqual(found, {"a": b"a\n", "in/x": b"x\n", "in/y": b"y\n", "z": b"z\n"})
+
+
+class OutputLimitTest(ServiceTest):
+    config = "limits: {output_bytes: 5B}\n"
+
+    def consumer_of(self, text, **options):
+        producer = exec_node("printf", text, name="producer")
+        producer.exec.output.CopyFrom(job.OutputSpec(**options))
+        consumer = exec_node("cat", name="consumer", needs=["producer"])
+        consumer.exec.stdin.output_of = "producer"
+        name = self.submit(job.JobSpec(name="pair", root=group(producer, consumer))).name
+        self.wait(name)
+        return self.jobs.GetNode(job_service.GetNodeRequest(name=f"{name}/nodes/consumer"),
+                                 timeout=PATIENCE)
+
+    def test_what_is_longer_cannot_be_read_whole(self):
+        self.assertEqual(self.consumer_of("12345").state, resources.NODE_STATE_SUCCEEDED)
+        # Nor by a job that asks for more.
+        for options in ({}, {"max": 100}):
+            failed = self.consumer_of("123456", **options)
+            self.assertEqual(failed.state, resources.NODE_STATE_FAILED)
+            self.assertIn("6 bytes is over the limit of 5 bytes", str(failed))
 
 
 class RunOutputTest(ServiceTest):
