@@ -1,6 +1,7 @@
 #include "server/store/memory_store.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <string>
@@ -77,6 +78,7 @@ class MemoryLog final : public engine::EventLog {
   mutable Mutex mutex_;
   std::deque<BlockPtr> full_ NURSERY_GUARDED_BY(mutex_);  // the oldest first
   Block last_ NURSERY_GUARDED_BY(mutex_);
+  std::vector<uint32_t> last_starts_ NURSERY_GUARDED_BY(mutex_);  // where each of its events begins
   bool packed_ NURSERY_GUARDED_BY(mutex_) = false;
   int64_t next_seq_ NURSERY_GUARDED_BY(mutex_) = 1;
   size_t bytes_ NURSERY_GUARDED_BY(mutex_) = 0;
@@ -89,6 +91,7 @@ void MemoryLog::CloseLast() {
   }
   last_ = Block();
   last_.first_seq = next_seq_;
+  last_starts_.clear();
 }
 
 // In the last block; the oldest ones go when all are too large.
@@ -115,6 +118,7 @@ absl::Status MemoryLog::Append(const v1::Event& event) {
   ++next_seq_;
   ++last_.count;
   const size_t start = last_.bytes.size();
+  last_starts_.push_back(static_cast<uint32_t>(start));
   last_.bytes.resize(start + prefix + size);
   uint8_t* const at = reinterpret_cast<uint8_t*>(last_.bytes.data()) + start;
   event.SerializeWithCachedSizesToArray(CodedOutputStream::WriteVarint64ToArray(size, at));
@@ -131,7 +135,15 @@ std::vector<MemoryLog::BlockPtr> MemoryLog::BlocksAfter(int64_t after, size_t li
     blocks.push_back(block);
     events += static_cast<size_t>(std::min(wanted, block->count));
   }
-  if (events < limit && last_.count > 0) blocks.push_back(std::make_shared<Block>(last_));
+  const int64_t skipped = std::max<int64_t>(after + 1 - last_.first_seq, 0);
+  if (events < limit && skipped < last_.count) {
+    // A copy, as more may be appended: of what is asked for, since a reader comes for each event.
+    auto rest = std::make_shared<Block>();
+    rest->first_seq = last_.first_seq + skipped;
+    rest->count = last_.count - skipped;
+    rest->bytes = last_.bytes.substr(last_starts_[static_cast<size_t>(skipped)]);
+    blocks.push_back(std::move(rest));
+  }
   return blocks;
 }
 
