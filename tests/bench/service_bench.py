@@ -200,6 +200,8 @@ def measure_idle(sizes, add, directory):
 
     server = Server(directory)
     try:
+        # Its start is over when the last of its threads sleeps.
+        threading.Event().wait(sizes["settle"])
         before = wakeups(server.process.pid)
         threading.Event().wait(sizes["idle_seconds"])
         add("idle_wakeups_per_s", (wakeups(server.process.pid) - before) / sizes["idle_seconds"])
