@@ -11,6 +11,9 @@
 
 namespace nursery::rpc {
 
+// What bounds it, in causes.
+inline constexpr char kCallDeadline[] = "call deadline";
+
 // What an attached job leaves of its call's deadline, so that its result can be delivered.
 inline Duration ReserveOf(Duration remaining) {
   return std::clamp<Duration>(remaining / 20, std::chrono::milliseconds(50),

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "nursery/core/status.h"
+#include "server/rpc/attached.h"
 #include "server/rpc/tsan.h"
 
 namespace nursery::rpc {
@@ -83,7 +84,7 @@ void Call::CancelLost() {
   }
   Cause cause(CauseKind::kDeadline,
               Error(absl::StatusCode::kDeadlineExceeded, "the client's deadline has passed"));
-  cause.actor = "call deadline";
+  cause.actor = kCallDeadline;
   scope_->Cancel(std::move(cause));
 }
 

@@ -52,7 +52,7 @@ Async<absl::Status> RunAttached(Context context, engine::JobTable* table,
 Async<absl::Status> RunAndSend(Group& group, engine::JobTable* table,
                                std::shared_ptr<engine::Job> job, Session* session, RunFeed* feed,
                                v1::RunJobResponse* next, Time deadline) {
-  const CancelScope bounded(group.context(), deadline, "call deadline");
+  const CancelScope bounded(group.context(), deadline, kCallDeadline);
   absl::Status running = group.TrySpawn(
       "job " + job->id(),
       [](Context, engine::JobTable* of, std::shared_ptr<engine::Job> each, Context within) {

@@ -9,10 +9,10 @@
 
 namespace nursery::warden {
 
-// Raises it to the hard limit; gives the one before.
+// Raises it to the hard limit; gives the one before, 0: not known, and not raised.
 inline rlim_t RaiseFileLimit() {
   rlimit files = {};
-  getrlimit(RLIMIT_NOFILE, &files);
+  if (getrlimit(RLIMIT_NOFILE, &files) != 0) return 0;
   const rlim_t before = files.rlim_cur;
   files.rlim_cur = files.rlim_max;
   setrlimit(RLIMIT_NOFILE, &files);

@@ -4,8 +4,8 @@
 // cleared environments change nothing. It starts the task, reaps all the time, and when the attempt
 // is over it kills until the kernel says that no child is left; only then it reports GONE. It needs
 // nobody for that: it also does so when the warden dies. Then it takes the next attempt, with
-// nothing left of the one before: a new process for each would cost a third of what an attempt
-// does.
+// nothing left of the one before: a new
+// process for each would be one more fork and exit.
 //
 // Thread safety: only in a single-threaded process, just forked from the warden.
 #ifndef NURSERY_SERVER_WARDEN_REAPER_H_

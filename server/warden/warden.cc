@@ -278,7 +278,7 @@ void Warden::ReadReaper(Reaper* reaper) {
 void Warden::EndAttempt(Reaper* reaper) {
   attempts_.erase(std::exchange(reaper->attempt, kNoAttempt));
   if (reaper->told_to_end) return;
-  if (idle_.size() == kMaxIdleReapers) return EndReaper(reaper);
+  if (idle_.size() >= kMaxIdleReapers) return EndReaper(reaper);
   idle_.push_back(reaper->number);
 }
 

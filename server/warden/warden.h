@@ -29,8 +29,9 @@ struct WardenOptions {
 // Invariants:
 //  1. Every child of this process is a reaper in `reapers_`, or a stray: what a reaper that was
 //     killed left behind. Strays are killed.
-//  2. An attempt is forgotten when its reaper has said its last word, or is reaped, its socket read
-//     to the end, and what it left behind is gone.
+//  2. An attempt is over when its reaper has said its last word; that of a reaper that was killed
+//  is
+//     said here, once it is reaped, its socket read to the end, and no stray is left.
 //  3. A server that does not read costs bounded memory: above a limit of queued packets the warden
 //     stops reading, from the server and from the reapers, whose reports wait in their sockets. It
 //     goes on reaping, and so do they.

@@ -304,6 +304,11 @@ class ConfigTest(unittest.TestCase):
             expected = f"c.yaml:2:{len(field) + 5}: auth.{field}: {place}"
             self.assertEqual(self.mistakes(f"auth:\n  {named}\n"), [expected])
 
+    def test_calls_per_connection_have_a_bound(self):
+        self.assertEqual(self.mistakes("limits: {calls_per_connection: 1000000}\n"), [])
+        self.assertEqual(self.mistakes("limits: {calls_per_connection: 1000001}\n"), [
+            "c.yaml:1:32: limits.calls_per_connection: must be at most 1000000"])
+
     def test_files_are_read_and_every_mistake_is_said(self):
         (self.directory / "tokens").write_text("short\n")
         (self.directory / "tokens").chmod(0o600)

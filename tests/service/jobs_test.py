@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 import unittest
+import urllib.request
 
 import grpc
 
@@ -377,6 +378,10 @@ class RunTest(ServiceTest):
         options.setdefault("timeout", PATIENCE)
         return self.jobs.RunJob(job_service.RunJobRequest(job_spec=spec), **options)
 
+    def metrics(self):
+        with urllib.request.urlopen(f"http://{self.server.http}/metrics", timeout=PATIENCE) as page:
+            return page.read().decode()
+
     def test_the_result_comes_with_the_stream(self):
         messages = list(self.run_job(job.JobSpec(name="hello", root=exec_node("echo", "hi"))))
         self.assertTrue(messages[0].job.startswith("jobs/"))
@@ -421,6 +426,8 @@ class RunTest(ServiceTest):
         done = self.wait(name)
         self.assertEqual(done.state, resources.NODE_STATE_DEADLINE_EXCEEDED, done)
         self.assertIn("call deadline", done.cause.reason)
+        handled = 'grpc_method="RunJob",grpc_type="server_stream",grpc_code="DeadlineExceeded"} 1\n'
+        wait_until(lambda: handled in self.metrics())
 
     def test_a_deadline_of_its_own_is_a_result(self):
         spec = self.sleepers(2)

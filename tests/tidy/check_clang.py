@@ -24,13 +24,14 @@ import sources
 
 ROOT = pathlib.Path(__file__).parents[2].resolve()
 BUILD = pathlib.Path(os.environ.get("NURSERY_BUILD", ROOT / "build" / "release"))
-# On every file, so only what is quick and never a matter of taste. Moves and unused guards, which
-# take a quarter of the time, are looked at where something changed.
+# On every file, so only what is quick and never a matter of taste.
 SHORT_LIST = ",".join((
     "-*",
     "cppcoreguidelines-avoid-capturing-lambda-coroutines",
     "misc-coroutine-hostile-raii",
     "bugprone-dangling-handle",
+    "bugprone-use-after-move",
+    "bugprone-unused-raii",
     "google-explicit-constructor",
 ))
 
