@@ -25,7 +25,7 @@ struct ExecOptions {
 
   // What every process gets, as "NAME=value"; its job's variables win.
   std::vector<std::string> environment;
-  // Where scratch directories are made.
+  // Where scratch directories are made: an absolute path.
   std::string data_dir = "/tmp";
   // The most that is kept of a stream that is read whole, in bytes; a job may ask for less.
   int64_t max_output = engine::kOutputSpool;

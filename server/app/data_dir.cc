@@ -59,7 +59,9 @@ absl::StatusOr<DataDir> DataDir::Open(const std::string& path) {
   if (made) chmod(path.c_str(), 0700);
   const int lock = open((path + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (lock < 0) return ErrnoError(errno, "cannot open the lock in " + path);
-  DataDir directory(path, lock);
+  // Attempts run in directories below it, wherever the server itself was started.
+  DataDir directory(std::filesystem::absolute(path, error), lock);
+  if (error) return ErrnoError(error.value(), "cannot tell where " + path + " is");
   NURSERY_RETURN_IF_ERROR(Lock(lock, path));
   const std::string pid = std::to_string(getpid()) + "\n";
   if (ftruncate(lock, 0) != 0 || pwrite(lock, pid.data(), pid.size(), 0) < 0) {

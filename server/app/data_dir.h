@@ -22,6 +22,7 @@ class DataDir {
   DataDir& operator=(DataDir&&) = delete;
   ~DataDir();
 
+  // Absolute, as all below.
   const std::string& path() const { return path_; }
   // For the warden to hold.
   int lock_fd() const { return lock_; }

@@ -327,6 +327,20 @@ class ConfigTest(unittest.TestCase):
             "c.yaml:1:20: auth.token_file: others may read the token file tokens; chmod 600 it"])
 
 
+class RelativeDirectoryTest(ServiceTest):
+    def test_processes_run_below_a_data_directory_that_was_named_relatively(self):
+        self.server.stop()
+        directory = self.server.directory
+        self.server = Server(directory, prefix=("env", "-C", str(directory)), data="here")
+        self.addCleanup(self.server.stop)
+        with self.server.channel() as channel:
+            jobs = job_stub.JobServiceStub(channel)
+            call = jobs.RunJob(job_service.RunJobRequest(job_spec=job.JobSpec(
+                name="where", root=exec_node("pwd"))), timeout=PATIENCE)
+            output = list(call)[-1].result.output.decode()
+        self.assertTrue(output.startswith(str(directory / "here" / "scratch")), output)
+
+
 class FileLimitTest(ServiceTest):
     def test_the_server_may_open_more_files_than_what_it_starts(self):
         self.server.stop()
