@@ -11,7 +11,7 @@ build_packages=(
   libyaml-dev libcli11-dev libssl-dev libcivetweb-dev prometheus-cpp-dev
 )
 test_packages=(
-  g++-12 libclang-rt-19-dev clang-tidy-19 clang-format-19
+  g++-12 libclang-rt-19-dev clang-tidy-19 clang-format-19 libclang-19-dev llvm-19-dev
   libgtest-dev libgmock-dev libbenchmark-dev libtbb-dev python3 python3-grpcio python3-yaml git
   openssl parallel
 )

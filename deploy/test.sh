@@ -89,7 +89,7 @@ step release release 540
 step asan asan 540
 step tsan tsan 240
 step gcc gcc 360
-step tidy release 360
+step tidy release 240
 step install release 60
 step docs release 60
 

@@ -8,8 +8,10 @@ coroutines   the short list of checks, above all those on coroutines, on every s
 changed      the long list of .clang-tidy on the sources changed since BASE (default: where this
              branch left origin/main, else the commit before)
 
-The compile commands are those of the build directory NURSERY_BUILD (default: build/release). A
-source that was found clean is not looked at again until something that it is compiled from changes.
+The compile commands are those of the build directory NURSERY_BUILD (default: build/release), one
+for each source, however many targets compile it. own_code.cc, built there too, keeps clang-tidy
+from what the system's headers declare, which would take most of its time. A source that was found
+clean is not looked at again until something that it is compiled from changes.
 """
 
 import hashlib
@@ -24,6 +26,7 @@ import sources
 
 ROOT = pathlib.Path(__file__).parents[2].resolve()
 BUILD = pathlib.Path(os.environ.get("NURSERY_BUILD", ROOT / "build" / "release"))
+OWN_CODE = BUILD / "tests" / "own_code.so"
 # On every file, so only what is quick and never a matter of taste.
 SHORT_LIST = ",".join((
     "-*",
@@ -41,14 +44,21 @@ def cpp_files():
 
 
 def compile_commands():
-    """The command that compiles each of the project's sources; generated ones are not ours."""
+    """The first command that compiles each of the project's sources; generated ones are not ours.
+
+    Writes them to where tidy_command() has clang-tidy look for them.
+    """
     entries = json.loads((BUILD / "compile_commands.json").read_text(encoding="utf-8"))
     known = set(cpp_files())
     commands = {}
     for entry in entries:
         path = pathlib.Path(entry["file"])
         if path.is_relative_to(ROOT) and str(path.relative_to(ROOT)) in known:
-            commands[str(path.relative_to(ROOT))] = entry
+            commands.setdefault(str(path.relative_to(ROOT)), entry)
+    directory = BUILD / "tidy"
+    directory.mkdir(exist_ok=True)
+    text = json.dumps(list(commands.values()), indent=1)
+    (directory / "compile_commands.json").write_text(text, encoding="utf-8")
     return commands
 
 
@@ -150,7 +160,7 @@ def run_each(command, paths, cache=None):
 
 
 def tidy_command(*arguments):
-    return ["clang-tidy-19", "--quiet", "-p", str(BUILD), *arguments]
+    return ["clang-tidy-19", "--quiet", f"--load={OWN_CODE}", "-p", str(BUILD / "tidy"), *arguments]
 
 
 def cache_directory():

@@ -47,7 +47,8 @@ class CheckClangTest(unittest.TestCase):
         path.write_text(text, encoding="utf-8")
         entry = {"directory": str(self.root), "file": str(path),
                  "command": f"clang++-19 -std=c++20 -o planted.cc.o -c {path}"}
-        (self.root / "compile_commands.json").write_text(json.dumps([entry]))
+        (self.root / "tidy").mkdir(exist_ok=True)
+        (self.root / "tidy" / "compile_commands.json").write_text(json.dumps([entry]))
         cache = None
         if cached_with is not None:
             cache = check_clang.CleanCache(command, {str(path): entry}, self.root / "cache")
