@@ -38,6 +38,7 @@ TaskInfo InfoOf(const TaskRecord& task) {
 Group::Group(const Context& parent, GroupOptions options)
     : scope_(parent),
       limit_(options.limit),
+      plain_(options.limit == 0 && !options.join.wants_success()),
       observer_(internal::ObserverOf(parent)),
       join_(options.join) {}
 
@@ -45,14 +46,14 @@ Group::~Group() {
   std::shared_ptr<internal::GroupLink> link;
   {
     MutexLock lock(mutex_);
-    NURSERY_CHECK(running_ == 0) << running_ << " tasks outlive their scope";
+    NURSERY_CHECK(places_.load() == 0) << running() << " tasks outlive their scope";
     link = std::move(link_);
   }
   // A Spawner that came before finds the group closed; the lock of the link waits for it.
   if (link != nullptr) link->Cut();
 }
 
-TaskRecord* Group::NewTask(TaskName name, internal::TaskFrame frame) {
+TaskRecord* Group::NewTask(TaskName&& name, internal::TaskFrame frame) {
   auto task = std::make_unique<TaskRecord>();
   task->name = std::move(name.text);
   task->spawn_site = name.site;
@@ -62,7 +63,6 @@ TaskRecord* Group::NewTask(TaskName name, internal::TaskFrame frame) {
   }
   task->executor = &context().executor();
   task->context = &context().node();
-  task->context->Ref();
   task->owner = this;
   frame.BindTo(*task);
   return task.release();
@@ -70,7 +70,6 @@ TaskRecord* Group::NewTask(TaskName name, internal::TaskFrame frame) {
 
 void Group::Discard(TaskRecord* task) {
   task->frame.destroy();
-  task->context->Unref();
   delete task;
 }
 
@@ -80,27 +79,31 @@ void Group::Start(TaskRecord* task) {
   task->executor->Schedule(task);
 }
 
-void Group::AddPlace() {
-  ++running_;
-  ++uncounted_;
-  ++spawned_;
+absl::Status Group::AddPlace() {
+  int64_t seen = places_.load(std::memory_order_relaxed);
+  do {
+    if (seen == 0 && !PLANTED(spawned_after_the_join)) return ClosedStatus();
+    // Relaxed: what the task sees of its spawner goes through the queue that it is put into.
+  } while (!places_.compare_exchange_weak(seen, seen + kTask, std::memory_order_relaxed));
+  return absl::OkStatus();
 }
 
-absl::Status Group::TakePlace() {
-  if (closed_ && running_ == 0 && !PLANTED(spawned_after_the_join)) return ClosedStatus();
+absl::Status Group::TakeCountedPlace() {
   const int64_t places = limit_ + (PLANTED(limit_off_by_one) ? 1 : 0);
-  if (limit_ != 0 && running_ >= places) {
+  if (limit_ != 0 && running() >= places) {
     return Error(absl::StatusCode::kResourceExhausted,
                  "the group is at its limit of " + std::to_string(limit_) + " tasks");
   }
-  AddPlace();
+  NURSERY_RETURN_IF_ERROR(AddPlace());
+  ++uncounted_;
   return absl::OkStatus();
 }
 
 absl::Status Group::TryPlace() {
-  NURSERY_RETURN_IF_ERROR(context().status());
+  if (context().cancelled()) return context().status();
+  if (plain_) return AddPlace();
   MutexLock lock(mutex_);
-  return TakePlace();
+  return TakeCountedPlace();
 }
 
 absl::Status Group::TryStart(TaskRecord* task) {
@@ -134,7 +137,7 @@ void internal::GroupLink::Cut() {
 void Group::EnterPlaceWait(internal::Wait& wait) {
   WakeList none;  // a wait that is still arming is never scheduled
   MutexLock lock(mutex_);
-  absl::Status taken = TakePlace();
+  absl::Status taken = TakeCountedPlace();
   if (taken.ok()) {
     wait.Fire(kPlaceTaken, none);
   } else if (absl::IsResourceExhausted(taken)) {
@@ -150,9 +153,12 @@ void Group::LeavePlaceWait() {
 }
 
 void Group::GivePlace(WakeList& wake) {
-  if (place_wait_ == nullptr || running_ >= limit_) return;
+  if (place_wait_ == nullptr || running() >= limit_) return;
   const bool taken = std::exchange(place_wait_, nullptr)->Fire(kPlaceTaken, wake);
-  if (taken || PLANTED(place_kept_by_cancelled_spawn)) AddPlace();
+  if (!taken && !PLANTED(place_kept_by_cancelled_spawn)) return;
+  // The body waits here, so it has a place.
+  places_.fetch_add(kTask, std::memory_order_relaxed);
+  ++uncounted_;
 }
 
 absl::Status Group::SpawnAwaiter::await_resume() {
@@ -160,11 +166,12 @@ absl::Status Group::SpawnAwaiter::await_resume() {
     return Error(absl::StatusCode::kFailedPrecondition,
                  "Spawn waits for a place and belongs to the group's body; a child uses TrySpawn");
   }
-  if (wait_.Finish()) {
+  if (!wait_) return std::move(status_);
+  if (wait_->Finish()) {
     group_.LeavePlaceWait();
     return group_.context().status();
   }
-  if (wait_.index() == kNoPlace) return ClosedStatus();
+  if (wait_->index() == kNoPlace) return ClosedStatus();
   group_.Start(std::exchange(task_, nullptr));
   return absl::OkStatus();
 }
@@ -176,35 +183,55 @@ void Group::OnTaskDone(TaskRecord* task) {
     observer_->OnEnd(InfoOf(*task), now - task->spawned, task->result);
   }
   task->executor->registry().Remove(task);
+  if (plain_ && task->result.ok()) {
+    succeeded_.fetch_add(1, std::memory_order_relaxed);
+  } else {
+    CountEnd(*task);
+  }
+  LeavePlace();
+}
+
+void Group::CountEnd(const TaskRecord& task) {
   std::optional<Cause> decision;
   {
     MutexLock lock(mutex_);
-    --uncounted_;
-    decision = join_.OnTaskEnded(task->name, task->result);
+    if (!plain_) --uncounted_;
+    decision = join_.OnTaskEnded(task.name, task.result);
     if (!decision && closed_) decision = join_.OnRemaining(uncounted_);
   }
   Apply(std::move(decision));
-  LeavePlace();
-  record->context->Unref();
 }
 
 void Group::LeavePlace() {
   WakeList wake;
-  {
+  bool last = false;
+  if (plain_) {
+    // Whoever leaves last sees what the others have done.
+    last = places_.fetch_sub(kTask, std::memory_order_acq_rel) == kTask;
+  } else {
     MutexLock lock(mutex_);
-    --running_;
+    last = places_.fetch_sub(kTask, std::memory_order_acq_rel) == kTask;
     GivePlace(wake);
-    if (running_ == 0 && join_wait_ != nullptr) std::exchange(join_wait_, nullptr)->Fire(0, wake);
   }
+  if (last) FireJoin(wake);
   internal::Schedule(wake);
+}
+
+void Group::LeaveBody(WakeList& wake) {
+  const bool last = places_.fetch_sub(kBody, std::memory_order_acq_rel) == kBody;
+  if (last || PLANTED(join_before_the_end)) FireJoin(wake);
+}
+
+void Group::FireJoin(WakeList& wake) {
+  MutexLock lock(mutex_);
+  if (join_wait_ != nullptr) std::exchange(join_wait_, nullptr)->Fire(0, wake);
 }
 
 void Group::ReturnPlace() {
   std::optional<Cause> decision;
-  {
+  if (!plain_) {
     MutexLock lock(mutex_);
     --uncounted_;
-    --spawned_;
     if (closed_) decision = join_.OnRemaining(uncounted_);
   }
   Apply(std::move(decision));
@@ -228,14 +255,21 @@ void Group::Apply(std::optional<Cause> decision) {
   scope_.Cancel(std::move(*decision));
 }
 
+GroupResult Group::TakeResult() {
+  MutexLock lock(mutex_);
+  GroupResult result = join_.TakeResult();
+  result.succeeded += succeeded_.load(std::memory_order_relaxed);
+  return result;
+}
+
 GroupStats Group::Stats() const {
   MutexLock lock(mutex_);
   const GroupResult& result = join_.result();
   GroupStats stats;
-  stats.running = running_;
-  stats.spawned = spawned_;
-  stats.succeeded = result.succeeded;
+  stats.succeeded = result.succeeded + succeeded_.load(std::memory_order_relaxed);
   stats.failed = result.error_count;
+  stats.running = running();
+  stats.spawned = stats.running + stats.succeeded + stats.failed + result.cancelled;
   return stats;
 }
 

@@ -37,8 +37,7 @@ std::optional<Cause> JoinState::OnTaskEnded(const std::string& name, const absl:
 
 std::optional<Cause> JoinState::OnSuccess() {
   ++result_.succeeded;
-  const bool wants_some = join_.kind == Join::Kind::kAny || join_.kind == Join::Kind::kQuorum;
-  if (decided_ || !wants_some || result_.succeeded < join_.count) return std::nullopt;
+  if (decided_ || !join_.wants_success() || result_.succeeded < join_.count) return std::nullopt;
   return Decide(CauseKind::kGroupDecided, absl::OkStatus(),
                 Error(absl::StatusCode::kCancelled, "the group has succeeded without this task"));
 }
@@ -69,8 +68,8 @@ std::optional<Cause> JoinState::OnStopped(const absl::Status& status) {
 }
 
 std::optional<Cause> JoinState::OnRemaining(int64_t running) {
-  const bool wants_some = join_.kind == Join::Kind::kAny || join_.kind == Join::Kind::kQuorum;
-  if (decided_ || !wants_some || result_.succeeded + running >= join_.count) return std::nullopt;
+  if (decided_ || !join_.wants_success()) return std::nullopt;
+  if (result_.succeeded + running >= join_.count) return std::nullopt;
   const std::string shortfall = std::to_string(result_.succeeded) + " of the required " +
                                 std::to_string(join_.count) + " tasks succeeded";
   absl::Status outcome = result_.errors.empty()

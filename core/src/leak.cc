@@ -1,5 +1,7 @@
 #include "nursery/core/leak.h"
 
+#include <algorithm>
+
 #include "absl/functional/function_ref.h"
 #include "nursery/core/executor.h"
 #include "nursery/core/internal/context_node.h"
@@ -33,6 +35,8 @@ void Find(const TaskRegistry& registry, absl::FunctionRef<bool(const TaskRecord&
   registry.ForEachTask([&](const TaskRecord& task) {
     if (wanted(task)) entries.push_back(internal::EntryOf(task));
   });
+  std::sort(entries.begin(), entries.end(),
+            [](const TaskEntry& one, const TaskEntry& other) { return one.id < other.id; });
   const Time now = registry.clock().Now();
   for (const TaskEntry& entry : entries) found.push_back(LiveTaskOf(entry, now));
 }

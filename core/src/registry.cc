@@ -3,6 +3,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "nursery/core/executor.h"
 #include "nursery/core/internal/context_node.h"
@@ -29,6 +30,46 @@ AllRegistries& All() {
 uint64_t NewNumber() {
   static std::atomic<uint64_t> last = 0;
   return last.fetch_add(1, std::memory_order_relaxed) + 1;  // only unique
+}
+
+// Threads in turn.
+uint32_t NumberOfThread() {
+  static std::atomic<uint32_t> last = 0;
+  thread_local const uint32_t number = last.fetch_add(1, std::memory_order_relaxed);
+  return number;
+}
+
+bool IsEarlier(const TaskEntry& one, const TaskEntry& other) { return one.id < other.id; }
+
+// The shards come one behind the other.
+void SortById(std::vector<TaskEntry>& tasks) {
+  if (std::is_sorted(tasks.begin(), tasks.end(), IsEarlier)) return;
+  std::vector<std::pair<uint64_t, size_t>> order;  // lighter than entries
+  order.reserve(tasks.size());
+  for (const TaskEntry& task : tasks) order.emplace_back(task.id, order.size());
+  std::sort(order.begin(), order.end());
+  std::vector<TaskEntry> sorted;
+  sorted.reserve(tasks.size());
+  for (const auto& [id, index] : order) sorted.push_back(std::move(tasks[index]));
+  tasks.swap(sorted);
+}
+
+// A task that was seen without its parent has ended since, and the parent after it.
+void DropOrphans(std::vector<TaskEntry>& tasks) {
+  auto kept = tasks.begin();
+  uint64_t known = 0;  // the parent of the last one
+  for (TaskEntry& task : tasks) {
+    if (task.parent_id != 0 && task.parent_id != known) {
+      const auto parent = std::lower_bound(
+          tasks.begin(), kept, task.parent_id,
+          [](const TaskEntry& entry, uint64_t wanted) { return entry.id < wanted; });
+      if (parent == kept || parent->id != task.parent_id) continue;
+      known = task.parent_id;
+    }
+    if (&*kept != &task) *kept = std::move(task);
+    ++kept;
+  }
+  tasks.erase(kept, tasks.end());
 }
 
 }  // namespace
@@ -61,8 +102,16 @@ TaskRegistry::TaskRegistry(const Clock& clock) : clock_(clock), number_(NewNumbe
 TaskRegistry::~TaskRegistry() {
   MutexLock all_lock(All().mutex);
   Unlink();
-  MutexLock lock(mutex_);
-  NURSERY_CHECK(live_ == 0) << live_ << " tasks outlive their executor";
+  NURSERY_CHECK(live() == 0) << live() << " tasks outlive their executor";
+}
+
+int64_t TaskRegistry::live() const {
+  int64_t sum = 0;
+  for (const Shard& shard : shards_) {
+    MutexLock lock(shard.mutex);
+    sum += shard.live;
+  }
+  return sum;
 }
 
 void TaskRegistry::ForEach(absl::FunctionRef<void(const TaskRegistry&)> visit) {
@@ -76,51 +125,70 @@ void TaskRegistry::ForEach(absl::FunctionRef<void(const TaskRegistry&)> visit) {
 void TaskRegistry::Add(TaskRecord* task) {
   task->spawned = clock_.CoarseNow();
   task->since.store(task->spawned, std::memory_order_relaxed);
+  task->shard = NumberOfThread() % kShards;
+  Shard& shard = shards_[task->shard];
   const Hurry hurry(*this);
-  MutexLock lock(mutex_);
-  task->id = ++last_id_;
+  MutexLock lock(shard.mutex);
+  task->id = last_id_.fetch_add(1, std::memory_order_acq_rel) + 1;
   if (task->parent_id == 0) task->root_id = task->id;
-  ++live_;
-  tasks_.PushBack(task);
+  ++shard.live;
+  shard.tasks.PushBack(task);
 }
 
 void TaskRegistry::Remove(TaskRecord* task) {
+  Shard& shard = shards_[task->shard];
   const Hurry hurry(*this);
-  MutexLock lock(mutex_);
-  --live_;
-  for (Walk* walk = walks_.front(); walk != nullptr; walk = walks_.next(walk)) {
+  MutexLock lock(shard.mutex);
+  --shard.live;
+  for (Walk* walk = shard.walks.front(); walk != nullptr; walk = shard.walks.next(walk)) {
     if (walk->next_ != task) continue;
-    walk->next_ = tasks_.next(task);
-    if (PLANTED(walk_skips_one) && walk->next_ != nullptr) walk->next_ = tasks_.next(walk->next_);
+    walk->next_ = shard.tasks.next(task);
+    if (PLANTED(walk_skips_one) && walk->next_ != nullptr)
+      walk->next_ = shard.tasks.next(walk->next_);
   }
   task->Unlink();
 }
 
-TaskRegistry::Walk::Walk(const TaskRegistry& registry) : registry_(registry) {
+TaskRegistry::Walk::Walk(const TaskRegistry& registry)
+    // Whoever has an id by now is counted by the lock of its shard.
+    : registry_(registry), last_id_(registry.last_id()), live_(registry.live()) {
   registry_.walking_.fetch_add(1, std::memory_order_relaxed);
-  MutexLock lock(registry_.mutex_);
-  next_ = registry_.tasks_.front();
-  live_ = registry_.live_;
-  last_id_ = registry_.last_id_;
-  registry_.walks_.PushBack(this);
+  Enter(0);
 }
 
 TaskRegistry::Walk::~Walk() {
-  {
-    MutexLock lock(registry_.mutex_);
-    Unlink();
-  }
+  Leave();
   registry_.walking_.fetch_sub(1, std::memory_order_relaxed);
 }
 
+void TaskRegistry::Walk::Enter(size_t shard) {
+  shard_ = shard;
+  const Shard& entered = registry_.shards_[shard];
+  MutexLock lock(entered.mutex);
+  next_ = entered.tasks.front();
+  entered.walks.PushBack(this);
+}
+
+void TaskRegistry::Walk::Leave() {
+  MutexLock lock(registry_.shards_[shard_].mutex);
+  Unlink();
+}
+
 bool TaskRegistry::Walk::Next(Look look, int size) {
-  MutexLock lock(registry_.mutex_);
-  for (int i = 0; i < size; ++i) {
-    // What was spawned since stands behind, or the walk might never end.
-    if (next_ == nullptr || next_->id > last_id_) return false;
-    look(*next_);
-    next_ = registry_.tasks_.next(next_);
+  {
+    const Shard& shard = registry_.shards_[shard_];
+    MutexLock lock(shard.mutex);
+    for (; size > 0; --size) {
+      // What was spawned since stands behind, or the walk might never end.
+      if (next_ == nullptr || next_->id > last_id_) break;
+      look(*next_);
+      next_ = shard.tasks.next(next_);
+    }
   }
+  if (size == 0) return true;
+  if (shard_ + 1 == kShards) return false;
+  Leave();
+  Enter(shard_ + 1);
   return true;
 }
 
@@ -165,9 +233,11 @@ TaskSnapshot TaskRegistry::Snapshot() const {
   TaskSnapshot snapshot;
   snapshot.registry = number_;
   Walk walk(*this);
-  // Under the lock nothing is moved.
+  // Under a lock nothing is moved.
   snapshot.tasks.reserve(static_cast<size_t>(walk.live()));
   walk.Rest([&snapshot](const TaskRecord& task) { snapshot.tasks.push_back(EntryOf(task)); });
+  SortById(snapshot.tasks);
+  DropOrphans(snapshot.tasks);
   snapshot.taken = clock_.Now();
   return snapshot;
 }

@@ -84,8 +84,9 @@ void Scheduler::PushBack(TaskRecord* task) {
     return;
   }
   // A task that yields comes back to this worker; alone, it is no work for another one.
-  const bool yields = task->state.load(std::memory_order_relaxed) == TaskState::kRunning;
-  task->Enter(TaskState::kRunnable, WaitReason::kNone, nullptr);
+  const Doing doing = task->state.load(std::memory_order_relaxed);
+  const bool yields = doing == TaskState::kRunning;
+  if (yields) task->Enter(TaskState::kRunnable, WaitReason::kNone, nullptr);
   PushLocal(*self, task);
   if (!yields || self->queue.size() > 1 || self->queue.has_next()) Announce(*self);
 }
@@ -135,16 +136,12 @@ void Scheduler::PushLocal(Worker& self, TaskRecord* task) {
   if (self.queue.PushBack(task)) return;
   MutexLock lock(shared_mutex_);
   shared_.Push(task);
-  shared_size_.fetch_add(1, std::memory_order_relaxed);
+  shared_size_.fetch_add(1, std::memory_order_seq_cst);
 }
 
 void Scheduler::Announce(const Worker& self) {
   const bool guest = self.guest.load(std::memory_order_relaxed);
-  if (!guest || self.queue.size() > kGuestBacklog) {
-    WakeOne();
-  } else {
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-  }
+  if (!guest || self.queue.size() > kGuestBacklog) WakeOne();
   if (guest) EnsureWatched();  // what it keeps lies where nobody is told of it
 }
 
@@ -157,7 +154,7 @@ void Scheduler::Share(WakeList& tasks) {
       shared_.Push(task);
       ++count;
     }
-    shared_size_.fetch_add(count, std::memory_order_relaxed);
+    shared_size_.fetch_add(count, std::memory_order_seq_cst);
     // Under the lock: a caller that is no worker may be overtaken by the end of the executor, which
     // takes the lock first.
     WakeOne();

@@ -47,9 +47,9 @@ void Scheduler::CountIdle() {
   idle_count_.store(static_cast<int>(idle_.size()), std::memory_order_relaxed);
 }
 
+// Behind the sequentially consistent operation that has put a task into a queue.
 void Scheduler::WakeOne() {
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (idle_count_.load(std::memory_order_relaxed) == 0) return;
+  if (idle_count_.load(std::memory_order_seq_cst) == 0) return;
   int none = 0;
   if (!searching_.compare_exchange_strong(none, 1, std::memory_order_seq_cst)) return;
   Worker* worker = nullptr;
@@ -74,8 +74,8 @@ bool Scheduler::AnyTaskLies() const {
                      [](const auto& worker) { return worker->HasTasks(); });
 }
 
-// Behind a full fence or what is one: with those of Park and EndWatch either this sees who sleeps
-// and that nobody watches, or they see the task.
+// Behind what is sequentially consistent: with those of Park and EndWatch either this sees who
+// sleeps and that nobody watches, or they see the task.
 void Scheduler::EnsureWatched() {
   if (watched_.load(std::memory_order_seq_cst)) return;
   if (idle_count_.load(std::memory_order_seq_cst) == 0) return;
@@ -163,6 +163,7 @@ bool Scheduler::Watch(Worker& self) {
         TaskRecord* task = worker.queue.PopNext();
         if (task == nullptr) task = self.queue.StealFrom(worker.queue);
         if (task != nullptr) self.queue.PushNext(task);
+        std::atomic_thread_fence(std::memory_order_seq_cst);
         if (self.queue.size() != 0) WakeOne();
         return true;
       }

@@ -22,6 +22,7 @@
 #ifndef NURSERY_CORE_GROUP_H_
 #define NURSERY_CORE_GROUP_H_
 
+#include <atomic>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -93,10 +94,12 @@ class Group final : private internal::TaskOwner {
   ~Group();
 
   // A task of this group that is not started yet; takes over the frame.
-  internal::TaskRecord* NewTask(TaskName name, internal::TaskFrame frame);
+  internal::TaskRecord* NewTask(TaskName&& name, internal::TaskFrame frame);
   // Undoes NewTask.
   static void Discard(internal::TaskRecord* task);
+  // In a place that was taken for it.
   void Start(internal::TaskRecord* task);
+  // TryPlace and Start, or Discard.
   absl::Status TryStart(internal::TaskRecord* task);
   // Starts a task in a place that was taken for it; gives that back when making it throws.
   template <class Function, class... Args>
@@ -104,34 +107,50 @@ class Group final : private internal::TaskOwner {
   // OK takes a place, unless the context is cancelled.
   absl::Status TryPlace() NURSERY_EXCLUDES(mutex_);
   std::shared_ptr<internal::GroupLink> Link() NURSERY_EXCLUDES(mutex_);
-  void AddPlace() NURSERY_REQUIRES(mutex_);
-  // OK takes a place.
-  absl::Status TakePlace() NURSERY_REQUIRES(mutex_);
+  // FAILED_PRECONDITION: nobody has a place any more. Else takes one.
+  absl::Status AddPlace();
+  // OK takes a place of a group that is not plain.
+  absl::Status TakeCountedPlace() NURSERY_REQUIRES(mutex_);
   // Fires `wait` with a place or, when there will be none, without; else keeps it.
   void EnterPlaceWait(internal::Wait& wait) NURSERY_EXCLUDES(mutex_);
   void LeavePlaceWait() NURSERY_EXCLUDES(mutex_);
   void GivePlace(internal::WakeList& wake) NURSERY_REQUIRES(mutex_);
   // With the last place the joiner may free the group.
   void LeavePlace() NURSERY_EXCLUDES(mutex_);
-  // Undoes AddPlace: no task came of it.
+  // The same of the body, whose joiner has entered join_wait_.
+  void LeaveBody(internal::WakeList& wake) NURSERY_EXCLUDES(mutex_);
+  void FireJoin(internal::WakeList& wake) NURSERY_EXCLUDES(mutex_);
+  // Undoes what took a place: no task came of it.
   void ReturnPlace() NURSERY_EXCLUDES(mutex_);
   void OnTaskDone(internal::TaskRecord* task) override NURSERY_EXCLUDES(mutex_);
+  void CountEnd(const internal::TaskRecord& task) NURSERY_EXCLUDES(mutex_);
   void Close(const absl::Status& body_status) NURSERY_EXCLUDES(mutex_);
+  GroupResult TakeResult() NURSERY_EXCLUDES(mutex_);
   void Apply(std::optional<Cause> decision);
+  // Tasks that have a place.
+  int64_t running() const { return places_.load(std::memory_order_acquire) / kTask; }
+
+  static constexpr int64_t kBody = 1;
+  static constexpr int64_t kTask = 2;
 
   // Constant after construction, but for the owner, which is set before the body runs.
   const CancelScope scope_;
   const int64_t limit_;
+  // Without a limit, and its join does not count successes: spawns and good ends take no lock.
+  const bool plain_;
   TaskObserver* const observer_;  // null when nobody looks
   internal::TaskRecord* owner_ = nullptr;
+
+  // Who has a place: kTask for each task, kBody until the body waits for them. Whoever takes it to
+  // 0 lets the joiner go. Of a group that is not plain it is raised under the lock.
+  std::atomic<int64_t> places_{kBody};
+  std::atomic<int64_t> succeeded_{0};  // of a plain group; the join does not know of them
 
   mutable Mutex mutex_;
   std::shared_ptr<internal::GroupLink> link_ NURSERY_GUARDED_BY(mutex_);  // once asked for
   internal::JoinState join_ NURSERY_GUARDED_BY(mutex_);
   bool closed_ NURSERY_GUARDED_BY(mutex_) = false;
-  int64_t running_ NURSERY_GUARDED_BY(mutex_) = 0;
-  int64_t uncounted_ NURSERY_GUARDED_BY(mutex_) = 0;  // of those, whose end the join does not know
-  int64_t spawned_ NURSERY_GUARDED_BY(mutex_) = 0;
+  int64_t uncounted_ NURSERY_GUARDED_BY(mutex_) = 0;  // not plain: places whose end is not counted
   internal::Wait* place_wait_ NURSERY_GUARDED_BY(mutex_) = nullptr;
   internal::Wait* join_wait_ NURSERY_GUARDED_BY(mutex_) = nullptr;
 };

@@ -32,6 +32,9 @@ struct Join {
   // Up to `count` failures are tolerated; one more cancels the rest. count >= 0.
   static Join MaxFailures(int64_t count) { return {Kind::kMaxFailures, count}; }
 
+  // Whether it asks how many have succeeded.
+  bool wants_success() const { return kind == Kind::kAny || kind == Kind::kQuorum; }
+
   Kind kind = Kind::kAll;
   int64_t count = 0;
 };

@@ -81,9 +81,10 @@ struct TaskRecord : ListNode<>, Pooled {
   std::source_location spawn_site;
   Time spawned{};
   Executor* executor = nullptr;
-  ContextNode* context = nullptr;  // one reference is held
+  ContextNode* context = nullptr;  // the owner's, which outlives the task
   TaskOwner* owner = nullptr;
   std::coroutine_handle<> frame;
+  uint32_t shard = 0;  // of the registry
 
   // Relaxed: read by dumps at any time.
   std::atomic<Doing> state{Doing()};

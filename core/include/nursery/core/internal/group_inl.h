@@ -2,6 +2,8 @@
 #ifndef NURSERY_CORE_INTERNAL_GROUP_INL_H_
 #define NURSERY_CORE_INTERNAL_GROUP_INL_H_
 
+#include <optional>
+
 #include "nursery/core/executor.h"
 #include "nursery/core/group.h"
 #include "nursery/core/internal/planted.h"
@@ -43,8 +45,13 @@ class [[nodiscard]] Group::SpawnAwaiter {
   bool await_suspend(std::coroutine_handle<Promise> handle) {
     by_owner_ = handle.promise().task == group_.owner_;
     if (!by_owner_) return false;
-    const bool waits = wait_.Suspend(handle, &group_.context().node(), WaitReason::kGroupLimit,
-                                     &group_, [this] { group_.EnterPlaceWait(wait_); });
+    if (group_.plain_) {
+      status_ = group_.TryStart(std::exchange(task_, nullptr));
+      return status_.ok() && LetOthersRun(handle);
+    }
+    wait_.emplace();
+    const bool waits = wait_->Suspend(handle, &group_.context().node(), WaitReason::kGroupLimit,
+                                      &group_, [this] { group_.EnterPlaceWait(*wait_); });
     return waits || LetOthersRun(handle);
   }
   absl::Status await_resume();
@@ -64,7 +71,8 @@ class [[nodiscard]] Group::SpawnAwaiter {
   Group& group_;
   internal::TaskRecord* task_;
   bool by_owner_ = false;
-  internal::PlainWait wait_;
+  absl::Status status_;                      // of a plain group
+  std::optional<internal::PlainWait> wait_;  // of others, for a place
 };
 
 // Notes which task runs the body.
@@ -91,19 +99,17 @@ class Group::JoinAwaiter {
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle) {
     return wait_.Suspend(handle, nullptr, WaitReason::kGroupJoin, &group_, [this] {
-      internal::WakeList none;  // a wait that is still arming is never scheduled
-      MutexLock lock(group_.mutex_);
-      if (group_.running_ == 0 || PLANTED(join_before_the_end)) {
-        wait_.Fire(0, none);
-      } else {
+      {
+        MutexLock lock(group_.mutex_);
         group_.join_wait_ = &wait_;
       }
+      internal::WakeList none;  // a wait that is still arming is never scheduled
+      group_.LeaveBody(none);
     });
   }
   GroupResult await_resume() {
     wait_.Finish();
-    MutexLock lock(group_.mutex_);
-    return group_.join_.TakeResult();
+    return group_.TakeResult();
   }
 
  private:

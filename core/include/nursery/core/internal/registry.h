@@ -37,7 +37,9 @@ namespace internal {
 struct TaskEntry;
 struct TaskSnapshot;
 
-// Invariant: the list is in the order of the ids, so that parents stand before their children.
+// Threads register their tasks in different shards, so that they are not in each other's way.
+//
+// Invariant: each shard is in the order of the ids. A parent has a smaller id than its children.
 class TaskRegistry : public ListNode<> {
  public:
   // Is called under the lock, so it only takes down what it sees.
@@ -47,37 +49,39 @@ class TaskRegistry : public ListNode<> {
   explicit TaskRegistry(const Clock& clock);
   ~TaskRegistry();
 
-  void Add(TaskRecord* task) NURSERY_EXCLUDES(mutex_);
-  void Remove(TaskRecord* task) NURSERY_EXCLUDES(mutex_);
-  TaskStats Stats() const NURSERY_EXCLUDES(mutex_);
+  void Add(TaskRecord* task);
+  void Remove(TaskRecord* task);
+  TaskStats Stats() const;
   // TaskStats::stuck with another grace.
-  int64_t CountStuck(Duration grace) const NURSERY_EXCLUDES(mutex_);
+  int64_t CountStuck(Duration grace) const;
   // Every task that lives from the call to its return, once, and with it its parents; those that
-  // end meanwhile may be there or not. The lock is taken for a few tasks at a time: spawns and ends
+  // end meanwhile may be there or not. A lock is taken for a few tasks at a time: spawns and ends
   // go on.
-  TaskSnapshot Snapshot() const NURSERY_EXCLUDES(mutex_);
-  // Calls `look` with each task that Snapshot would have.
-  void ForEachTask(Look look) const NURSERY_EXCLUDES(mutex_);
-  std::string Dump() const NURSERY_EXCLUDES(mutex_);
+  TaskSnapshot Snapshot() const;
+  // Calls `look` with each task that Snapshot would have, and perhaps with some that end meanwhile
+  // and whose parents it does not see. In no order.
+  void ForEachTask(Look look) const;
+  std::string Dump() const;
 
   const Clock& clock() const { return clock_; }
   // Of this registry alone in the life of the process.
   uint64_t number() const { return number_; }
-  int64_t live() const NURSERY_EXCLUDES(mutex_) {
-    MutexLock lock(mutex_);
-    return live_;
-  }
+  int64_t live() const;
   // Of the task that was spawned last; 0: none was.
-  uint64_t last_id() const NURSERY_EXCLUDES(mutex_) {
-    MutexLock lock(mutex_);
-    return last_id_;
-  }
+  uint64_t last_id() const { return last_id_.load(std::memory_order_acquire); }
 
   // Calls `visit` with every registry of the process; none comes or goes meanwhile.
   static void ForEach(absl::FunctionRef<void(const TaskRegistry& registry)> visit);
 
  private:
   class Hurry;
+  struct alignas(128) Shard {
+    mutable Mutex mutex;
+    mutable List<TaskRecord> tasks NURSERY_GUARDED_BY(mutex);
+    mutable List<Walk> walks NURSERY_GUARDED_BY(mutex);  // that stand here
+    int64_t live NURSERY_GUARDED_BY(mutex) = 0;
+  };
+  static constexpr size_t kShards = 16;
 
   void LetOthersGoFirst() const;
 
@@ -85,11 +89,8 @@ class TaskRegistry : public ListNode<> {
   const uint64_t number_;
   mutable std::atomic<int> walking_{0};
   mutable std::atomic<int> hurried_{0};  // spawns and ends that began while somebody walks
-  mutable Mutex mutex_;
-  mutable List<TaskRecord> tasks_ NURSERY_GUARDED_BY(mutex_);
-  mutable List<Walk> walks_ NURSERY_GUARDED_BY(mutex_);
-  uint64_t last_id_ NURSERY_GUARDED_BY(mutex_) = 0;
-  int64_t live_ NURSERY_GUARDED_BY(mutex_) = 0;
+  alignas(128) std::atomic<uint64_t> last_id_{0};  // raised under the lock of the task's shard
+  std::array<Shard, kShards> shards_;
 };
 
 // Goes through the tasks that live when it begins, in batches; it may stop anywhere. What ends
@@ -116,12 +117,15 @@ class TaskRegistry::Walk : public ListNode<> {
  private:
   friend class TaskRegistry;
 
+  // Stands at the first task of a shard, or no longer in the one where it stands.
+  void Enter(size_t shard);
+  void Leave();
+
   const TaskRegistry& registry_;
-  // Guarded by the registry's mutex.
-  TaskRecord* next_ = nullptr;
-  // Constant after construction.
-  int64_t live_ = 0;
-  uint64_t last_id_ = 0;
+  const uint64_t last_id_;
+  const int64_t live_;
+  size_t shard_ = 0;
+  TaskRecord* next_ = nullptr;  // guarded by the shard's mutex
 };
 
 // One of each executor of the process.

@@ -69,8 +69,11 @@ class Wait : public CancelHook {
 
   // After resumption: leaves the context. Whether the context ended the wait.
   bool Finish() {
-    if (context_ != nullptr) std::exchange(context_, nullptr)->RemoveHook(*this);
-    return phase() == kCancelled;
+    const bool cancelled = phase() == kCancelled;
+    // The context that ended it has let go of it: 2.
+    if (context_ != nullptr && !cancelled) context_->RemoveHook(*this);
+    context_ = nullptr;
+    return cancelled;
   }
   // What ended the wait, as given to Fire.
   uint32_t index() const { return state_.load(std::memory_order_acquire) >> kIndexShift; }
