@@ -20,6 +20,13 @@ std::string_view Name(CauseKind kind) {
 
 namespace internal {
 
+namespace {
+
+// More than the coarse clock lags, whatever the kernel's tick is.
+constexpr Duration kCoarse = std::chrono::milliseconds(100);
+
+}  // namespace
+
 ContextNode::ContextNode(Executor& executor)
     : executor_(executor), parent_(nullptr), root_(true), shielded_(true), deadline_(kNever) {}
 
@@ -39,7 +46,9 @@ ContextNode::ContextNode(ContextNode& parent, bool shielded, Time deadline, std:
   if (!timed_) deadline_ = inherited;
   if (!shielded_) parent.Adopt(*this);
   if (!timed_ || cancelled()) return;
-  if (deadline_ <= executor_.clock().Now()) {
+  // Mostly it is far away, and the coarse clock, which is a third of the price, can tell.
+  const Clock& clock = executor_.clock();
+  if (deadline_ <= clock.CoarseNow() + kCoarse && deadline_ <= clock.Now()) {
     DeadlineExpired();
   } else if (executor_.timers().Add(*this, deadline_)) {
     executor_.Kick();
@@ -58,17 +67,15 @@ ContextNode::~ContextNode() {
 void ContextNode::Adopt(ContextNode& child) {
   if (root_) return;
   MutexLock lock(mutex_);
-  if (cause_ == nullptr) {
+  if (!cancelled()) {
     children_.PushBack(&child);
     return;
   }
   MutexLock child_lock(child.mutex_);
-  child.cause_ = cause_;
-  child.Flag(PLANTED(cancelled_when_adopted) ? executor_.clock().Now() : cause_->time);
+  child.Flag(cause_, PLANTED(cancelled_when_adopted) ? executor_.clock().Now() : cause_->time);
 }
 
-void ContextNode::Unref() {
-  if (refs_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+void ContextNode::Die() {
   if (timed_) executor_.timers().Cancel(*this);
   delete this;
 }
@@ -107,22 +114,21 @@ class CancelWalk {
     if (node->timed_ && node->deadline_ < cause->time && !PLANTED(late_timer_loses)) {
       cause = node->DeadlineCause();
     }
-    const bool first = Mark(node, std::move(cause));
+    const bool first = Mark(node, cause);
     node->Unref();
     return first;
   }
 
-  bool Mark(ContextNode* node, std::shared_ptr<const Cause> cause) {
+  bool Mark(ContextNode* node, const std::shared_ptr<const Cause>& cause) {
     MutexLock lock(node->mutex_);
-    if (node->cause_ != nullptr && !PLANTED(second_cause_wins)) return false;
-    node->Flag(cause->time);
+    if (node->cancelled() && !PLANTED(second_cause_wins)) return false;
+    node->Flag(cause, cause->time);
     while (CancelHook* hook = node->hooks_.PopFront()) hook->OnCancel(cancelled_);
     while (ContextNode* child = node->children_.PopFront()) {
       if (PLANTED(child_not_cancelled)) continue;
       // A child whose count is zero is about to unlink itself; it has nobody left to tell.
       if (child->TryRef()) worklist_.push_back({child, cause});
     }
-    node->cause_ = std::move(cause);
     return true;
   }
 
@@ -144,7 +150,7 @@ bool ContextNode::Cancel(std::shared_ptr<const Cause> cause) {
 bool ContextNode::AddHook(CancelHook& hook) {
   if (root_) return true;
   MutexLock lock(mutex_);
-  if (cause_ != nullptr) return false;
+  if (cancelled()) return false;
   hooks_.PushBack(&hook);
   return true;
 }
@@ -153,11 +159,6 @@ void ContextNode::RemoveHook(CancelHook& hook) {
   if (root_) return;
   MutexLock lock(mutex_);
   hook.Unlink();
-}
-
-std::shared_ptr<const Cause> ContextNode::cause() const {
-  MutexLock lock(mutex_);
-  return cause_;
 }
 
 const void* ContextNode::FindValue(const void* key) const {
@@ -191,19 +192,6 @@ std::shared_ptr<const Cause> ContextNode::DeadlineCause() {
 using internal::ContextNode;
 
 Context Context::Background(Executor& executor) { return Context(new ContextNode(executor)); }
-
-Context::Context(const Context& other) : node_(other.node_) { node_->Ref(); }
-
-Context::~Context() {
-  if (node_ != nullptr) node_->Unref();
-}
-
-bool Context::cancelled() const { return node_->cancelled(); }
-
-absl::Status Context::status() const {
-  if (!node_->cancelled()) return absl::OkStatus();
-  return node_->cause()->status;
-}
 
 std::shared_ptr<const Cause> Context::cause() const { return node_->cause(); }
 

@@ -7,6 +7,7 @@
 
 #include "nursery/core/check.h"
 #include "nursery/core/clock.h"
+#include "nursery/core/internal/pause.h"
 #include "nursery/core/internal/worker.h"
 
 namespace nursery::internal {
@@ -27,14 +28,6 @@ constexpr uint32_t kCrowd = 192;
 // How long a worker searches before it sleeps: 5 to 10 us, about what waking it costs.
 constexpr int kSearchRounds = 20;
 constexpr int kPausesPerRound = 10;
-
-void Pause() {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#else
-  std::this_thread::yield();
-#endif
-}
 
 // Read in no function that could be inlined into a coroutine, which may change its thread.
 thread_local Worker* current_worker = nullptr;

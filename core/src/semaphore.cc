@@ -15,11 +15,6 @@ Permit& Permit::operator=(Permit&& other) noexcept {
   return *this;
 }
 
-void Permit::Release() {
-  if (semaphore_ == nullptr) return;
-  std::exchange(semaphore_, nullptr)->Release(std::exchange(weight_, 0));
-}
-
 Semaphore::Semaphore(int64_t size) : size_(size), free_(size) {
   NURSERY_CHECK(size >= 1) << "a semaphore has at least one permit";
 }
@@ -27,13 +22,6 @@ Semaphore::Semaphore(int64_t size) : size_(size), free_(size) {
 Semaphore::~Semaphore() {
   MutexLock lock(mutex_);
   NURSERY_CHECK(free_ == size_) << "permits outlive their semaphore";
-}
-
-bool Semaphore::Take(int64_t weight) {
-  const bool behind_others = !waiters_.empty() && !PLANTED(barging);
-  if (behind_others || free_ < weight) return false;
-  free_ -= weight;
-  return true;
 }
 
 std::optional<Permit> Semaphore::TryAcquire(int64_t weight) {
@@ -64,17 +52,6 @@ void Semaphore::Grant(WakeList& wake) {
   }
 }
 
-void Semaphore::Release(int64_t weight) {
-  WakeList wake;
-  {
-    MutexLock lock(mutex_);
-    free_ += weight;
-    NURSERY_CHECK(free_ <= size_) << "released more than was acquired";
-    Grant(wake);
-  }
-  internal::Schedule(wake);
-}
-
 void Semaphore::Leave(Waiter& waiter) {
   WakeList wake;
   {
@@ -90,14 +67,14 @@ void Semaphore::Leave(Waiter& waiter) {
   internal::Schedule(wake);
 }
 
-absl::StatusOr<Permit> Semaphore::AcquireAwaiter::await_resume() {
-  if (!semaphore_.CanHold(waiter_.weight)) {
-    return Error(absl::StatusCode::kInvalidArgument,
-                 "weight " + std::to_string(waiter_.weight) +
-                     (waiter_.weight < 1 ? " is below 1"
-                                         : " is above the semaphore's size of " +
-                                               std::to_string(semaphore_.size_)));
-  }
+absl::Status Semaphore::WeightStatus(int64_t weight) const {
+  const std::string what =
+      weight < 1 ? " is below 1" : " is above the semaphore's size of " + std::to_string(size_);
+  return Error(absl::StatusCode::kInvalidArgument, "weight " + std::to_string(weight) + what);
+}
+
+absl::StatusOr<Permit> Semaphore::AcquireAwaiter::EndWait() {
+  if (!semaphore_.CanHold(waiter_.weight)) return semaphore_.WeightStatus(waiter_.weight);
   if (waiter_.Finish()) {
     semaphore_.Leave(waiter_);
     return context_.status();

@@ -63,6 +63,14 @@ class SendCase {
   // The value, when it was not sent.
   T Take() { return std::move(node_.value); }
 
+  // Whether no wait is needed: it is as if this case was selected.
+  bool TryNow() {
+    if (state_ == nullptr) return true;
+    const internal::Passed passed = state_->SendNow(node_.value);
+    if (passed == internal::Passed::kRetry) return false;
+    node_.passed = passed;
+    return true;
+  }
   // For Select. Enter is true when it is to be done again.
   bool Enter(internal::Wait& wait, uint32_t index) {
     if (state_ != nullptr) return state_->EnterSend(node_, wait, index);
@@ -92,6 +100,10 @@ class ReceiveCase {
     return std::move(*node_.value);
   }
 
+  // Whether no wait is needed: it is as if this case was selected.
+  bool TryNow() {
+    return state_ == nullptr || state_->ReceiveNow(node_.value) != internal::Passed::kRetry;
+  }
   // For Select. Enter is true when it is to be done again.
   bool Enter(internal::Wait& wait, uint32_t index) {
     if (state_ != nullptr) return state_->EnterReceive(node_, wait, index);

@@ -61,7 +61,6 @@ class Context {
   }
   ~Context();
 
-  // One atomic load.
   bool cancelled() const;
   // OK, or the cause's status: CANCELLED, DEADLINE_EXCEEDED, or what the canceller gave.
   absl::Status status() const;
@@ -157,5 +156,7 @@ class CancelScope {
 };
 
 }  // namespace nursery
+
+#include "nursery/core/internal/context_inl.h"
 
 #endif  // NURSERY_CORE_CONTEXT_H_

@@ -1,13 +1,18 @@
-// Mutex and MutexLock: an adaptive mutex of glibc with Clang's thread-safety annotations.
+// Mutex and MutexLock: four bytes, two inlined atomic operations where nobody else wants it, with
+// Clang's thread-safety annotations. Taking and leaving that of glibc costs half as much again, and
+// keeps the compiler from what is around it; it has 40 bytes.
 //
 // absl::Mutex is not used: the distribution's Abseil is not instrumented, and ThreadSanitizer
 // reports false races through it.
+//
+// The algorithm is the second one of U. Drepper, "Futexes Are Tricky" (2011), with a wait that
+// spins before it sleeps.
 //
 // Thread safety: as std::mutex. Never hold a lock over co_await, never run a callback under one.
 #ifndef NURSERY_CORE_MUTEX_H_
 #define NURSERY_CORE_MUTEX_H_
 
-#include <pthread.h>
+#include <atomic>
 
 #if defined(__clang__)
 #define NURSERY_ANNOTATION(x) __attribute__((x))
@@ -27,16 +32,21 @@ class NURSERY_ANNOTATION(capability("mutex")) Mutex {
   Mutex(const Mutex&) = delete;
   Mutex& operator=(const Mutex&) = delete;
 
-  ~Mutex() { pthread_mutex_destroy(&mutex_); }
-
-  void Lock() NURSERY_ANNOTATION(acquire_capability()) { pthread_mutex_lock(&mutex_); }
-  void Unlock() NURSERY_ANNOTATION(release_capability()) { pthread_mutex_unlock(&mutex_); }
+  void Lock() NURSERY_ANNOTATION(acquire_capability()) {
+    int free = kFree;
+    if (!state_.compare_exchange_strong(free, kTaken, std::memory_order_acquire)) Wait();
+  }
+  void Unlock() NURSERY_ANNOTATION(release_capability()) {
+    if (state_.exchange(kFree, std::memory_order_release) == kAwaited) Wake();
+  }
 
  private:
-  friend class CondVar;
-  // Spins for about a microsecond before it sleeps: what it guards takes less, and to sleep and be
-  // woken takes five.
-  pthread_mutex_t mutex_ = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP;
+  enum : int { kFree, kTaken, kAwaited };  // by the owner; by the owner, and others may sleep
+
+  void Wait();
+  void Wake();
+
+  std::atomic<int> state_{kFree};
 };
 
 // Locks in its constructor, unlocks in its destructor.
@@ -60,14 +70,14 @@ class CondVar {
   CondVar() = default;
   CondVar(const CondVar&) = delete;
   CondVar& operator=(const CondVar&) = delete;
-  ~CondVar() { pthread_cond_destroy(&condition_); }
 
   // Releases `mutex`, waits, takes it again. May wake without cause: wait in a loop.
-  void Wait(Mutex& mutex) NURSERY_REQUIRES(mutex) { pthread_cond_wait(&condition_, &mutex.mutex_); }
-  void NotifyAll() { pthread_cond_broadcast(&condition_); }
+  void Wait(Mutex& mutex) NURSERY_REQUIRES(mutex);
+  // Under the mutex, or the condition variable may be gone already.
+  void NotifyAll();
 
  private:
-  pthread_cond_t condition_ = PTHREAD_COND_INITIALIZER;
+  std::atomic<int> notified_{0};  // how often; it may wrap
 };
 
 }  // namespace nursery

@@ -79,11 +79,30 @@ class Semaphore {
   };
 
   bool CanHold(int64_t weight) const { return weight >= 1 && weight <= size_; }
-  void Release(int64_t weight) NURSERY_EXCLUDES(mutex_);
+  bool TryTake(int64_t weight) NURSERY_EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    return Take(weight);
+  }
+  bool Take(int64_t weight) NURSERY_REQUIRES(mutex_) {
+    const bool behind_others = !waiters_.empty() && !PLANTED(barging);
+    if (behind_others || free_ < weight) return false;
+    free_ -= weight;
+    return true;
+  }
+  void Release(int64_t weight) NURSERY_EXCLUDES(mutex_) {
+    internal::WakeList wake;
+    {
+      MutexLock lock(mutex_);
+      free_ += weight;
+      NURSERY_CHECK(free_ <= size_) << "released more than was acquired";
+      if (!waiters_.empty()) Grant(wake);
+    }
+    internal::Schedule(wake);
+  }
   void Enter(Waiter& waiter) NURSERY_EXCLUDES(mutex_);
   void Leave(Waiter& waiter) NURSERY_EXCLUDES(mutex_);
-  bool Take(int64_t weight) NURSERY_REQUIRES(mutex_);
   void Grant(internal::WakeList& wake) NURSERY_REQUIRES(mutex_);
+  absl::Status WeightStatus(int64_t weight) const;  // INVALID_ARGUMENT
 
   const int64_t size_;
   mutable Mutex mutex_;
@@ -98,19 +117,35 @@ class [[nodiscard]] Semaphore::AcquireAwaiter {
       : semaphore_(semaphore), context_(std::move(context)) {
     waiter_.weight = weight;
   }
-  bool await_ready() const noexcept { return !semaphore_.CanHold(waiter_.weight); }
+  // What is free is taken without a wait, unless the context is cancelled.
+  bool await_ready() {
+    if (!semaphore_.CanHold(waiter_.weight)) return true;
+    taken_ = !context_.node().cancelled() && semaphore_.TryTake(waiter_.weight);
+    return taken_;
+  }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle) {
     return waiter_.Suspend(handle, &context_.node(), WaitReason::kSemaphore, &semaphore_,
                            [this] { semaphore_.Enter(waiter_); });
   }
-  absl::StatusOr<Permit> await_resume();
+  absl::StatusOr<Permit> await_resume() {
+    if (taken_) return Permit(&semaphore_, waiter_.weight);
+    return EndWait();
+  }
 
  private:
+  absl::StatusOr<Permit> EndWait();
+
   Semaphore& semaphore_;
   Context context_;
   Waiter waiter_;
+  bool taken_ = false;
 };
+
+inline void Permit::Release() {
+  if (semaphore_ == nullptr) return;
+  std::exchange(semaphore_, nullptr)->Release(std::exchange(weight_, 0));
+}
 
 inline Semaphore::AcquireAwaiter Semaphore::Acquire(Context context, int64_t weight) {
   return AcquireAwaiter(*this, std::move(context), weight);

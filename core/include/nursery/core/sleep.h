@@ -21,7 +21,9 @@ class [[nodiscard]] SleepAwaiter {
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle) {
-    return wait_.Suspend(handle, &context_.node(), WaitReason::kTimer, nullptr, [this] {
+    const WaitReason reason = until_ == kNever ? WaitReason::kContextDone : WaitReason::kTimer;
+    return wait_.Suspend(handle, &context_.node(), reason, nullptr, [this] {
+      if (until_ == kNever) return;
       Executor& executor = context_.executor();
       internal::WakeList none;  // a wait that is still arming is never scheduled
       if (until_ <= executor.clock().Now()) {
@@ -33,7 +35,7 @@ class [[nodiscard]] SleepAwaiter {
   }
   absl::Status await_resume() {
     const bool cancelled = wait_.Finish();
-    context_.executor().timers().Cancel(wait_);
+    if (until_ != kNever) context_.executor().timers().Cancel(wait_);
     return cancelled ? context_.status() : absl::OkStatus();
   }
 

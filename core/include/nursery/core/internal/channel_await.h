@@ -32,9 +32,19 @@ class [[nodiscard]] SelectAwaiter {
     }
   }
   absl::StatusOr<size_t> await_resume() {
-    if (LeaveAll()) return context_.status();
+    absl::Status waited = EndWait();
+    if (!waited.ok()) return waited;
     return static_cast<size_t>(wait_.index());
   }
+
+  // For what has one case only. TryNow is true when no wait is needed.
+  template <class Case>
+  bool TryNow(Case& only) {
+    waits_ = context_.node().cancelled() || !only.TryNow();
+    return !waits_;
+  }
+  // OK, or why the context ended the wait.
+  absl::Status EndWait() { return waits_ && LeaveAll() ? context_.status() : absl::OkStatus(); }
   const Context& context() const { return context_; }
 
  private:
@@ -48,6 +58,7 @@ class [[nodiscard]] SelectAwaiter {
   Context context_;
   const WaitReason reason_;
   std::tuple<Cases&...> cases_;
+  bool waits_ = true;
   PlainWait wait_;
 };
 
@@ -57,14 +68,14 @@ class [[nodiscard]] SendAwaiter {
   SendAwaiter(Context context, const Sender<T>& sender, T value)
       : case_(sender, std::move(value)),
         select_(std::move(context), WaitReason::kChannelSend, case_) {}
-  bool await_ready() const noexcept { return false; }
+  bool await_ready() { return select_.TryNow(case_); }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle) {
     return select_.await_suspend(handle);
   }
   absl::Status await_resume() {
-    absl::StatusOr<size_t> selected = select_.await_resume();
-    if (!selected.ok()) return selected.status();
+    absl::Status waited = select_.EndWait();
+    if (!waited.ok()) return waited;
     absl::Status sent = case_.status();
     // A cancellation may have ended the receivers before this wait could see it, and is then why.
     if (!sent.ok() && select_.context().cancelled()) return select_.context().status();
@@ -81,14 +92,14 @@ class [[nodiscard]] ReceiveAwaiter {
  public:
   ReceiveAwaiter(Context context, const Receiver<T>& receiver)
       : case_(receiver), select_(std::move(context), WaitReason::kChannelReceive, case_) {}
-  bool await_ready() const noexcept { return false; }
+  bool await_ready() { return select_.TryNow(case_); }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle) {
     return select_.await_suspend(handle);
   }
   absl::StatusOr<T> await_resume() {
-    absl::StatusOr<size_t> selected = select_.await_resume();
-    if (!selected.ok()) return selected.status();
+    absl::Status waited = select_.EndWait();
+    if (!waited.ok()) return waited;
     return case_.Take();
   }
 

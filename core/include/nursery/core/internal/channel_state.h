@@ -107,7 +107,8 @@ class ChannelState {
     node.Unlink();
   }
 
-  absl::Status TrySend(T value) NURSERY_EXCLUDES(mutex_) {
+  // Without a wait. kRetry: it would have to wait.
+  Passed SendNow(T& value) NURSERY_EXCLUDES(mutex_) {
     WakeList wake;
     Passed passed = Passed::kRetry;
     {
@@ -115,17 +116,22 @@ class ChannelState {
       if (CanSend(nullptr)) passed = PutOrHand(value, wake, nullptr);
     }
     Schedule(wake);
-    return SendStatus(passed);
+    return passed;
   }
-  absl::StatusOr<T> TryReceive() NURSERY_EXCLUDES(mutex_) {
+  Passed ReceiveNow(std::optional<T>& value) NURSERY_EXCLUDES(mutex_) {
     WakeList wake;
-    std::optional<T> value;
     Passed passed = Passed::kRetry;
     {
       MutexLock lock(mutex_);
       if (CanReceive(nullptr)) passed = GetOrTake(value, wake, nullptr);
     }
     Schedule(wake);
+    return passed;
+  }
+  absl::Status TrySend(T value) { return SendStatus(SendNow(value)); }
+  absl::StatusOr<T> TryReceive() {
+    std::optional<T> value;
+    const Passed passed = ReceiveNow(value);
     if (value) return std::move(*value);
     return passed == Passed::kGone ? ClosedStatus() : EmptyStatus();
   }

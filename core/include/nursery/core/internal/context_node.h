@@ -1,7 +1,7 @@
 // ContextNode: the shared state behind Context and CancelScope, one node of the cancel tree.
 //
 // Invariants:
-//  1. cause_ is set at most once, under mutex_, and never changes afterwards.
+//  1. cause_ is set at most once, under mutex_ and before flag_, and never changes afterwards.
 //  2. A node keeps its parent alive, never its children; a dying node unlinks itself in O(1).
 //  3. Hooks are called under the lock of their node and may only collect whom to wake.
 //
@@ -12,9 +12,11 @@
 #include <atomic>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "nursery/core/cause.h"
+#include "nursery/core/internal/frame_pool.h"
 #include "nursery/core/internal/list.h"
 #include "nursery/core/internal/timers.h"
 #include "nursery/core/mutex.h"
@@ -49,7 +51,7 @@ struct ContextValue {
   const ContextValue* outer;
 };
 
-class ContextNode final : public ListNode<ChildTag>, public Timer {
+class ContextNode final : public ListNode<ChildTag>, public Timer, public Pooled {
  public:
   // A root: it is never cancelled.
   explicit ContextNode(Executor& executor);
@@ -58,7 +60,9 @@ class ContextNode final : public ListNode<ChildTag>, public Timer {
   ContextNode(ContextNode& parent, bool shielded, Time deadline, std::string label);
 
   void Ref() { refs_.fetch_add(1, std::memory_order_relaxed); }
-  void Unref();
+  void Unref() {
+    if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) Die();
+  }
 
   // Cancels this node and all below it, once. False when it was cancelled before.
   bool Cancel(std::shared_ptr<const Cause> cause);
@@ -68,9 +72,13 @@ class ContextNode final : public ListNode<ChildTag>, public Timer {
   void RemoveHook(CancelHook& hook) NURSERY_EXCLUDES(mutex_);
 
   bool cancelled() const { return flag_.load(std::memory_order_acquire); }
-  // The time of the cause; kNever while not cancelled. Takes no lock.
+  // The time of the cause; kNever while not cancelled.
   Time cancel_time() const { return cancelled() ? cancel_time_ : kNever; }
-  std::shared_ptr<const Cause> cause() const NURSERY_EXCLUDES(mutex_);
+  // Null while not cancelled.
+  const std::shared_ptr<const Cause>& cause() const {
+    static const std::shared_ptr<const Cause> none;
+    return cancelled() ? cause_ : none;
+  }
   Time deadline() const { return deadline_; }
   Executor& executor() const { return executor_; }
 
@@ -84,11 +92,13 @@ class ContextNode final : public ListNode<ChildTag>, public Timer {
  private:
   friend class CancelWalk;
   ~ContextNode();
+  void Die();
   bool TryRef();
   void OnExpire(Expired& expired) override;
   void Adopt(ContextNode& child) NURSERY_EXCLUDES(mutex_);
-  // Whoever sees the flag sees the time.
-  void Flag(Time time) {
+  // Whoever sees the flag sees the cause and its time.
+  void Flag(std::shared_ptr<const Cause> cause, Time time) NURSERY_REQUIRES(mutex_) {
+    cause_ = std::move(cause);
     cancel_time_ = time;
     flag_.store(true, std::memory_order_release);
   }
@@ -107,9 +117,10 @@ class ContextNode final : public ListNode<ChildTag>, public Timer {
 
   std::atomic<int64_t> refs_{1};
   std::atomic<bool> flag_{false};
-  Time cancel_time_{};  // written once, before flag_ is set
+  // Written once, before flag_ is set.
+  Time cancel_time_{};
+  std::shared_ptr<const Cause> cause_;
   mutable Mutex mutex_;
-  std::shared_ptr<const Cause> cause_ NURSERY_GUARDED_BY(mutex_);
   List<CancelHook, HookTag> hooks_ NURSERY_GUARDED_BY(mutex_);
   List<ContextNode, ChildTag> children_ NURSERY_GUARDED_BY(mutex_);
 };
