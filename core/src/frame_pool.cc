@@ -18,8 +18,8 @@
 namespace nursery::internal {
 namespace {
 
-constexpr size_t kGrain = 32;
-constexpr size_t kClasses = 64;  // up to 2 KiB
+constexpr size_t kGrain = 16;
+constexpr size_t kClasses = 128;  // up to 2 KiB
 // Of each size; what a thread gets back beyond that goes to the heap.
 constexpr uint32_t kMaxKept = 512;
 

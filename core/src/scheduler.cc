@@ -96,19 +96,14 @@ void Scheduler::PushWoken(WakeList& tasks) {
     Share(tasks);
     return;
   }
+  tasks.EnterRunnable();
   bool announce = false;
-  if (TaskRecord* first = tasks.Pop()) {
-    first->Enter(TaskState::kRunnable, WaitReason::kNone, nullptr);
-    if (TaskRecord* displaced = self->queue.PushNext(first)) {
-      PushLocal(*self, displaced);
-      announce = true;
-    }
+  if (TaskRecord* displaced = self->queue.PushNext(tasks.Pop())) {
+    PushLocal(*self, displaced);
+    announce = true;
   }
-  for (uint32_t i = 0; i < kSharedBatch; ++i) {
-    TaskRecord* const task = tasks.Pop();
-    if (task == nullptr) break;
-    task->Enter(TaskState::kRunnable, WaitReason::kNone, nullptr);
-    PushLocal(*self, task);
+  for (uint32_t i = 0; i < kSharedBatch && !tasks.empty(); ++i) {
+    PushLocal(*self, tasks.Pop());
     announce = true;
   }
   // A crowd goes to all workers at once.
@@ -139,14 +134,10 @@ void Scheduler::Announce(const Worker& self) {
 }
 
 void Scheduler::Share(WakeList& tasks) {
+  const int64_t count = tasks.EnterRunnable();
   {
     MutexLock lock(shared_mutex_);
-    int64_t count = 0;
-    while (TaskRecord* task = tasks.Pop()) {
-      task->Enter(TaskState::kRunnable, WaitReason::kNone, nullptr);
-      shared_.Push(task);
-      ++count;
-    }
+    shared_.Append(tasks);
     shared_size_.fetch_add(count, std::memory_order_seq_cst);
     // Under the lock: a caller that is no worker may be overtaken by the end of the executor, which
     // takes the lock first.

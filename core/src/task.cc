@@ -41,6 +41,19 @@ void TaskRecord::RunSlice(TaskRecord* task) {
   finished->owner->OnTaskDone(finished);
 }
 
+int64_t WakeList::EnterRunnable() {
+  if (empty()) return 0;
+  const Time now = first_->executor->clock().CoarseNow();
+  int64_t count = 0;
+  for (TaskRecord* task = first_; task != nullptr; task = task->next_woken) {
+    task->since.store(now, std::memory_order_relaxed);
+    task->object.store(nullptr, std::memory_order_relaxed);
+    task->state.store(Doing(), std::memory_order_relaxed);
+    ++count;
+  }
+  return count;
+}
+
 void Schedule(WakeList& tasks) {
   if (!tasks.empty()) tasks.front()->executor->Schedule(tasks);
 }

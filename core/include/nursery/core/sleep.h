@@ -21,9 +21,7 @@ class [[nodiscard]] SleepAwaiter {
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle) {
-    const WaitReason reason = until_ == kNever ? WaitReason::kContextDone : WaitReason::kTimer;
-    return wait_.Suspend(handle, &context_.node(), reason, nullptr, [this] {
-      if (until_ == kNever) return;
+    return wait_.Suspend(handle, &context_.node(), WaitReason::kTimer, nullptr, [this] {
       Executor& executor = context_.executor();
       internal::WakeList none;  // a wait that is still arming is never scheduled
       if (until_ <= executor.clock().Now()) {
@@ -35,7 +33,7 @@ class [[nodiscard]] SleepAwaiter {
   }
   absl::Status await_resume() {
     const bool cancelled = wait_.Finish();
-    if (until_ != kNever) context_.executor().timers().Cancel(wait_);
+    context_.executor().timers().Cancel(wait_);
     return cancelled ? context_.status() : absl::OkStatus();
   }
 
@@ -54,9 +52,28 @@ inline SleepAwaiter Sleep(Context context, Duration duration) {
   return SleepAwaiter(std::move(context), until);
 }
 
+class [[nodiscard]] UntilCancelledAwaiter {
+ public:
+  explicit UntilCancelledAwaiter(Context context) : context_(std::move(context)) {}
+
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle) {
+    return wait_.Suspend(handle, &context_.node(), WaitReason::kContextDone, nullptr, [] {});
+  }
+  absl::Status await_resume() {
+    wait_.Finish();
+    return context_.status();
+  }
+
+ private:
+  Context context_;
+  internal::PlainWait wait_;
+};
+
 // Waits until `context` is cancelled and returns its cause's status.
-inline SleepAwaiter UntilCancelled(Context context) {
-  return SleepAwaiter(std::move(context), kNever);
+inline UntilCancelledAwaiter UntilCancelled(Context context) {
+  return UntilCancelledAwaiter(std::move(context));
 }
 
 // Lets the other runnable tasks of this thread run first. Never fails.

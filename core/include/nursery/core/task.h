@@ -119,6 +119,15 @@ class WakeList {
     (empty() ? first_ : last_->next_woken) = task;
     last_ = task;
   }
+  // Takes over all of `others`, behind its own.
+  void Append(WakeList& others) {
+    if (others.empty()) return;
+    (empty() ? first_ : last_->next_woken) = others.first_;
+    last_ = others.last_;
+    others.first_ = nullptr;
+  }
+  // Marks all as runnable, at the time of this call; how many there are.
+  int64_t EnterRunnable();
   TaskRecord* front() const { return first_; }
   TaskRecord* Pop() {
     TaskRecord* task = first_;
