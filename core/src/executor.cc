@@ -90,11 +90,9 @@ absl::Status ThreadExecutor::Run(std::string name, Root root, std::source_locati
 
 void ThreadExecutor::Schedule(WakeList& tasks) { scheduler_->PushWoken(tasks); }
 
-void ThreadExecutor::Schedule(TaskRecord* task) { scheduler_->PushBack(task); }
+bool ThreadExecutor::Schedule(TaskRecord* task) { return scheduler_->PushBack(task); }
 
 bool ThreadExecutor::LeaveGuest(TaskRecord* task) { return scheduler_->LeaveGuest(task); }
-
-bool ThreadExecutor::Crowded() const { return scheduler_->Crowded(); }
 
 void ThreadExecutor::RunOnBlockingThread(absl::AnyInvocable<void() &&> work) {
   blocking_.Run(std::move(work));

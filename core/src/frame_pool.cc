@@ -27,67 +27,62 @@ struct Block {
   Block* next;
 };
 
-void CloseAtThreadEnd();
+// Blocks of one size, and how many more are taken.
+struct Shelf {
+  Block* first = nullptr;
+  uint32_t room = 0;
+};
 
 // Has no destructor: a thread may give back blocks while its other variables die.
-class Kept {
- public:
-  void Close() {
-    for (Block*& first : lists_) {
-      while (first != nullptr) ::operator delete(Take(first));
-    }
-    counts_.fill(kMaxKept);  // takes no more
-  }
-
-  void* Pop(size_t index) {
-    if (lists_[index] == nullptr) return nullptr;
-    --counts_[index];
-    return Take(lists_[index]);
-  }
-  bool Push(size_t index, void* memory) {
-    if (counts_[index] == kMaxKept) return false;
-    if (!closes_) CloseAtThreadEnd();
-    closes_ = true;
-    auto* const block = static_cast<Block*>(memory);
-    block->next = lists_[index];
-    lists_[index] = block;
-    ++counts_[index];
-    return true;
-  }
-
- private:
-  static Block* Take(Block*& first) {
-    Block* const block = first;
-    first = block->next;
-    return block;
-  }
-
-  std::array<Block*, kClasses> lists_{};
-  std::array<uint32_t, kClasses> counts_{};
-  bool closes_ = false;  // at the thread's end
-};
-
-constinit thread_local Kept kept;
+constinit thread_local std::array<Shelf, kClasses> shelves{};
 
 struct Closer {
-  ~Closer() { kept.Close(); }
+  Closer() {
+    for (Shelf& shelf : shelves) shelf.room = kMaxKept;
+  }
+  ~Closer() {
+    for (Shelf& shelf : shelves) {
+      shelf.room = 0;
+      while (Block* block = shelf.first) {
+        shelf.first = block->next;
+        ::operator delete(block);
+      }
+    }
+  }
 };
 
-void CloseAtThreadEnd() { thread_local Closer closer; }
+// The first time, when there is no room yet, makes room until the thread ends.
+[[gnu::noinline]] bool HasRoom(const Shelf& shelf) {
+  thread_local const Closer closer;
+  return shelf.room != 0;
+}
 
 }  // namespace
 
 void* AllocateFrame(size_t bytes) {
   const size_t index = (bytes - 1) / kGrain;
   if (!NURSERY_KEEP_FRAMES || index >= kClasses) return ::operator new(bytes);
-  if (void* block = kept.Pop(index)) return block;
-  return ::operator new((index + 1) * kGrain);
+  Shelf& shelf = shelves[index];
+  Block* const block = shelf.first;
+  if (block == nullptr) return ::operator new((index + 1) * kGrain);
+  shelf.first = block->next;
+  ++shelf.room;
+  return block;
 }
 
-void FreeFrame(void* block, size_t bytes) noexcept {
+void FreeFrame(void* memory, size_t bytes) noexcept {
   const size_t index = (bytes - 1) / kGrain;
-  if (NURSERY_KEEP_FRAMES && index < kClasses && kept.Push(index, block)) return;
-  ::operator delete(block);
+  if (NURSERY_KEEP_FRAMES && index < kClasses) {
+    Shelf& shelf = shelves[index];
+    if (shelf.room != 0 || HasRoom(shelf)) {
+      auto* const block = static_cast<Block*>(memory);
+      block->next = shelf.first;
+      shelf.first = block;
+      --shelf.room;
+      return;
+    }
+  }
+  ::operator delete(memory);
 }
 
 }  // namespace nursery::internal

@@ -73,19 +73,10 @@ void Group::Discard(TaskRecord* task) {
   delete task;
 }
 
-void Group::Start(TaskRecord* task) {
+bool Group::Start(TaskRecord* task) {
   task->executor->registry().Add(task);
   if (observer_ != nullptr) observer_->OnStart(InfoOf(*task));
-  task->executor->Schedule(task);
-}
-
-absl::Status Group::AddPlace() {
-  int64_t seen = places_.load(std::memory_order_relaxed);
-  do {
-    if (seen == 0 && !PLANTED(spawned_after_the_join)) return ClosedStatus();
-    // Relaxed: what the task sees of its spawner goes through the queue that it is put into.
-  } while (!places_.compare_exchange_weak(seen, seen + kTask, std::memory_order_relaxed));
-  return absl::OkStatus();
+  return task->executor->Schedule(task);
 }
 
 absl::Status Group::TakeCountedPlace() {
@@ -94,26 +85,16 @@ absl::Status Group::TakeCountedPlace() {
     return Error(absl::StatusCode::kResourceExhausted,
                  "the group is at its limit of " + std::to_string(limit_) + " tasks");
   }
-  NURSERY_RETURN_IF_ERROR(AddPlace());
+  if (!AddPlace()) return ClosedStatus();
   ++uncounted_;
   return absl::OkStatus();
 }
 
 absl::Status Group::TryPlace() {
   if (context().cancelled()) return context().status();
-  if (plain_) return AddPlace();
+  if (plain_) return AddPlace() ? absl::OkStatus() : ClosedStatus();
   MutexLock lock(mutex_);
   return TakeCountedPlace();
-}
-
-absl::Status Group::TryStart(TaskRecord* task) {
-  absl::Status status = TryPlace();
-  if (status.ok()) {
-    Start(task);
-  } else {
-    Discard(task);
-  }
-  return status;
 }
 
 std::shared_ptr<internal::GroupLink> Group::Link() {
@@ -161,12 +142,18 @@ void Group::GivePlace(WakeList& wake) {
   ++uncounted_;
 }
 
-absl::Status Group::SpawnAwaiter::await_resume() {
+bool Group::SpawnAwaiter::StartNow() {
+  if (wait_->Finish() || wait_->index() == kNoPlace) return false;
+  return group_.Start(std::exchange(task_, nullptr));
+}
+
+absl::Status Group::SpawnAwaiter::EndWait() {
   if (!by_owner_) {
     return Error(absl::StatusCode::kFailedPrecondition,
                  "Spawn waits for a place and belongs to the group's body; a child uses TrySpawn");
   }
-  if (!wait_) return std::move(status_);
+  // A plain group has refused it.
+  if (!wait_) return group_.context().cancelled() ? group_.context().status() : ClosedStatus();
   if (wait_->Finish()) {
     group_.LeavePlaceWait();
     return group_.context().status();

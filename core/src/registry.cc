@@ -32,10 +32,11 @@ uint64_t NewNumber() {
   return last.fetch_add(1, std::memory_order_relaxed) + 1;  // only unique
 }
 
-// Threads in turn.
+// Threads in turn, from 1.
 uint32_t NumberOfThread() {
-  static std::atomic<uint32_t> last = 0;
-  thread_local const uint32_t number = last.fetch_add(1, std::memory_order_relaxed);
+  static constinit std::atomic<uint32_t> last = 0;
+  static constinit thread_local uint32_t number = 0;
+  if (number == 0) number = last.fetch_add(1, std::memory_order_relaxed) + 1;
   return number;
 }
 

@@ -70,18 +70,20 @@ Worker* Scheduler::Current() const {
   return worker != nullptr && worker->scheduler == this ? worker : nullptr;
 }
 
-void Scheduler::PushBack(TaskRecord* task) {
+bool Scheduler::PushBack(TaskRecord* task) {
   Worker* const self = Current();
   if (self == nullptr) {
     ShareOne(task);
-    return;
+    return false;
   }
   // A task that yields comes back to this worker; alone, it is no work for another one.
   const Doing doing = task->state.load(std::memory_order_relaxed);
   const bool yields = doing == TaskState::kRunning;
   if (yields) task->Enter(TaskState::kRunnable, WaitReason::kNone, nullptr);
   PushLocal(*self, task);
-  if (!yields || self->queue.size() > 1 || self->queue.has_next()) Announce(*self);
+  const uint32_t size = self->queue.size();
+  if (!yields || size > 1 || self->queue.has_next()) Announce(*self);
+  return size >= kCrowd;
 }
 
 void Scheduler::ShareOne(TaskRecord* task) {
@@ -113,11 +115,6 @@ void Scheduler::PushWoken(WakeList& tasks) {
     Announce(*self);
   }
   EnsureWatched();  // the first lies where nobody is told of it
-}
-
-bool Scheduler::Crowded() const {
-  const Worker* const self = Current();
-  return self != nullptr && self->queue.size() >= kCrowd;
 }
 
 void Scheduler::PushLocal(Worker& self, TaskRecord* task) {

@@ -104,9 +104,10 @@ void SeededExecutor::Schedule(WakeList& tasks) {
   while (TaskRecord* task = tasks.Pop()) Schedule(task);
 }
 
-void SeededExecutor::Schedule(TaskRecord* task) {
+bool SeededExecutor::Schedule(TaskRecord* task) {
   task->Enter(TaskState::kRunnable, WaitReason::kNone, nullptr);
   runnable_.push_back(task);
+  return false;
 }
 
 bool IsDeadlock(const absl::Status& status) {

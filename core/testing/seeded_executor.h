@@ -70,7 +70,7 @@ class SeededExecutor final : private internal::OwnClock, public Executor {
   uint64_t Random(uint64_t bound) { return random_() % bound; }
 
   void Schedule(internal::WakeList& tasks) override;
-  void Schedule(internal::TaskRecord* task) override;
+  bool Schedule(internal::TaskRecord* task) override;
   void Kick() override {}
   // Runs it at once: virtual time stands still.
   void RunOnBlockingThread(absl::AnyInvocable<void() &&> work) override { std::move(work)(); }

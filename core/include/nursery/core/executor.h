@@ -58,12 +58,11 @@ class Executor {
   // The rest is for core's own primitives.
   // What has been woken, in order.
   virtual void Schedule(internal::WakeList& tasks) = 0;
-  // What starts or yields: behind what is runnable.
-  virtual void Schedule(internal::TaskRecord* task) = 0;
+  // What starts or yields: behind what is runnable. True: so many tasks wait for this thread that
+  // whoever makes more of them should let them run first.
+  virtual bool Schedule(internal::TaskRecord* task) = 0;
   // If this is the thread of a GuestWorker: schedules the task for another one.
   virtual bool LeaveGuest(internal::TaskRecord*) { return false; }
-  // So many tasks wait for this thread that whoever makes more of them should let them run first.
-  virtual bool Crowded() const { return false; }
   // Something changed that whoever sleeps for timers and descriptors must look at.
   virtual void Kick() = 0;
   // Runs `work` on a thread where blocking is allowed. Never refuses: callers hold a place.
@@ -101,9 +100,8 @@ class ThreadExecutor final : public Executor {
                    std::source_location site = std::source_location::current()) override;
 
   void Schedule(internal::WakeList& tasks) override;
-  void Schedule(internal::TaskRecord* task) override;
+  bool Schedule(internal::TaskRecord* task) override;
   bool LeaveGuest(internal::TaskRecord* task) override;
-  bool Crowded() const override;
   void Kick() override { poller().Interrupt(); }
   void RunOnBlockingThread(absl::AnyInvocable<void() &&> work) override;
 

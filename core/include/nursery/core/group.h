@@ -33,6 +33,7 @@
 #include "nursery/core/async.h"
 #include "nursery/core/context.h"
 #include "nursery/core/internal/group_link.h"
+#include "nursery/core/internal/planted.h"
 #include "nursery/core/internal/task_frame.h"
 #include "nursery/core/internal/wait.h"
 #include "nursery/core/join.h"
@@ -97,18 +98,23 @@ class Group final : private internal::TaskOwner {
   internal::TaskRecord* NewTask(TaskName&& name, internal::TaskFrame frame);
   // Undoes NewTask.
   static void Discard(internal::TaskRecord* task);
-  // In a place that was taken for it.
-  void Start(internal::TaskRecord* task);
-  // TryPlace and Start, or Discard.
-  absl::Status TryStart(internal::TaskRecord* task);
+  // In a place that was taken for it. True: so many wait that the body should let them run.
+  bool Start(internal::TaskRecord* task);
   // Starts a task in a place that was taken for it; gives that back when making it throws.
   template <class Function, class... Args>
   absl::Status StartInPlace(TaskName name, Function function, Args... args);
   // OK takes a place, unless the context is cancelled.
   absl::Status TryPlace() NURSERY_EXCLUDES(mutex_);
   std::shared_ptr<internal::GroupLink> Link() NURSERY_EXCLUDES(mutex_);
-  // FAILED_PRECONDITION: nobody has a place any more. Else takes one.
-  absl::Status AddPlace();
+  // Takes a place. False: nobody has one any more.
+  bool AddPlace() {
+    int64_t seen = places_.load(std::memory_order_relaxed);
+    do {
+      if (seen == 0 && !PLANTED(spawned_after_the_join)) return false;
+      // Relaxed: what the task sees of its spawner goes through the queue that it is put into.
+    } while (!places_.compare_exchange_weak(seen, seen + kTask, std::memory_order_relaxed));
+    return true;
+  }
   // OK takes a place of a group that is not plain.
   absl::Status TakeCountedPlace() NURSERY_REQUIRES(mutex_);
   // Fires `wait` with a place or, when there will be none, without; else keeps it.

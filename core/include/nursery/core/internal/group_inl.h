@@ -46,15 +46,15 @@ class [[nodiscard]] Group::SpawnAwaiter {
     by_owner_ = handle.promise().task == group_.owner_;
     if (!by_owner_) return false;
     if (group_.plain_) {
-      status_ = group_.TryStart(std::exchange(task_, nullptr));
-      return status_.ok() && LetOthersRun(handle);
+      if (group_.context().cancelled() || !group_.AddPlace()) return false;
+      return group_.Start(std::exchange(task_, nullptr)) && LetOthersRun(handle);
     }
     wait_.emplace();
     const bool waits = wait_->Suspend(handle, &group_.context().node(), WaitReason::kGroupLimit,
                                       &group_, [this] { group_.EnterPlaceWait(*wait_); });
-    return waits || LetOthersRun(handle);
+    return waits || (StartNow() && LetOthersRun(handle));
   }
-  absl::Status await_resume();
+  absl::Status await_resume() { return task_ == nullptr ? absl::OkStatus() : EndWait(); }
 
  private:
   // A body that spawns faster than its tasks run lets them run: they stay few, and their memory
@@ -62,16 +62,17 @@ class [[nodiscard]] Group::SpawnAwaiter {
   template <class Promise>
   static bool LetOthersRun(std::coroutine_handle<Promise> handle) {
     internal::TaskRecord* const self = handle.promise().task;
-    if (!self->executor->Crowded()) return false;
     self->resume_point = handle;
     self->executor->Schedule(self);
     return true;
   }
+  // In the place that was free, if there was one. True: so many wait that they should run first.
+  bool StartNow();
+  absl::Status EndWait();
 
   Group& group_;
   internal::TaskRecord* task_;
   bool by_owner_ = false;
-  absl::Status status_;                      // of a plain group
   std::optional<internal::PlainWait> wait_;  // of others, for a place
 };
 
@@ -134,8 +135,15 @@ Group::SpawnAwaiter Group::SpawnWith(Permit permit, TaskName name, Function func
 
 template <class Function, class... Args>
 absl::Status Group::TrySpawn(TaskName name, Function function, Args... args) {
-  return TryStart(NewTask(std::move(name),
-                          internal::RunInTask(context(), std::move(function), std::move(args)...)));
+  internal::TaskRecord* const task = NewTask(
+      std::move(name), internal::RunInTask(context(), std::move(function), std::move(args)...));
+  absl::Status placed = TryPlace();
+  if (placed.ok()) {
+    Start(task);
+  } else {
+    Discard(task);
+  }
+  return placed;
 }
 
 template <class Function, class... Args>

@@ -38,12 +38,11 @@ class Scheduler {
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
-  // Started by a spawn or a yield: behind what is runnable.
-  void PushBack(TaskRecord* task);
+  // Started by a spawn or a yield: behind what is runnable. True: the queue of the calling worker
+  // is nearly full.
+  bool PushBack(TaskRecord* task);
   // Woken: the first runs next on this thread, if it is a worker.
   void PushWoken(WakeList& tasks);
-  // On a worker whose queue is nearly full.
-  bool Crowded() const;
 
   // The calling thread becomes a worker that nobody wakes: what it makes runnable it runs itself in
   // RunGuest, but for a long queue.
