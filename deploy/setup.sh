@@ -13,7 +13,7 @@ build_packages=(
 test_packages=(
   g++-12 libclang-rt-19-dev clang-tidy-19 clang-format-19 libclang-19-dev llvm-19-dev
   libgtest-dev libgmock-dev libbenchmark-dev libtbb-dev python3 python3-grpcio python3-yaml git
-  openssl parallel
+  openssl parallel valgrind
 )
 
 tools=${NURSERY_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/nursery-tools}
