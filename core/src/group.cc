@@ -10,6 +10,7 @@
 
 namespace nursery {
 
+using internal::kKeepsRecords;
 using internal::TaskRecord;
 using internal::WakeList;
 
@@ -55,9 +56,11 @@ Group::~Group() {
 
 TaskRecord* Group::NewTask(TaskName&& name, internal::TaskFrame frame) {
   auto task = std::make_unique<TaskRecord>();
-  task->name = std::move(name.text);
-  task->spawn_site = name.site;
-  if (owner_ != nullptr) {
+  if (kKeepsRecords) {
+    task->name = std::move(name.text);
+    task->spawn_site = name.site;
+  }
+  if (kKeepsRecords && owner_ != nullptr) {
     task->parent_id = owner_->id;
     task->root_id = PLANTED(root_taken_for_parent) ? owner_->id : owner_->root_id;
   }

@@ -124,6 +124,7 @@ void TaskRegistry::ForEach(absl::FunctionRef<void(const TaskRegistry&)> visit) {
 }
 
 void TaskRegistry::Add(TaskRecord* task) {
+  if (!kKeepsRecords) return;
   task->spawned = clock_.CoarseNow();
   task->since.store(task->spawned, std::memory_order_relaxed);
   task->shard = NumberOfThread() % kShards;
@@ -137,6 +138,7 @@ void TaskRegistry::Add(TaskRecord* task) {
 }
 
 void TaskRegistry::Remove(TaskRecord* task) {
+  if (!kKeepsRecords) return;
   Shard& shard = shards_[task->shard];
   const Hurry hurry(*this);
   MutexLock lock(shard.mutex);

@@ -20,7 +20,7 @@ constexpr microseconds kSecondLook{100};
 constexpr microseconds kLongestWatch{10'000};
 constexpr microseconds kQuiet{50'000};
 
-void Wait(sem_t& semaphore) {
+void WaitForPost(sem_t& semaphore) {
   while (sem_wait(&semaphore) != 0 && errno == EINTR) {
   }
 }
@@ -130,7 +130,7 @@ bool Scheduler::Park(Worker& self) {
         if (Watch(self)) return true;
         break;
       case Woken::kForNothing:
-        Wait(self.wake);
+        WaitForPost(self.wake);
         break;
     }
   }

@@ -24,8 +24,10 @@ std::string_view Name(WaitReason reason) {
 namespace internal {
 
 void TaskRecord::Enter(TaskState new_state, WaitReason new_reason, const void* new_object) {
-  since.store(executor->clock().CoarseNow(), std::memory_order_relaxed);
-  object.store(new_object, std::memory_order_relaxed);
+  if (kKeepsRecords) {
+    since.store(executor->clock().CoarseNow(), std::memory_order_relaxed);
+    object.store(new_object, std::memory_order_relaxed);
+  }
   state.store({new_state, new_reason}, std::memory_order_relaxed);
 }
 
@@ -43,7 +45,7 @@ void TaskRecord::RunSlice(TaskRecord* task) {
 
 int64_t WakeList::EnterRunnable() {
   if (empty()) return 0;
-  const Time now = first_->executor->clock().CoarseNow();
+  const Time now = kKeepsRecords ? first_->executor->clock().CoarseNow() : Time();
   int64_t count = 0;
   for (TaskRecord* task = first_; task != nullptr; task = task->next_woken) {
     task->since.store(now, std::memory_order_relaxed);

@@ -34,6 +34,18 @@ function(nursery_precompile name)
   endif()
 endfunction()
 
+# nursery_sources_of(RESULT TARGET ...): the sources of the targets, but for main(), as absolute paths.
+function(nursery_sources_of result)
+  foreach(target ${ARGN})
+    get_target_property(sources ${target} SOURCES)
+    get_target_property(directory ${target} SOURCE_DIR)
+    list(FILTER sources EXCLUDE REGEX "main\\.cc$")
+    list(TRANSFORM sources PREPEND ${directory}/)
+    list(APPEND all ${sources})
+  endforeach()
+  set(${result} ${all} PARENT_SCOPE)
+endfunction()
+
 # nursery_library(NAME SOURCES ... [HEADERS ...] [PUBLIC ...] [PRIVATE ...])
 # HEADERS are public and relative to include/ beside the caller; they are installed.
 function(nursery_library name)

@@ -37,12 +37,13 @@ class RowTest(unittest.TestCase):
 class CoreTest(unittest.TestCase):
     def test_what_is_quick_is_measured(self):
         done = bench(of="core")
-        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertIn(done.returncode, (0, 1), done.stdout)
         lines = [line.split() for line in done.stdout.splitlines()]
         self.assertGreaterEqual(len(lines), 11, done.stdout)
         for line in lines:
-            self.assertRegex(line[1], r"^\d")
-            self.assertEqual(line[5], "no-peer")
+            self.assertRegex(line[1], r"^-?\d")
+            alone = line[0].startswith("records")
+            self.assertIn(line[5], ("ok", "short") if alone else ("no-peer",))
 
 
 class ServiceTest(unittest.TestCase):

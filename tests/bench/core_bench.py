@@ -34,23 +34,31 @@ PEERS = [
     ("dump_text_to_go", "DumpText/manual_time", "go", "dump_text", 60 / 1230),
 ]
 BYTES = ("parked_bytes", "ParkedBytes/real_time", 400)
+# What the records of tasks take of a task and of a suspension: against the same without them.
+RECORDS = [
+    ("records_of_a_task_ns", "SpawnAndJoin/1/real_time", 10),
+    ("records_of_a_suspension_ns", "Reschedule/real_time", 10),
+]
 
 
 def rows():
     with_peers = [Row(name, "<=", round(goal, 3), has_peer=True) for name, *_, goal in PEERS]
-    return [*with_peers, Row(BYTES[0], "<=", BYTES[2])]
+    records = [Row(name, "<=", goal) for name, _, goal in RECORDS]
+    return [*with_peers, *records, Row(BYTES[0], "<=", BYTES[2])]
 
 
 def output_of(*command, **options):
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, **options).stdout
 
 
-def ours(quick):
+def ours(quick, program="core_bench", benchmarks=()):
     """Nanoseconds of one item, or bytes, by benchmark."""
     options = ["--benchmark_format=json"]
     if quick:
         options += ["--benchmark_min_time=0.001", "--benchmark_filter=-Parked|Dump"]
-    done = json.loads(output_of(TOOLS / "core_bench", *options, stderr=subprocess.DEVNULL))
+    if benchmarks:
+        options += [f"--benchmark_filter=^({'|'.join(benchmarks)})$"]
+    done = json.loads(output_of(TOOLS / program, *options, stderr=subprocess.DEVNULL))
     figures = {}
     for run in done["benchmarks"]:
         name = re.sub("/(min_time|iterations):[^/]+", "", run["name"])
@@ -96,6 +104,10 @@ def main():
             for name, benchmark, peer, figure, _ in PEERS:
                 if name in chosen and benchmark in figures:
                     chosen[name].add(figures[benchmark], measured.get(peer, {}).get(figure))
+            bare = ours(arguments.quick, "core_bench_bare", [each for _, each, _ in RECORDS])
+            for name, benchmark, _ in RECORDS:
+                if name in chosen:
+                    chosen[name].add(figures[benchmark] - bare[benchmark])
             if BYTES[0] in chosen and BYTES[1] in figures:
                 chosen[BYTES[0]].add(figures[BYTES[1]])
     for name, version in versions.items():

@@ -62,13 +62,13 @@ struct PromiseBase : Pooled {
   template <class Awaiter>
   AwaiterHandle<std::remove_reference_t<Awaiter>> await_transform(
       Awaiter&& awaiter, std::source_location line = std::source_location::current()) noexcept {
-    task->line.store(line, std::memory_order_relaxed);
+    if (kKeepsRecords) task->line.store(line, std::memory_order_relaxed);
     return AwaiterHandle<std::remove_reference_t<Awaiter>>(awaiter);
   }
   template <class T>
   typename Async<T>::Awaiter await_transform(
       Async<T>&& async, std::source_location line = std::source_location::current()) noexcept {
-    task->line.store(line, std::memory_order_relaxed);
+    if (kKeepsRecords) task->line.store(line, std::memory_order_relaxed);
     return typename Async<T>::Awaiter(async.handle_);
   }
 };

@@ -60,6 +60,13 @@ std::string_view Name(WaitReason reason);
 
 namespace internal {
 
+// False only in a benchmark, which shows what the records cost.
+#ifdef NURSERY_WITHOUT_RECORDS
+inline constexpr bool kKeepsRecords = false;
+#else
+inline constexpr bool kKeepsRecords = true;
+#endif
+
 class ContextNode;
 struct TaskRecord;
 
