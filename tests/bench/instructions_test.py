@@ -1,3 +1,4 @@
+#!/usr/bin/python3
 """How many instructions core takes for one task or one operation: none may rise by more than 2 %.
 
 On a machine that others share a time says little; instructions are the same in every run, to a
