@@ -47,7 +47,7 @@ Group::~Group() {
   std::shared_ptr<internal::GroupLink> link;
   {
     MutexLock lock(mutex_);
-    NURSERY_CHECK(places_.load() == 0) << running() << " tasks outlive their scope";
+    NURSERY_CHECK(running() == 0) << running() << " tasks outlive their scope";
     link = std::move(link_);
   }
   // A Spawner that came before finds the group closed; the lock of the link waits for it.

@@ -1,5 +1,7 @@
 #include "nursery/core/mutex.h"
 
+#include <cerrno>
+
 #include "nursery/core/internal/pause.h"
 
 namespace nursery {
@@ -19,13 +21,19 @@ void Mutex::Wait() {
       return;
     }
   }
+  const int error = errno;
   while (state_.exchange(kAwaited, std::memory_order_acquire) != kFree) {
     state_.wait(kAwaited, std::memory_order_relaxed);
   }
+  errno = error;
 }
 
 // The mutex may be gone: only its address is used.
-void Mutex::Wake() { state_.notify_one(); }
+void Mutex::Wake() {
+  const int error = errno;
+  state_.notify_one();
+  errno = error;
+}
 
 void CondVar::Wait(Mutex& mutex) {
   const int seen = notified_.load(std::memory_order_relaxed);

@@ -89,17 +89,18 @@ bool Scheduler::PushBack(TaskRecord* task) {
 void Scheduler::ShareOne(TaskRecord* task) {
   WakeList one;
   one.Push(task);
-  Share(one);
+  Share(one, one.EnterRunnable());
 }
 
 void Scheduler::PushWoken(WakeList& tasks) {
   Worker* const self = Current();
+  int64_t count = tasks.EnterRunnable();
   if (self == nullptr) {
-    Share(tasks);
+    Share(tasks, count);
     return;
   }
-  tasks.EnterRunnable();
   bool announce = false;
+  --count;
   if (TaskRecord* displaced = self->queue.PushNext(tasks.Pop())) {
     PushLocal(*self, displaced);
     announce = true;
@@ -107,10 +108,11 @@ void Scheduler::PushWoken(WakeList& tasks) {
   for (uint32_t i = 0; i < kSharedBatch && !tasks.empty(); ++i) {
     PushLocal(*self, tasks.Pop());
     announce = true;
+    --count;
   }
   // A crowd goes to all workers at once.
   if (!tasks.empty()) {
-    Share(tasks);
+    Share(tasks, count);
   } else if (announce) {
     Announce(*self);
   }
@@ -130,8 +132,7 @@ void Scheduler::Announce(const Worker& self) {
   if (guest) EnsureWatched();  // what it keeps lies where nobody is told of it
 }
 
-void Scheduler::Share(WakeList& tasks) {
-  const int64_t count = tasks.EnterRunnable();
+void Scheduler::Share(WakeList& tasks, int64_t count) {
   {
     MutexLock lock(shared_mutex_);
     shared_.Append(tasks);
@@ -157,12 +158,13 @@ TaskRecord* Scheduler::TakeShared(Worker& self) {
     NURSERY_CHECK(self.queue.PushBack(task));
     ++taken;
   }
-  shared_size_.fetch_sub(taken, std::memory_order_relaxed);
+  // Release: who sees that they are gone from here sees them in this worker's queue.
+  shared_size_.fetch_sub(taken, std::memory_order_release);
   return first;
 }
 
 bool Scheduler::HasWork() const {
-  if (shared_size_.load(std::memory_order_relaxed) != 0) return true;
+  if (shared_size_.load(std::memory_order_acquire) != 0) return true;
   return std::any_of(workers_.begin(), workers_.end(), [](const auto& worker) {
     const uint32_t kept = worker->guest.load(std::memory_order_relaxed) ? kGuestBacklog : 0;
     return worker->queue.size() > kept;
@@ -263,7 +265,7 @@ bool Scheduler::LeaveGuest(TaskRecord* task) {
 void Scheduler::ShareAll(Worker& guest) {
   WakeList rest;
   while (TaskRecord* task = guest.TakeOwn()) rest.Push(task);
-  if (!rest.empty()) Share(rest);
+  if (!rest.empty()) Share(rest, rest.EnterRunnable());
 }
 
 void Scheduler::RemoveGuest(Worker& guest) {

@@ -103,8 +103,9 @@ Async<Ended> RunAttempt(Context context, Runtime* run, Node* node, const std::ve
   run->tree.StartAttempt(*node);
   const Time start = context.Now();
   const spec::TimeLimit& limit = node->spec.options->attempt_timeout;
-  const CancelScope timed(context, limit.limited() ? Later(context.Now(), limit.limit) : kNever,
-                          "attempt_timeout " + spec::FormatDuration(limit.limit));
+  const CancelScope timed(
+      context, limit.limited() ? Later(start, limit.limit) : kNever,
+      limit.limited() ? "attempt_timeout " + spec::FormatDuration(limit.limit) : "");
   // Only what outlives its cancellation for a while can be killed.
   std::shared_ptr<const CancelScope> kill;
   if (IsExec(*node->spec.action)) {
@@ -148,7 +149,7 @@ bool DecideByAttempt(const Context& context, Runtime& run, Node& node, const End
   }
   const ActionResult& result = ended.result;
   if (result.status.ok()) {
-    run.tree.Decide(node, EventKind::kSucceed, run.tree.MakeCause(EventKind::kSucceed, node, ""));
+    run.tree.Decide(node, EventKind::kSucceed, v1::Cause());  // success has no cause
     return false;
   }
   const bool interrupted = ended.how == AttemptResult::kInterrupted;

@@ -75,7 +75,8 @@ class CleanCache:
         self.dependencies = read_dependencies()
         version = subprocess.run([command[0], "--version"], capture_output=True, text=True).stdout
         config = (ROOT / ".clang-tidy").read_text(encoding="utf-8")
-        self.common = self.portable(f"{version}{config}{command}")
+        plugin = pathlib.Path(__file__).with_name("own_code.cc").read_text(encoding="utf-8")
+        self.common = self.portable(f"{version}{config}{plugin}{command}")
         self.file_keys = {}
         directory.mkdir(parents=True, exist_ok=True)
 

@@ -70,7 +70,7 @@ struct [[nodiscard]] GroupResult {
 
 struct GroupStats {
   int64_t running = 0;
-  int64_t spawned = 0;
+  int64_t spawned = 0;  // a few more or less while tasks end
   int64_t succeeded = 0;
   int64_t failed = 0;
 };

@@ -1,4 +1,4 @@
-// FramePool: memory of coroutine frames and task records, kept for the next ones of their size by
+// FramePool: memory of frames, task records and contexts, kept for the next ones of their size by
 // the thread that gave it back. A task costs a handful of such blocks, and most tasks are short.
 //
 // Under the address and thread sanitizers nothing is kept, so that they see every use after free.

@@ -1,8 +1,6 @@
 // IdleThreads: threads that wait for work, each on a semaphore of its own.
 //
-// Not a condition variable: with several waiters, that of glibc before 2.41 loses a signal now and
-// then (https://sourceware.org/bugzilla/show_bug.cgi?id=25847), and work would lie in its queue
-// while every thread sleeps. Here a wake-up has one addressee and stays until it is seen.
+// Not a condition variable: here a wake-up has one addressee and stays until it is seen.
 //
 // Thread safety: Wait and Take under the owner's mutex; Wake after it was released.
 #ifndef NURSERY_CORE_INTERNAL_IDLE_THREADS_H_

@@ -42,7 +42,7 @@ struct TaskSnapshot;
 // Invariant: each shard is in the order of the ids. A parent has a smaller id than its children.
 class TaskRegistry : public ListNode<> {
  public:
-  // Is called under the lock, so it only takes down what it sees.
+  // Is called under the lock of the task's shard, so it only takes down what it sees.
   using Look = absl::FunctionRef<void(const TaskRecord& task)>;
   class Walk;
 

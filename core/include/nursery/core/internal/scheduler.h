@@ -3,8 +3,8 @@
 //
 // Invariants:
 //  1. A worker that found nothing enters itself among the idle ones, then looks once more; whoever
-//     makes a task runnable puts it into a queue, then looks for an idle worker. With a full fence
-//     between, one of the two sees the other: no task lies in a queue while all sleep.
+//     makes a task runnable puts it into a queue, then looks for an idle worker. Sequentially
+//     consistent, both: one of the two sees the other, and no task lies in a queue while all sleep.
 //  2. At most one worker is woken at a time: one that searches wakes the next when it finds work.
 //     So a burst costs few wake-ups, and still gets every worker.
 //  3. A task that its waker will run next (RunQueue::PushNext) wakes nobody, nor do the few that a
@@ -67,7 +67,8 @@ class Scheduler {
   void Announce(const Worker& self);
   void ShareAll(Worker& guest);
   void ShareOne(TaskRecord* task);
-  void Share(WakeList& tasks) NURSERY_EXCLUDES(shared_mutex_);
+  // `count` tasks, which are runnable.
+  void Share(WakeList& tasks, int64_t count) NURSERY_EXCLUDES(shared_mutex_);
   bool HasWork() const;
   [[gnu::noinline]] Worker* Current() const;
 

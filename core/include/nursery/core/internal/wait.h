@@ -8,8 +8,8 @@
 //     schedules it.
 //  2. Whoever fires a Wait holds the lock of the list through which it reached it, takes it out of
 //     the list first, and touches it no more after the CAS.
-//  3. The owner leaves every list (taking each list's lock) before the frame goes on. With 2,
-//     nobody ever touches a dead Wait.
+//  3. The owner leaves every list that may still have it (taking the list's lock) before the frame
+//     goes on. With 2, nobody ever touches a dead Wait.
 //  4. While kArming nobody schedules: the owner still runs and sees the outcome itself.
 #ifndef NURSERY_CORE_INTERNAL_WAIT_H_
 #define NURSERY_CORE_INTERNAL_WAIT_H_

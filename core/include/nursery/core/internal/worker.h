@@ -55,8 +55,7 @@ struct alignas(128) Worker {
   uint32_t slices_seen = 0;
   bool tasks_seen = false;
   bool watches = false;  // under the scheduler's idle_mutex_
-  // A semaphore and no condition variable: that of glibc before 2.41 loses a signal now and then
-  // when several wait (https://sourceware.org/bugzilla/show_bug.cgi?id=25847).
+  // A semaphore and no condition variable: a wake-up is for this worker and stays until it is seen.
   sem_t wake;
 };
 
