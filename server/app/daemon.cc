@@ -27,6 +27,7 @@
 #include "server/rpc/introspection_service.h"
 #include "server/rpc/job_service.h"
 #include "server/spec/json.h"
+#include "server/warden/run_cgroup.h"
 #include "server/warden/run_process.h"
 
 extern char** environ;
@@ -36,6 +37,8 @@ namespace {
 
 // After the drain's bound: what does not end then never will.
 constexpr unsigned kWatchdogSeconds = 4;
+// For an overloaded machine; its test of itself takes milliseconds.
+constexpr std::chrono::milliseconds kWardenPatience{10'000};
 // A second signal, or the bound, kills; this long is waited for the dead.
 constexpr std::chrono::seconds kAfterKill{2};
 
@@ -143,10 +146,7 @@ absl::Status Daemon::Build(const v1::ServerConfig& config) {
   parts.pools = PoolsOf(config);
   parts.semaphores = SemaphoresOf(config);
   parts.default_job_timeout = DefaultJobTimeout(config);
-  parts.hold_fds = {data_dir_.lock_fd()};
-  absl::StatusOr<std::unique_ptr<Parts>> made = Parts::Create(std::move(parts));
-  if (!made.ok()) return made.status();
-  parts_ = *std::move(made);
+  NURSERY_RETURN_IF_ERROR(MakeParts(std::move(parts)));
   table_ = std::make_unique<engine::JobTable>(*parts_->engine, TableLimitsOf(config));
   spec::CompileOptions compile =
       CompileOptionsOf(config, parts_->engine->PoolNames(), parts_->functions.Names());
@@ -177,6 +177,26 @@ absl::Status Daemon::Build(const v1::ServerConfig& config) {
   if (!server.ok()) return server.status();
   server_ = *std::move(server);
   return StartHttp();
+}
+
+absl::Status Daemon::MakeParts(PartsOptions options) {
+  const warden::CgroupPlace cgroups = warden::MoveAside();
+  options.host.hold_fds = {data_dir_.lock_fd()};
+  options.host.level = LevelOf(config_);
+  options.host.cgroup = cgroups.directory;
+  options.host.instance = data_dir_.instance().id;
+  options.host.cgroup_record = data_dir_.instance().record;
+  absl::StatusOr<std::unique_ptr<Parts>> made = Parts::Create(std::move(options));
+  if (!made.ok()) return made.status();
+  parts_ = *std::move(made);
+  const std::string why_not =
+      cgroups.why_not.empty() ? "" : " (no cgroups: " + cgroups.why_not + ")";
+  absl::Status ready = parts_->host->AwaitReady(kWardenPatience);
+  if (!ready.ok()) return Annotate(ready, "exec" + why_not);
+  std::fprintf(stderr, "nurseryd: containment %s%s\n",
+               std::string(warden::LevelName(parts_->host->stats().level)).c_str(),
+               why_not.c_str());
+  return absl::OkStatus();
 }
 
 absl::Status Daemon::StartHttp() {

@@ -55,6 +55,7 @@ class Daemon {
   Daemon(DaemonOptions options, DataDir data_dir,
          std::pair<Sender<StopRequest>, Receiver<StopRequest>> stops);
   absl::Status Build(const v1::ServerConfig& config);
+  absl::Status MakeParts(PartsOptions options);
   absl::Status StartHttp();
   absl::StatusOr<rpc::Tokens> ReadTokens(const v1::ServerConfig& config) const;
   // Reads the configuration and the tokens again, and applies what can change while it runs, or

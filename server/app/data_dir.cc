@@ -5,12 +5,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <iomanip>
+#include <random>
+#include <sstream>
 #include <utility>
+#include <vector>
 
 #include "nursery/core/clock.h"
 #include "nursery/core/status.h"
@@ -29,7 +35,28 @@ pid_t HolderOf(int lock) {
   return size <= 0 ? 0 : static_cast<pid_t>(std::atoi(text));
 }
 
-absl::Status Lock(int lock, const std::string& path) {
+constexpr int kIdWords = 4;
+constexpr size_t kMaxNamed = 20;
+
+// Chance, and kept: what servers of this directory have started is told from all else by it.
+std::string NewId() {
+  std::random_device chance;
+  std::ostringstream text;
+  text << std::hex << std::setfill('0');
+  for (int i = 0; i < kIdWords; ++i) text << std::setw(8) << chance();
+  return text.str();
+}
+
+absl::Status StillAlive(const std::string& path, const warden::Instance& instance) {
+  std::string text =
+      "the server that used " + path + " is gone, but processes that it started are still alive";
+  std::vector<std::string> alive = warden::FindLeftovers(instance);
+  alive.resize(std::min(alive.size(), kMaxNamed));
+  for (const std::string& each : alive) text += "; " + each;
+  return Error(absl::StatusCode::kDeadlineExceeded, text);
+}
+
+absl::Status Lock(int lock, const std::string& path, const warden::Instance& instance) {
   const Clock& clock = Clock::Steady();
   const Time until = clock.Now() + kPatience;
   while (flock(lock, LOCK_EX | LOCK_NB) != 0) {
@@ -40,11 +67,7 @@ absl::Status Lock(int lock, const std::string& path) {
                                                          std::to_string(holder) + " uses " + path +
                                                          "; stop it, or name another --data");
     }
-    if (clock.Now() > until) {
-      return Error(absl::StatusCode::kDeadlineExceeded,
-                   "the server that used " + path +
-                       " is gone, but processes that it started are still alive");
-    }
+    if (clock.Now() > until) return StillAlive(path, instance);
     usleep(kPollMicros);
   }
   return absl::OkStatus();
@@ -62,11 +85,14 @@ absl::StatusOr<DataDir> DataDir::Open(const std::string& path) {
   // Attempts run in directories below it, wherever the server itself was started.
   DataDir directory(std::filesystem::absolute(path, error), lock);
   if (error) return ErrnoError(error.value(), "cannot tell where " + path + " is");
-  NURSERY_RETURN_IF_ERROR(Lock(lock, path));
+  NURSERY_RETURN_IF_ERROR(directory.ReadInstance());
+  NURSERY_RETURN_IF_ERROR(Lock(lock, path, directory.instance_));
   const std::string pid = std::to_string(getpid()) + "\n";
   if (ftruncate(lock, 0) != 0 || pwrite(lock, pid.data(), pid.size(), 0) < 0) {
     return ErrnoError(errno, "cannot write the lock in " + path);
   }
+  // Before anything new is started, and before the directories of what is killed are removed.
+  NURSERY_RETURN_IF_ERROR(warden::SweepLeftovers(directory.instance_, kPatience));
   std::filesystem::remove_all(directory.scratch(), error);
   std::filesystem::create_directory(directory.scratch(), error);
   if (error) return ErrnoError(error.value(), "cannot make " + directory.scratch());
@@ -74,7 +100,26 @@ absl::StatusOr<DataDir> DataDir::Open(const std::string& path) {
 }
 
 DataDir::DataDir(DataDir&& other) noexcept
-    : path_(std::move(other.path_)), lock_(std::exchange(other.lock_, -1)) {}
+    : path_(std::move(other.path_)),
+      lock_(std::exchange(other.lock_, -1)),
+      instance_(std::move(other.instance_)) {}
+
+absl::Status DataDir::ReadInstance() {
+  const std::string file = path_ + "/instance";
+  instance_.record = path_ + "/cgroups";
+  // Made by whoever comes first, also of two that start at once; both read what it is.
+  const std::string draft = file + "." + std::to_string(getpid());
+  if (access(file.c_str(), F_OK) != 0) {
+    std::ofstream(draft) << NewId() << "\n";
+    if (link(draft.c_str(), file.c_str()) != 0 && errno != EEXIST) {
+      return ErrnoError(errno, "cannot write " + file);
+    }
+    unlink(draft.c_str());
+  }
+  std::ifstream(file) >> instance_.id;
+  if (instance_.id.size() == size_t{8} * kIdWords) return absl::OkStatus();
+  return Error(absl::StatusCode::kDataLoss, file + " is damaged: remove it when no server runs");
+}
 
 DataDir::~DataDir() {
   if (lock_ >= 0) close(lock_);

@@ -1,5 +1,5 @@
 // DataDir: the directory of one server, held by a lock that its warden inherits: a new server waits
-// until everything that the old one started is gone.
+// until everything that the old one started is gone, and kills what nobody is left to kill.
 //
 // Thread safety: one thread. Lifetime: the lock is held as long as it lives, or a copy of its
 // descriptor does.
@@ -9,13 +9,15 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "server/warden/leftovers.h"
 
 namespace nursery::app {
 
 class DataDir {
  public:
-  // Makes the directory if there is none. ALREADY_EXISTS: a server that lives uses it;
-  // DEADLINE_EXCEEDED: one that is gone still has processes that will not die.
+  // Makes the directory if there is none, and kills what an earlier server has left alive.
+  // ALREADY_EXISTS: a server that lives uses it; DEADLINE_EXCEEDED: one that is gone still has
+  // processes that will not die.
   static absl::StatusOr<DataDir> Open(const std::string& path);
 
   DataDir(DataDir&& other) noexcept;
@@ -29,12 +31,16 @@ class DataDir {
   // Where attempts and jobs get directories; emptied at every start.
   std::string scratch() const { return path_ + "/scratch"; }
   std::string token_file() const { return path_ + "/token"; }
+  // By which the processes of all servers of this directory are found.
+  const warden::Instance& instance() const { return instance_; }
 
  private:
   DataDir(std::string path, int lock) : path_(std::move(path)), lock_(lock) {}
+  absl::Status ReadInstance();
 
   std::string path_;
   int lock_;
+  warden::Instance instance_;
 };
 
 }  // namespace nursery::app

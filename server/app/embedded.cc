@@ -7,6 +7,7 @@
 
 #include "nursery/core/group.h"
 #include "nursery/core/status.h"
+#include "server/warden/run_cgroup.h"
 #include "server/warden/run_process.h"
 
 namespace nursery::app {
@@ -57,6 +58,8 @@ absl::Status Embedded::Build(EmbeddedOptions options) {
   parts.exec.data_dir = data_dir_;
   parts.exec.pass_stdin = options.pass_stdin;
   parts.exec.pass_output = options.pass_output;
+  // It shares its own with others, as a shell's.
+  parts.host.cgroup = warden::FindOwnCgroup().directory;
   const int64_t slots = 2 * int64_t{ThreadExecutor::AvailableCores()};
   parts.pools = {{"default", options.slots > 0 ? options.slots : slots}};
   absl::StatusOr<std::unique_ptr<Parts>> made = Parts::Create(std::move(parts));

@@ -34,9 +34,7 @@ v1::Containment ContainmentOf(const warden::ProcessHost& host) {
 
 absl::StatusOr<std::unique_ptr<Parts>> Parts::Create(PartsOptions options) {
   auto parts = std::make_unique<Parts>();
-  warden::ProcessHost::Options host;
-  host.hold_fds = options.hold_fds;
-  parts->host = std::make_unique<warden::ProcessHost>(std::move(host));
+  parts->host = std::make_unique<warden::ProcessHost>(std::move(options.host));
   NURSERY_RETURN_IF_ERROR(parts->host->Start());
   parts->executor = std::make_unique<ThreadExecutor>();
   parts->exec = std::make_unique<actions::Exec>(*parts->host, options.exec);

@@ -28,8 +28,9 @@ struct PartsOptions {
   std::map<std::string, int64_t> pools;
   std::vector<spec::Semaphore> semaphores;  // by rank
   Duration default_job_timeout = engine::kDefaultJobTimeout;
-  // Held by the warden until everything it started is gone, as the lock of a data directory is.
-  std::vector<int> hold_fds;
+  // How processes are contained, and what the warden holds until everything it started is gone, as
+  // the lock of a data directory.
+  warden::ProcessHost::Options host;
 };
 
 struct Parts {

@@ -87,6 +87,19 @@ int CallsPerConnectionOf(const v1::ServerConfig& config) {
   return static_cast<int>(calls);
 }
 
+warden::Level LevelOf(const v1::ServerConfig& config) {
+  switch (config.exec().containment()) {
+    case v1::CONTAINMENT_GROUP:
+      return warden::Level::kGroup;
+    case v1::CONTAINMENT_SUBREAPER:
+      return warden::Level::kSubreaper;
+    case v1::CONTAINMENT_CGROUP:
+      return warden::Level::kCgroup;
+    default:
+      return warden::Level::kNone;
+  }
+}
+
 int64_t MaxOutputOf(const v1::ServerConfig& config) {
   int64_t bytes = actions::ExecOptions().max_output;
   SetIfGiven(config.limits().output_bytes(), &bytes);

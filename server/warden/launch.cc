@@ -15,6 +15,7 @@
 #include <string>
 #include <string_view>
 
+#include "server/warden/cgroup.h"
 #include "server/warden/unique_fd.h"
 
 namespace nursery::warden {
@@ -105,6 +106,7 @@ LaunchFailure SetUpAndExecute(const SpecView& spec, const Inherited& inherited,
   // Allocated before the limits, which may leave no memory.
   const std::vector<std::string> candidates = Candidates(spec);
   if (!DieWithReaper(site.reaper)) return {Step::kFork, ESRCH};
+  if (!EnterCgroup(site.cgroup_fd)) return {Step::kCgroup, errno};
   if (setsid() < 0) return {Step::kSession, errno};
   if (!SetStdio(site.stdio)) return {Step::kStdio, errno};
   SetOomScore(inherited.oom_score_adj);

@@ -38,6 +38,7 @@ struct LaunchSite {
   pid_t reaper = -1;
   std::array<int, 3> stdio = {-1, -1, -1};  // -1: /dev/null
   int report_fd = -1;
+  int cgroup_fd = -1;  // the cgroup that the child has to enter; -1: it is where it belongs
 };
 
 // Sets up the calling process after `spec` and executes the program: own session, empty signal mask

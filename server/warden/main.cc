@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -20,6 +21,7 @@
 
 namespace {
 
+using nursery::warden::Level;
 using nursery::warden::UniqueFd;
 
 // The number of an open descriptor above 2; -1 if it is not one.
@@ -51,9 +53,16 @@ void LeaveServerBehind(std::vector<int> keep) {
   nursery::warden::CloseFilesExcept(std::move(keep));
 }
 
+// Open, for the warden and its reapers; empty if it cannot be had.
+UniqueFd OpenCgroup(const std::string& path) {
+  if (path.empty()) return UniqueFd();
+  return UniqueFd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+}
+
 int Usage() {
   std::fprintf(stderr,
-               "nursery-warden is started by nurseryd: --socket=FD [--hold=FD]... [--files=N]\n");
+               "nursery-warden is started by nurseryd: --socket=FD [--hold=FD]... [--files=N]\n"
+               "  [--cgroup=DIRECTORY] [--level=LEVEL]\n");
   return 2;
 }
 
@@ -62,11 +71,22 @@ int Usage() {
 int main(int argc, char** argv) {
   int socket_fd = -1;
   std::vector<int> hold_fds;
-  rlim_t task_files = 0;  // what tasks may have open; 0: as this process
+  rlim_t task_files = 0;   // what tasks may have open; 0: as this process
+  std::string run_cgroup;  // where attempts get theirs; empty: nowhere
+  Level demanded = Level::kNone;
   for (int i = 1; i < argc; ++i) {
     const std::string_view argument = argv[i];
     if (argument.starts_with("--files=")) {
       task_files = std::strtoull(argv[i] + std::strlen("--files="), nullptr, 10);
+      continue;
+    }
+    if (argument.starts_with("--cgroup=")) {
+      run_cgroup = argument.substr(std::strlen("--cgroup="));
+      continue;
+    }
+    if (argument.starts_with("--level=")) {
+      demanded = nursery::warden::LevelOf(argument.substr(std::strlen("--level=")));
+      if (demanded == Level::kNone) return Usage();
       continue;
     }
     const bool socket = argument.starts_with("--socket=");
@@ -93,7 +113,11 @@ int main(int argc, char** argv) {
   if (task_files > 0) options.inherited.files.rlim_cur = task_files;
   // One socket per attempt.
   nursery::warden::RaiseFileLimit();
-  options.level = nursery::warden::SelfTest();
+  options.cgroup = OpenCgroup(run_cgroup);
+  options.containment = nursery::warden::SelfTest(options.cgroup.get(), demanded);
+  if (options.containment.level == Level::kCgroup) options.run_cgroup = run_cgroup;
+  // As on a machine without: what escapes becomes init's child, not ours.
+  if (options.containment.level == Level::kGroup) prctl(PR_SET_CHILD_SUBREAPER, 0);
   nursery::warden::Warden(std::move(options)).Run();
   return 0;
 }

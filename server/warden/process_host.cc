@@ -1,6 +1,7 @@
 #include "server/warden/process_host.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
@@ -11,12 +12,16 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <iterator>
+#include <random>
 #include <utility>
 
 #include "nursery/core/check.h"
 #include "nursery/core/status.h"
 #include "server/warden/file_limit.h"
+#include "server/warden/leftovers.h"
 #include "server/warden/process_tree.h"
+#include "server/warden/run_cgroup.h"
 
 namespace nursery::warden {
 namespace {
@@ -48,6 +53,16 @@ void ArmTimer(int fd, std::chrono::milliseconds delay) {
   timerfd_settime(fd, 0, &time, nullptr);
 }
 
+std::string MarkOf(const std::string& instance) {
+  std::string id = instance;
+  if (id.empty()) {
+    std::random_device chance;
+    id = std::to_string(getpid());
+    for (int i = 0; i < 2; ++i) id += "-" + std::to_string(chance());
+  }
+  return std::string(kMarkVariable) + id + ":";
+}
+
 absl::Status SpawnError(const Packet& packet) {
   return ErrnoError(packet.code, StepText(static_cast<Step>(packet.detail)));
 }
@@ -58,7 +73,8 @@ ProcessHost::ProcessHost(Options options)
     : options_(std::move(options)),
       events_(epoll_create1(EPOLL_CLOEXEC)),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      sweep_timer_(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)) {
+      sweep_timer_(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)),
+      mark_(MarkOf(options_.instance)) {
   Watch(events_.get(), wake_.get(), EPOLLIN, EPOLL_CTL_ADD);
   Watch(events_.get(), sweep_timer_.get(), EPOLLIN, EPOLL_CTL_ADD);
 }
@@ -76,6 +92,42 @@ absl::Status ProcessHost::Start() {
   return StartWardenLocked();
 }
 
+absl::Status ProcessHost::AwaitReady(std::chrono::milliseconds patience) {
+  const Clock::time_point end = Clock::now() + patience;
+  while (true) {
+    int socket = -1;
+    {
+      MutexLock lock(mutex_);
+      if (hello_) return absl::OkStatus();
+      if (!refused_.ok()) return refused_;
+      if (!channel_.open()) break;
+      socket = channel_.fd();
+    }
+    pollfd readable = {socket, POLLIN, 0};
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now());
+    if (left.count() <= 0) break;
+    if (poll(&readable, 1, static_cast<int>(left.count())) != 1) break;
+    std::vector<Call> calls;
+    MutexLock lock(mutex_);
+    ReadSocketLocked(&calls);
+    std::move(calls.begin(), calls.end(), std::back_inserter(calls_));
+  }
+  return Error(absl::StatusCode::kUnavailable, "nursery-warden did not get ready");
+}
+
+// Empty where there are none.
+absl::StatusOr<std::string> ProcessHost::MakeRunCgroupLocked() {
+  if (options_.cgroup.empty()) return std::string();
+  absl::StatusOr<std::string> path = MakeRunCgroup(options_.cgroup);
+  // The warden finds a level without; if that is not good enough, it is refused for it.
+  if (!path.ok()) return std::string();
+  if (options_.cgroup_record.empty()) return path;
+  absl::Status noted = NoteCgroup(options_.cgroup_record, *path);
+  if (noted.ok()) return path;
+  RemoveCgroup(*path);
+  return noted;
+}
+
 absl::Status ProcessHost::StartWardenLocked() {
   absl::StatusOr<std::string> executable = options_.executable;
   if (executable->empty()) executable = FindWarden();
@@ -84,14 +136,25 @@ absl::Status ProcessHost::StartWardenLocked() {
   if (pipe2(pipe, O_CLOEXEC | O_NONBLOCK) != 0) return ErrnoError(errno, "pipe to the warden");
   UniqueFd keepers(pipe[0]);
   const UniqueFd held(pipe[1]);
-  std::vector<int> hold_fds = options_.hold_fds;
-  hold_fds.push_back(held.get());
-  absl::StatusOr<WardenProcess> warden = StartWarden(*executable, hold_fds, task_files_);
-  if (!warden.ok()) return warden.status();
+  absl::StatusOr<std::string> run_cgroup = MakeRunCgroupLocked();
+  if (!run_cgroup.ok()) return run_cgroup.status();
+  WardenSettings settings;
+  settings.hold_fds = options_.hold_fds;
+  settings.hold_fds.push_back(held.get());
+  settings.task_files = task_files_;
+  settings.run_cgroup = *run_cgroup;
+  settings.level = options_.level;
+  absl::StatusOr<WardenProcess> warden = StartWarden(*executable, settings);
+  if (!warden.ok()) {
+    RemoveCgroup(*run_cgroup);
+    return warden.status();
+  }
+  run_cgroup_ = *std::move(run_cgroup);
   warden_ = *std::move(warden);
   keepers_ = std::move(keepers);
   channel_ = Channel(std::move(warden_.socket));
   hello_ = false;
+  refused_ = absl::OkStatus();
   unanswered_ = 0;
   ++stats_.wardens_started;
   Watch(events_.get(), warden_.pidfd.get(), EPOLLIN, EPOLL_CTL_ADD);
@@ -99,8 +162,14 @@ absl::Status ProcessHost::StartWardenLocked() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<AttemptId> ProcessHost::Spawn(const ProcessSpec& spec, TaskStdio stdio,
+absl::StatusOr<AttemptId> ProcessHost::Spawn(ProcessSpec spec, TaskStdio stdio,
                                              ProcessHandler* handler) {
+  AttemptId attempt;
+  {
+    MutexLock lock(mutex_);
+    attempt = ++last_attempt_;
+  }
+  spec.env.push_back(mark_ + std::to_string(attempt));
   absl::StatusOr<UniqueFd> file = MakeSpecFile(spec);
   if (!file.ok()) return file.status();
   MutexLock lock(mutex_);
@@ -114,7 +183,6 @@ absl::StatusOr<AttemptId> ProcessHost::Spawn(const ProcessSpec& spec, TaskStdio 
   }
   // The last warden died before it was ready, so nobody has started another.
   if (warden_.pid < 0) NURSERY_RETURN_IF_ERROR(StartWardenLocked());
-  const AttemptId attempt = ++last_attempt_;
   waiting_.push_back({attempt, handler, *std::move(file), std::move(stdio)});
   ++stats_.live;
   SendWaitingLocked();
@@ -262,14 +330,20 @@ void ProcessHost::HandleHelloLocked(const Packet& hello, std::vector<Call>* call
   stats_.level = static_cast<Level>(hello.detail);
   if (hello.code == kProtocolVersion && stats_.level != Level::kNone) {
     hello_ = true;
+    // What escapes is not ours, or it would be our zombie for ever.
+    if (options_.adopt_orphans && stats_.level == Level::kGroup) prctl(PR_SET_CHILD_SUBREAPER, 0);
     return;
   }
-  const std::string why =
-      stats_.level == Level::kNone
-          ? "the warden's self-test failed: processes cannot be contained here (is /proc mounted?)"
-          : "nursery-warden speaks version " + std::to_string(hello.code) + ", this server " +
-                std::to_string(kProtocolVersion) + ": install both from one build";
-  FailWaitingLocked(Error(absl::StatusCode::kFailedPrecondition, why), calls);
+  std::string why = "nursery-warden speaks version " + std::to_string(hello.code) +
+                    ", this server " + std::to_string(kProtocolVersion) +
+                    ": install both from one build";
+  if (hello.code == kProtocolVersion && options_.level != Level::kNone) {
+    why = "containment " + std::string(LevelName(options_.level)) + " does not work here";
+  } else if (hello.code == kProtocolVersion) {
+    why = "the warden's self-test failed: processes cannot be contained here (is /proc mounted?)";
+  }
+  refused_ = Error(absl::StatusCode::kFailedPrecondition, why);
+  FailWaitingLocked(refused_, calls);
   channel_.Close();  // ends it
 }
 
@@ -348,7 +422,7 @@ void ProcessHost::CheckWardenLocked(std::vector<Call>* calls) {
   ReadSocketLocked(calls);  // its last words
   channel_.Close();
   warden_ = WardenProcess();
-  Remains remains = {std::move(keepers_), {}};
+  Remains remains = {std::move(keepers_), std::exchange(run_cgroup_, {}), {}};
   for (const auto& [attempt, sent] : sent_) remains.handlers.push_back(sent.handler);
   sent_.clear();
   Watch(events_.get(), remains.keepers.get(), EPOLLIN, EPOLL_CTL_ADD);
@@ -372,7 +446,8 @@ void ProcessHost::SweepLocked(std::vector<Call>* calls) {
   }
   // A reaper that lives is doing our work; what it leaves if it is killed is found after its end.
   if (!all_ended) return;
-  if (options_.adopt_orphans && KillStraysLocked()) {
+  const bool in_cgroups = KillCgroupsLocked();
+  if ((options_.adopt_orphans && KillStraysLocked()) || in_cgroups) {
     ArmTimer(sweep_timer_.get(), TimeToNextRound(Clock::now() - sweep_start_));
     return;
   }
@@ -382,6 +457,22 @@ void ProcessHost::SweepLocked(std::vector<Call>* calls) {
     }
   }
   remains_.clear();
+}
+
+// Of dead wardens. Gives true if something in one is alive.
+bool ProcessHost::KillCgroupsLocked() {
+  bool left = false;
+  for (Remains& remains : remains_) {
+    if (remains.run_cgroup.empty()) continue;
+    const Cgroup cgroup = Cgroup::Open(remains.run_cgroup);
+    if (cgroup.valid()) cgroup.Kill();
+    if (RemoveCgroup(remains.run_cgroup)) {
+      remains.run_cgroup.clear();
+    } else {
+      left = true;
+    }
+  }
+  return left;
 }
 
 // Gives true if there was a child that is not the warden. A child that is reaped here leaves its

@@ -95,6 +95,15 @@ class ProcessHost {
     // Makes this process a subreaper that kills and reaps every child it did not start here. Only
     // for a process that has no other children.
     bool adopt_orphans = true;
+    // The level of containment; kNone: the highest that works here.
+    Level level = Level::kNone;
+    // The cgroup below which each warden gets one (MoveAside, FindOwnCgroup); empty: none.
+    std::string cgroup;
+    // In every process's environment, with the attempt's number (kMarkVariable); empty: one that is
+    // made up.
+    std::string instance;
+    // Where the cgroups of wardens are noted before they are used; empty: nowhere.
+    std::string cgroup_record;
   };
   struct Stats {
     Level level = Level::kNone;  // kNone until the warden has said hello
@@ -116,14 +125,17 @@ class ProcessHost {
   // Also raises this process's limit of descriptors; tasks get the one that it had.
   absl::Status Start();
 
+  // Waits until the warden has tested itself, which takes milliseconds, and says so if that takes
+  // longer than `patience`. FAILED_PRECONDITION: the level that is asked for does not work here.
+  absl::Status AwaitReady(std::chrono::milliseconds patience);
+
   // Readable when OnReadable has something to do. Constant from construction on.
   int fd() const { return events_.get(); }
   // Never blocks.
   void OnReadable();
 
   // RESOURCE_EXHAUSTED when kMaxWaitingSpawns are waiting.
-  absl::StatusOr<AttemptId> Spawn(const ProcessSpec& spec, TaskStdio stdio,
-                                  ProcessHandler* handler);
+  absl::StatusOr<AttemptId> Spawn(ProcessSpec spec, TaskStdio stdio, ProcessHandler* handler);
   // SIGTERM (then SIGCONT) to everything the attempt has started. No effect after its end. An
   // attempt that the warden has not seen yet is never started: it fails as cancelled.
   void Terminate(AttemptId attempt);
@@ -153,11 +165,13 @@ class ProcessHost {
   // What a dead warden leaves: reapers that are still killing, and those who wait for their end.
   struct Remains {
     UniqueFd keepers;  // end of file: every reaper has ended; closed after that
+    std::string run_cgroup;
     std::vector<ProcessHandler*> handlers;
   };
 
   void End(AttemptId attempt, PacketType how);
   absl::Status StartWardenLocked() NURSERY_REQUIRES(mutex_);
+  absl::StatusOr<std::string> MakeRunCgroupLocked() NURSERY_REQUIRES(mutex_);
   void SendLocked(PacketType type, AttemptId attempt) NURSERY_REQUIRES(mutex_);
   void SendWaitingLocked() NURSERY_REQUIRES(mutex_);
   bool TrySendLocked(const WaitingSpawn& spawn) NURSERY_REQUIRES(mutex_);
@@ -174,6 +188,7 @@ class ProcessHost {
       NURSERY_REQUIRES(mutex_);
   void SweepLocked(std::vector<Call>* calls) NURSERY_REQUIRES(mutex_);
   bool KillStraysLocked() NURSERY_REQUIRES(mutex_);
+  bool KillCgroupsLocked() NURSERY_REQUIRES(mutex_);
   void Wake();
 
   // Constant after construction.
@@ -181,6 +196,7 @@ class ProcessHost {
   const UniqueFd events_;  // epoll over everything below that is a descriptor
   const UniqueFd wake_;    // eventfd: there are calls to make
   const UniqueFd sweep_timer_;
+  const std::string mark_;  // of all attempts; the number of each comes behind it
 
   // Guarded by mutex_.
   mutable Mutex mutex_;
@@ -189,7 +205,9 @@ class ProcessHost {
   UniqueFd keepers_
       NURSERY_GUARDED_BY(mutex_);  // a pipe that warden and reapers hold at its other end
   Channel channel_ NURSERY_GUARDED_BY(mutex_){UniqueFd()};
+  std::string run_cgroup_ NURSERY_GUARDED_BY(mutex_);  // the warden's; empty: it has none
   bool hello_ NURSERY_GUARDED_BY(mutex_) = false;
+  absl::Status refused_ NURSERY_GUARDED_BY(mutex_);  // why there was no good hello
   bool stopping_ NURSERY_GUARDED_BY(mutex_) = false;
   uint32_t unanswered_ NURSERY_GUARDED_BY(mutex_) = 0;
   std::deque<WaitingSpawn> waiting_ NURSERY_GUARDED_BY(mutex_);

@@ -22,6 +22,9 @@ namespace {
 using Visitor = std::function<void(const ProcessInfo&)>;
 using Skip = std::function<bool(pid_t)>;
 
+// More than the kernel lets a program be started with.
+constexpr size_t kMaxEnvironment = size_t{8} << 20;
+
 // The whole of a small file; empty if it cannot be read. `limit` bounds what a process can make us
 // read by its own argv.
 std::string ReadSmallFile(const std::string& path, size_t limit) {
@@ -112,10 +115,11 @@ std::optional<ProcessInfo> ReadProcess(pid_t pid, const std::string& proc) {
   ProcessInfo process;
   int threads;
   unsigned long long start_time;
-  // Fields 3 to 5, 20 and 22.
+  // Fields 3 to 6, 20 and 22.
   if (std::sscanf(text.c_str() + close + 1,
-                  " %c %d %d %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %d %*s %llu",
-                  &process.state, &process.parent, &process.group, &threads, &start_time) != 5) {
+                  " %c %d %d %d %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %d %*s %llu",
+                  &process.state, &process.parent, &process.group, &process.session, &threads,
+                  &start_time) != 6) {
     return std::nullopt;
   }
   // A process whose first thread has ended looks like a zombie while its other threads run.
@@ -180,6 +184,28 @@ std::vector<ProcessInfo> LiveDescendants(pid_t root, const Skip& skip) {
   return live;
 }
 
+void VisitProcesses(const Visitor& visit) {
+  ForEachNumber("/proc", [&](pid_t pid) {
+    const std::optional<ProcessInfo> process = ReadProcess(pid);
+    if (process) visit(*process);
+  });
+}
+
+bool HasEnvironment(const ProcessInfo& process, const std::string& text, bool whole) {
+  const std::string directory = "/proc/" + std::to_string(process.pid);
+  std::string environment = '\0' + ReadSmallFile(directory + "/environ", kMaxEnvironment);
+  // A first thread that has ended shows none, the others still do.
+  if (environment.size() == 1) {
+    ForEachNumber(directory + "/task", [&](pid_t thread) {
+      environment += ReadSmallFile(directory + "/task/" + std::to_string(thread) + "/environ",
+                                   kMaxEnvironment);
+    });
+  }
+  std::string wanted = '\0' + text;
+  if (whole) wanted += '\0';
+  return environment.find(wanted) != std::string::npos;
+}
+
 void SignalProcess(const ProcessInfo& process, int signal) {
   const UniqueFd pidfd = OpenPidfd(process.pid);
   if (!pidfd.valid()) return;
@@ -202,6 +228,20 @@ size_t KillDescendants(const Skip& skip) {
   VisitDescendants(getpid(), stop, skip);
   VisitDescendants(getpid(), kill, skip);
   return found;
+}
+
+std::vector<ProcessInfo> LiveSession(pid_t session) {
+  std::vector<ProcessInfo> live;
+  VisitProcesses([&](const ProcessInfo& process) {
+    if (process.session == session && !process.dead) live.push_back(process);
+  });
+  return live;
+}
+
+size_t KillSession(pid_t session) {
+  const std::vector<ProcessInfo> live = LiveSession(session);
+  for (const ProcessInfo& process : live) SignalProcess(process, SIGKILL);
+  return live.size();
 }
 
 std::chrono::milliseconds TimeToNextRound(std::chrono::nanoseconds elapsed) {

@@ -23,6 +23,7 @@ struct ProcessInfo {
   pid_t pid = 0;
   pid_t parent = 0;
   pid_t group = 0;
+  pid_t session = 0;
   char state = '?';         // as in ps: R, S, D, T, Z, ...
   bool dead = false;        // only its exit status is left
   uint64_t start_time = 0;  // in clock ticks since boot; with the pid it names a process for good
@@ -50,12 +51,24 @@ void VisitDescendants(pid_t root, const std::function<void(const ProcessInfo&)>&
 std::vector<ProcessInfo> LiveDescendants(pid_t root,
                                          const std::function<bool(pid_t)>& skip = nullptr);
 
+// Calls `visit` for every process of the machine that can be seen, dead ones included.
+void VisitProcesses(const std::function<void(const ProcessInfo&)>& visit);
+
+// Whether the environment that `process` was started with has an entry that begins with `text`, or
+// is `text` if it is to be the `whole`. False if it may not be read.
+bool HasEnvironment(const ProcessInfo& process, const std::string& text, bool whole = false);
+
 // Sends `signal` to `process` and to no other that took over its pid meanwhile.
 void SignalProcess(const ProcessInfo& process, int signal);
 
 // One round against everything below the calling process: stops all, so that the tree holds still,
 // then kills all. Gives the number of live processes it found.
 size_t KillDescendants(const std::function<bool(pid_t)>& skip = nullptr);
+
+// The live processes of a session.
+std::vector<ProcessInfo> LiveSession(pid_t session);
+// One round of SIGKILL against them. Gives the number found; none for -1.
+size_t KillSession(pid_t session);
 
 // How long to wait for a child's death before the next round, when killing goes on for `elapsed`: a
 // process that forked away from a round is found soon, one that hangs in the kernel costs little.

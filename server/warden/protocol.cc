@@ -64,14 +64,26 @@ std::string_view StepText(Step step) {
       return "cannot set the resource limits";
     case Step::kProgram:
       return "cannot execute the program";
+    case Step::kCgroup:
+      return "cannot make a cgroup for the attempt";
   }
   return "unknown step";
 }
 
+namespace {
+
+constexpr std::string_view kNames[] = {"none", "group", "subreaper", "cgroup"};
+
+}  // namespace
+
 std::string_view LevelName(Level level) {
-  static constexpr std::string_view kNames[] = {"none", "group", "subreaper", "cgroup"};
   const auto index = static_cast<size_t>(level);
   return index < std::size(kNames) ? kNames[index] : "unknown";
+}
+
+Level LevelOf(std::string_view name) {
+  const auto found = std::find(std::begin(kNames), std::end(kNames), name);
+  return found == std::end(kNames) ? Level::kNone : static_cast<Level>(found - std::begin(kNames));
 }
 
 }  // namespace nursery::warden

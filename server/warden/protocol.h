@@ -10,7 +10,8 @@
 //                      sending half means KILL and that no attempt follows; so does its death
 //
 // Order: SPAWN_FAILED and GONE are the last word on an attempt, and mean that no process of it is
-// alive. GONE without EXITED: its reaper was killed, and the warden cleaned up in its place.
+// alive; at the level `group`, but for the SURVIVORs told before it. GONE without EXITED: its
+// reaper was killed, and the warden cleaned up in its place.
 //
 // Thread safety: plain data.
 #ifndef NURSERY_SERVER_WARDEN_PROTOCOL_H_
@@ -23,7 +24,7 @@
 
 namespace nursery::warden {
 
-inline constexpr int32_t kProtocolVersion = 1;
+inline constexpr int32_t kProtocolVersion = 2;
 
 // SPAWN packets that may be without an answer (SPAWNED or SPAWN_FAILED) at one time. Each holds up
 // to four descriptors in flight, which the kernel counts against the sender's limit of open files.
@@ -46,6 +47,10 @@ enum class PacketType : uint8_t {
   kStats,
 };
 
+// In the environment of every process of an attempt, with INSTANCE:ATTEMPT behind it: how those are
+// found that nothing else holds.
+inline constexpr std::string_view kMarkVariable = "NURSERY_CONTAINMENT=";
+
 // How well what an attempt starts is contained, weakest first.
 enum class Level : uint8_t { kNone, kGroup, kSubreaper, kCgroup };
 
@@ -62,6 +67,7 @@ enum class Step : uint8_t {
   kDirectory,
   kLimits,
   kProgram,
+  kCgroup,  // no cgroup for the attempt
 };
 
 // Bits of Packet::flags.
@@ -117,6 +123,8 @@ std::string_view TextOf(const Packet& packet);
 // As in "cannot enter the working directory".
 std::string_view StepText(Step step);
 std::string_view LevelName(Level level);
+// kNone if it is no name of a level.
+Level LevelOf(std::string_view name);
 
 }  // namespace nursery::warden
 

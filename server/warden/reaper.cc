@@ -16,6 +16,8 @@
 #include <csignal>
 #include <optional>
 #include <span>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -79,11 +81,24 @@ class MappedSpec {
   std::optional<SpecView> view_;
 };
 
+// The attempt's mark in its own environment; empty if there is none.
+std::string MarkOf(const SpecView& spec) {
+  for (const char* entry : spec.env) {
+    if (entry != nullptr && std::string_view(entry).starts_with(kMarkVariable)) return entry;
+  }
+  return "";
+}
+
 // One attempt, from its SPAWN to its last word.
 class AttemptReaper {
  public:
-  AttemptReaper(const Inherited& inherited, int signals, Channel* control, ReceivedPacket spawn)
-      : inherited_(inherited), signals_(signals), control_(*control), spawn_(std::move(spawn)) {}
+  AttemptReaper(const ReaperOptions& options, int signals, Channel* control, ReceivedPacket spawn)
+      : inherited_(options.inherited),
+        level_(options.containment.level),
+        signals_(signals),
+        control_(*control),
+        spawn_(std::move(spawn)),
+        enclosure_(options.containment) {}
 
   void Run();
 
@@ -96,8 +111,9 @@ class AttemptReaper {
   void Terminate();
   void BeginKill();
   void KillRound();
-  void ReportSurvivors();
+  void ReportSurvivors(const std::vector<ProcessInfo>& survivors);
   void ReadLaunchReport();
+  bool Over();
   // Collects what has died. Returns false if no child is left, dead or alive.
   bool Reap();
   struct Dead {
@@ -109,9 +125,12 @@ class AttemptReaper {
   void SayLastWord();
 
   const Inherited& inherited_;
+  const Level level_;
   const int signals_;
   Channel& control_;
   ReceivedPacket spawn_;
+  Enclosure enclosure_;
+  std::string mark_;  // in the environment of what the attempt starts
   UniqueFd launch_report_;
 
   pid_t leader_ = -1;     // -1 once reaped: its group may be somebody else's then
@@ -123,6 +142,7 @@ class AttemptReaper {
   bool killing_ = false;
   bool killed_ = false;  // SIGKILL went out to a live process
   bool survivors_named_ = false;
+  bool others_left_ = false;  // no child any more, but somebody else of the attempt
   bool more_zombies_ = false;
   uint32_t leftovers_ = 0;
   uint64_t killed_count_ = 0;
@@ -137,11 +157,22 @@ void AttemptReaper::Run() {
       Poll();
       ReadControl();
       ReadLaunchReport();
-      if (!Reap()) break;
+      if (Over()) break;
       if (killing_ && Clock::now() >= first_round_) KillRound();
     }
   }
   SayLastWord();
+}
+
+// The kernel's word that no child is left; but the session may hold others' children, and the
+// cgroup such as were moved there.
+bool AttemptReaper::Over() {
+  if (Reap()) return false;
+  if (!enclosure_.OthersAlive()) return true;
+  if (!others_left_) kill_start_ = Clock::now();
+  others_left_ = true;
+  if (!told_to_end_) BeginKill();
+  return false;
 }
 
 bool AttemptReaper::Start() {
@@ -163,7 +194,10 @@ bool AttemptReaper::Start() {
   for (size_t i = 0; i < 3; ++i) {
     if ((spawn_.packet.flags >> i & 1) != 0) site.stdio[i] = spawn_.fds[next++].get();
   }
-  leader_ = fork();
+  if (level_ == Level::kGroup) mark_ = MarkOf(*spec.view());
+  if (!enclosure_.Prepare(spawn_.packet.attempt)) return fail(Step::kCgroup, errno);
+  site.cgroup_fd = enclosure_.to_enter();
+  leader_ = enclosure_.Fork();
   if (leader_ == 0) Launch(*spec.view(), inherited_, site);
   if (leader_ < 0) return fail(Step::kFork, errno);
   // A reader sees the end of the task's output only when nobody else holds the writing end.
@@ -179,7 +213,7 @@ void AttemptReaper::Report(PacketType type, Packet packet) {
 
 int AttemptReaper::PollTimeout() const {
   if (more_zombies_) return 0;
-  if (!killing_) return -1;
+  if (!killing_ && !others_left_) return -1;
   return static_cast<int>(TimeToNextRound(Clock::now() - kill_start_).count());
 }
 
@@ -219,7 +253,7 @@ void AttemptReaper::ReadControl() {
 // Each process gets one SIGTERM: many take a second one as "at once". SIGCONT after it, because a
 // stopped process does not see it.
 void AttemptReaper::Terminate() {
-  const std::vector<ProcessInfo> live = LiveDescendants(getpid());
+  const std::vector<ProcessInfo> live = enclosure_.Live();
   if (!told_to_end_) told_ = live.size();
   told_to_end_ = true;
   if (leader_ > 0) kill(-leader_, SIGTERM);
@@ -235,21 +269,20 @@ void AttemptReaper::BeginKill() {
   killing_ = true;
   kill_start_ = Clock::now();
   first_round_ = kill_start_;
-  if (leader_ < 0) return;
-  // Reaches most trees whole, and at once; the rounds are for those who left the group.
-  killed_ |= kill(-leader_, SIGKILL) == 0;
-  first_round_ += kFirstRoundAfter;
+  // Reaches most trees whole, and at once; the rounds are for what it does not reach.
+  killed_ |= enclosure_.KillAtOnce(leader_);
+  if (killed_) first_round_ += kFirstRoundAfter;
 }
 
 void AttemptReaper::KillRound() {
-  if (KillDescendants() > 0) killed_ = true;
-  if (!survivors_named_ && Clock::now() - kill_start_ >= kSurvivorsAfter) ReportSurvivors();
+  if (enclosure_.KillRound() > 0) killed_ = true;
+  if (survivors_named_ || Clock::now() - kill_start_ < kSurvivorsAfter) return;
+  const std::vector<ProcessInfo> live = enclosure_.Live();
+  survivors_named_ = !live.empty();
+  ReportSurvivors(live);
 }
 
-void AttemptReaper::ReportSurvivors() {
-  const std::vector<ProcessInfo> live = LiveDescendants(getpid());
-  if (live.empty()) return;
-  survivors_named_ = true;
+void AttemptReaper::ReportSurvivors(const std::vector<ProcessInfo>& live) {
   for (size_t i = 0; i < std::min<size_t>(live.size(), kMaxNamedSurvivors); ++i) {
     Packet packet;
     packet.detail = static_cast<uint8_t>(live[i].state);
@@ -307,25 +340,27 @@ void AttemptReaper::ReapLeader() {
   const Dead leader = ReapChild(std::exchange(leader_, -1));
   first_round_ = kill_start_;
   if (!started_) return;
-  if (waitid(P_ALL, 0, nullptr, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0) {
-    leftovers_ = static_cast<uint32_t>(LiveDescendants(getpid()).size());
-  }
+  const bool has_children = waitid(P_ALL, 0, nullptr, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0;
+  const bool is_last = !has_children && !enclosure_.OthersAlive();
+  if (!is_last) leftovers_ = static_cast<uint32_t>(enclosure_.Live().size());
   Packet packet;
   packet.code = leader.status;
   packet.flags = killed_ ? kKilledByUs : 0;
   SetUsage(leader.usage, &packet);
   Report(PacketType::kExited, packet);
-  if (!told_to_end_) BeginKill();
+  if (!told_to_end_ && !is_last) BeginKill();
 }
 
 void AttemptReaper::SayLastWord() {
+  enclosure_.Remove();
+  ReportSurvivors(enclosure_.Escaped(mark_));
   Packet packet;
   if (failure_) {
     packet.detail = static_cast<uint8_t>(failure_->step);
     packet.code = failure_->error;
     Report(PacketType::kSpawnFailed, packet);
   } else {
-    packet.detail = static_cast<uint8_t>(Level::kSubreaper);
+    packet.detail = static_cast<uint8_t>(level_);
     packet.count = leftovers_;
     SetUsage(usage_, &packet);
     SetToll({told_ - std::min(told_, killed_count_), killed_count_}, &packet);
@@ -368,17 +403,22 @@ void RunReaper(ReaperOptions options) {
   // the warden's from that reaper.
   std::vector<int> keep = options.hold_fds;
   keep.push_back(options.control.get());
+  keep.push_back(options.containment.cgroup);
   CloseFilesExcept(std::move(keep));
   sigset_t child;
   sigemptyset(&child);
   sigaddset(&child, SIGCHLD);
+  const pid_t warden = getppid();
   const UniqueFd signals(signalfd(-1, &child, SFD_NONBLOCK | SFD_CLOEXEC));
   // The warden is a subreaper, and so may its children be.
-  if (!signals.valid() || prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) return;
+  const bool subreaper = options.containment.level != Level::kGroup;
+  if (!signals.valid() || prctl(PR_SET_CHILD_SUBREAPER, subreaper ? 1 : 0) != 0) return;
   Channel control(std::move(options.control));
   while (std::optional<ReceivedPacket> spawn = AwaitSpawn(&control)) {
-    AttemptReaper(options.inherited, signals.get(), &control, *std::move(spawn)).Run();
+    AttemptReaper(options, signals.get(), &control, *std::move(spawn)).Run();
   }
+  // The last reaper of a dead warden finds it empty; the others, and the warden's own, fail.
+  if (getppid() != warden && !options.run_cgroup.empty()) rmdir(options.run_cgroup.c_str());
 }
 
 }  // namespace nursery::warden

@@ -68,7 +68,7 @@ Async<absl::StatusOr<ProcessResult>> RunProcess(Context ctx, ProcessHost* host, 
   Receiver<Ended> receiver = std::move(channel.second);
   Attempt attempt(ctx, std::move(channel.first), observer);
   const std::string where = "'" + spec.argv.front() + "' in " + spec.cwd;
-  const absl::StatusOr<AttemptId> id = host->Spawn(spec, std::move(stdio), &attempt);
+  const absl::StatusOr<AttemptId> id = host->Spawn(std::move(spec), std::move(stdio), &attempt);
   if (!id.ok()) co_return id.status();
 
   // A wait that fails was cut short by its context; the end is still to come.

@@ -4,14 +4,17 @@
 #ifndef NURSERY_SERVER_WARDEN_SELF_TEST_H_
 #define NURSERY_SERVER_WARDEN_SELF_TEST_H_
 
+#include "server/warden/enclosure.h"
 #include "server/warden/protocol.h"
 
 namespace nursery::warden {
 
-// Starts a process that escapes from its session and its parent, kills it and makes sure that it is
-// gone. Gives the level that holds, kNone if none does (no /proc, for example).
+// Starts a process that escapes from its session and its parent, kills it by what the level has and
+// makes sure that it is gone. At the level kGroup it only leaves its parent. Gives the highest
+// level that holds, kNone if none does (no /proc, for example). `cgroup` is an open directory below
+// which leaves may be made, or -1; with `demanded` only that level is tried, unless it is kNone.
 // Requires: all signals are blocked; the caller is a subreaper.
-Level SelfTest();
+Containment SelfTest(int cgroup, Level demanded);
 
 }  // namespace nursery::warden
 

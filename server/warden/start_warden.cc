@@ -85,8 +85,8 @@ absl::StatusOr<std::string> FindWarden() {
 }
 
 absl::StatusOr<WardenProcess> StartWarden(const std::string& executable,
-                                          const std::vector<int>& hold_fds, rlim_t task_files) {
-  NURSERY_CHECK(hold_fds.size() < kMaxPassed);
+                                          const WardenSettings& settings) {
+  NURSERY_CHECK(settings.hold_fds.size() < kMaxPassed);
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) != 0) {
     return ErrnoError(errno, "socket to the warden");
@@ -97,10 +97,16 @@ absl::StatusOr<WardenProcess> StartWarden(const std::string& executable,
   SpawnSetup setup;
   std::vector<std::string> arguments = {"nursery-warden",
                                         "--socket=" + std::to_string(setup.Pass(theirs.get()))};
-  for (const int fd : hold_fds) {
+  for (const int fd : settings.hold_fds) {
     arguments.push_back("--hold=" + std::to_string(setup.Pass(fd)));
   }
-  if (task_files > 0) arguments.push_back("--files=" + std::to_string(task_files));
+  if (settings.task_files > 0) {
+    arguments.push_back("--files=" + std::to_string(settings.task_files));
+  }
+  if (!settings.run_cgroup.empty()) arguments.push_back("--cgroup=" + settings.run_cgroup);
+  if (settings.level != Level::kNone) {
+    arguments.push_back("--level=" + std::string(LevelName(settings.level)));
+  }
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);

@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "server/warden/process_spec.h"
+#include "server/warden/protocol.h"
 #include "server/warden/unique_fd.h"
 
 namespace nursery::warden {
@@ -26,11 +27,21 @@ struct WardenProcess {
 // ../libexec/nursery as seen from there.
 absl::StatusOr<std::string> FindWarden();
 
-// Starts `executable` in a session of its own. It and its reapers hold copies of `hold_fds` open
-// until the last of them has ended: a lock, or a pipe whose end of file tells just that. A task may
-// have `task_files` open, 0: as many as this process.
+struct WardenSettings {
+  // It and its reapers hold copies open until the last of them has ended: a lock, or a pipe whose
+  // end of file tells just that.
+  std::vector<int> hold_fds;
+  // How many descriptors a task may have open; 0: as many as this process.
+  rlim_t task_files = 0;
+  // Where attempts get cgroups; empty: nowhere. The warden removes it at its end.
+  std::string run_cgroup;
+  // The level to use; kNone: the highest that works.
+  Level level = Level::kNone;
+};
+
+// Starts `executable` in a session of its own.
 absl::StatusOr<WardenProcess> StartWarden(const std::string& executable,
-                                          const std::vector<int>& hold_fds, rlim_t task_files = 0);
+                                          const WardenSettings& settings);
 
 // The sealed memfd that carries `spec` to the warden.
 absl::StatusOr<UniqueFd> MakeSpecFile(const ProcessSpec& spec);

@@ -51,7 +51,9 @@ UniqueFd ChildSignals() {
 
 Warden::Warden(WardenOptions options)
     : hold_fds_(std::move(options.hold_fds)),
-      level_(options.level),
+      containment_(options.containment),
+      cgroup_(std::move(options.cgroup)),
+      run_cgroup_(std::move(options.run_cgroup)),
       inherited_(options.inherited),
       events_(epoll_create1(EPOLL_CLOEXEC)),
       reaper_events_(epoll_create1(EPOLL_CLOEXEC)),
@@ -62,7 +64,7 @@ Warden::Warden(WardenOptions options)
   Watch(events_.get(), reaper_events_.get(), EPOLLIN, kReapers, EPOLL_CTL_ADD);
   Packet hello;
   hello.type = PacketType::kHello;
-  hello.detail = static_cast<uint8_t>(level_);
+  hello.detail = static_cast<uint8_t>(containment_.level);
   hello.code = kProtocolVersion;
   hello.count = kSpawnCredits;
   server_.Send(hello);
@@ -89,6 +91,8 @@ void Warden::Run() {
     }
     if (sweeping_) SweepStrays();
   }
+  // The server does it as well, if it lives.
+  if (!run_cgroup_.empty()) RemoveCgroup(run_cgroup_);
 }
 
 bool Warden::Finished() const {
@@ -203,6 +207,8 @@ void Warden::BecomeReaper(UniqueFd control) {
   ReaperOptions options;
   options.control = std::move(control);
   options.inherited = inherited_;
+  options.containment = containment_;
+  options.run_cgroup = run_cgroup_;
   options.hold_fds = hold_fds_;
   RunReaper(std::move(options));
   _exit(0);
@@ -267,6 +273,7 @@ void Warden::ReadReaper(Reaper* reaper) {
     const PacketType type = received.packet.type;
     counters_.spawned += type == PacketType::kSpawned ? 1 : 0;
     counters_.failed += type == PacketType::kSpawnFailed ? 1 : 0;
+    if (type == PacketType::kSpawned) reaper->leader = received.packet.pid;
     server_.Send(received.packet);
     if (type == PacketType::kGone || type == PacketType::kSpawnFailed) EndAttempt(reaper);
   }
@@ -277,6 +284,7 @@ void Warden::ReadReaper(Reaper* reaper) {
 
 void Warden::EndAttempt(Reaper* reaper) {
   attempts_.erase(std::exchange(reaper->attempt, kNoAttempt));
+  reaper->leader = -1;
   if (reaper->told_to_end) return;
   if (idle_.size() >= kMaxIdleReapers) return EndReaper(reaper);
   idle_.push_back(reaper->number);
@@ -306,7 +314,7 @@ void Warden::ForgetIfOver(Reapers::iterator reaper) {
   if (attempt != kNoAttempt) {
     // Only now, with the reaper dead and reaped, have all its children become ours.
     BeginSweep();
-    lost_.push_back(attempt);
+    lost_.push_back({attempt, reaper->second.leader});
     attempts_.erase(attempt);
     ++counters_.reapers_lost;
   }
@@ -324,17 +332,34 @@ void Warden::SweepStrays() {
   // Only this process reaps its children, so none can slip through this scan.
   bool stray = false;
   VisitDescendants(getpid(), [&stray](const ProcessInfo&) { stray = true; }, is_reaper);
-  if (stray) return;
+  const bool lost_alive = KillLost();
+  if (stray || lost_alive) return;
   sweeping_ = false;
-  for (const uint64_t attempt : lost_) {
+  for (const Lost& lost : lost_) {
     Packet packet;
     packet.type = PacketType::kGone;
-    packet.attempt = attempt;
-    packet.detail = static_cast<uint8_t>(level_);
+    packet.attempt = lost.attempt;
+    packet.detail = static_cast<uint8_t>(containment_.level);
     packet.flags = kReaperLost;
     server_.Send(packet);
   }
   lost_.clear();
+}
+
+// What is no descendant of this process: those in the leaf of an attempt whose reaper was killed,
+// or in the session of its leader. Gives whether one is alive.
+bool Warden::KillLost() {
+  size_t alive = 0;
+  for (const Lost& lost : lost_) {
+    if (containment_.level == Level::kGroup) alive += KillSession(lost.leader);
+    if (containment_.level != Level::kCgroup) continue;
+    const Cgroup leaf = Cgroup::Open(run_cgroup_ + "/" + LeafName(lost.attempt));
+    if (!leaf.valid()) continue;
+    leaf.Kill();
+    alive += leaf.populated() ? 1 : 0;
+    RemoveCgroup(cgroup_.get(), LeafName(lost.attempt));
+  }
+  return alive > 0;
 }
 
 void Warden::SendStats() {

@@ -10,10 +10,12 @@
 
 #include <chrono>
 #include <cstdint>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "server/warden/channel.h"
+#include "server/warden/enclosure.h"
 #include "server/warden/launch.h"
 #include "server/warden/unique_fd.h"
 
@@ -22,7 +24,9 @@ namespace nursery::warden {
 struct WardenOptions {
   UniqueFd server;
   std::vector<int> hold_fds;  // kept open here and in every reaper, never used
-  Level level = Level::kNone;
+  Containment containment;
+  UniqueFd cgroup;         // containment.cgroup; empty: none
+  std::string run_cgroup;  // its path: removed at the end
   Inherited inherited;
 };
 
@@ -31,7 +35,8 @@ struct WardenOptions {
 //     killed left behind. Strays are killed.
 //  2. An attempt is over when its reaper has said its last word; that of a reaper that was killed
 //  is
-//     said here, once it is reaped, its socket read to the end, and no stray is left.
+//     said here, once it is reaped, its socket read to the end, no stray is left and its cgroup is
+//     empty.
 //  3. A server that does not read costs bounded memory: above a limit of queued packets the warden
 //     stops reading, from the server and from the reapers, whose reports wait in their sockets. It
 //     goes on reaping, and so do they.
@@ -49,6 +54,7 @@ class Warden {
     Channel control;
     pid_t pid = -1;
     uint64_t attempt = kNoAttempt;
+    pid_t leader = -1;  // of the attempt
     bool reaped = false;
     bool told_to_end = false;
   };
@@ -78,11 +84,14 @@ class Warden {
   void ForgetIfOver(Reapers::iterator reaper);
   void BeginSweep();
   void SweepStrays();
+  bool KillLost();
   void SendStats();
 
   // Constant after construction.
   const std::vector<int> hold_fds_;
-  const Level level_;
+  const Containment containment_;
+  const UniqueFd cgroup_;
+  const std::string run_cgroup_;
   const Inherited inherited_;
   UniqueFd events_;         // epoll over the server, the signals and reaper_events_
   UniqueFd reaper_events_;  // epoll over the reapers' sockets
@@ -95,7 +104,11 @@ class Warden {
   std::unordered_map<uint64_t, uint64_t> attempts_;  // the reaper of each
   std::vector<uint64_t> idle_;                       // reapers
   // Attempts whose reaper was killed: gone when no stray is left.
-  std::vector<uint64_t> lost_;
+  struct Lost {
+    uint64_t attempt;
+    pid_t leader;
+  };
+  std::vector<Lost> lost_;
   bool sweeping_ = false;  // a reaper was killed, and strays may be left
   std::chrono::steady_clock::time_point sweep_start_;
   bool ending_ = false;

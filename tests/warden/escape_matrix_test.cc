@@ -1,4 +1,5 @@
-// Every way to escape times every way to end: afterwards nothing is alive.
+// Every way to escape times every way to end, at every level of containment that works here:
+// afterwards nothing is alive. At the level `group` the session is not, and the rest is named.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -11,11 +12,15 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <map>
+#include <sstream>
 #include <string>
 #include <tuple>
 #include <vector>
 
+#include "server/warden/cgroup.h"
+#include "server/warden/leftovers.h"
 #include "server/warden/pidfd.h"
 #include "server/warden/process_tree.h"
 #include "tests/warden/test_client.h"
@@ -77,23 +82,45 @@ class Announced {
   int alive_ = 0;
 };
 
-class EscapeMatrixTest : public testing::TestWithParam<std::tuple<std::string, std::string>> {
+using Trial = std::tuple<std::string, std::string, Level>;
+
+class EscapeMatrixTest : public testing::TestWithParam<Trial> {
  protected:
   // Where a keeper is killed, what it leaves comes here and not to init, and is reaped.
   void SetUp() override { ASSERT_EQ(prctl(PR_SET_CHILD_SUBREAPER, 1), 0); }
   void TearDown() override {
+    for (const pid_t escaped : outside_) kill(escaped, SIGKILL);
     while (waitpid(-1, nullptr, 0) > 0) {
     }
   }
 
   std::string shape() const { return std::get<0>(GetParam()); }
   std::string ending() const { return std::get<1>(GetParam()); }
+  Level level() const { return std::get<2>(GetParam()); }
 
   ProcessSpec Spec() const {
     ProcessSpec spec;
     spec.argv = {BuiltBinary("../tests/escapee"), shape(), mark_};
-    spec.env = {"NURSERY_MARK=" + mark_};
+    spec.env = {Mark()};
     return spec;
+  }
+
+  std::string Mark() const { return std::string(kMarkVariable) + mark_ + ":1"; }
+
+  // Those that are in another session than the leader.
+  void FindOutside() {
+    pid_t session = -1;
+    for (const pid_t pid : announced_.pids()) {
+      const std::optional<ProcessInfo> process = ReadProcess(pid);
+      const std::optional<ProcessInfo> parent =
+          process ? ReadProcess(process->parent) : std::nullopt;
+      if (parent && parent->name == "nursery-reaper") session = pid;
+    }
+    ASSERT_GT(session, 0);
+    for (const pid_t pid : announced_.pids()) {
+      const std::optional<ProcessInfo> process = ReadProcess(pid);
+      if (process && process->session != session) outside_.push_back(pid);
+    }
   }
 
   void AwaitAllAlive() {
@@ -105,6 +132,7 @@ class EscapeMatrixTest : public testing::TestWithParam<std::tuple<std::string, s
     const int expected = shape() == "chain" ? 1 : count;
     ASSERT_GE(announced_.alive(), expected);
     ASSERT_GE(announced_.Survivors().size(), static_cast<size_t>(expected));
+    if (level() == Level::kGroup) FindOutside();
   }
 
   // The pipe is held by the warden and by every reaper: at its end of file all have ended.
@@ -113,9 +141,23 @@ class EscapeMatrixTest : public testing::TestWithParam<std::tuple<std::string, s
     ASSERT_TRUE(AwaitReadable(held_.reader.get()));
   }
 
+  // But for those that the level does not promise to reach.
   void ExpectNothingAlive() {
-    EXPECT_THAT(announced_.Survivors(), testing::IsEmpty());
-    EXPECT_THAT(FindMarked(mark_), testing::IsEmpty());
+    EXPECT_THAT(announced_.Survivors(), testing::ElementsAreArray(outside_));
+    EXPECT_THAT(FindMarked(mark_), testing::UnorderedElementsAreArray(outside_));
+  }
+
+  // SURVIVOR for each of them that can be known by its environment.
+  void ExpectOutsideNamed(TestClient* client, uint64_t attempt) const {
+    std::vector<pid_t> named;
+    for (size_t i = 0; i < std::min<size_t>(outside_.size(), kMaxNamedSurvivors); ++i) {
+      if (shape() == "clean_environment") continue;
+      const std::optional<Packet> survivor = client->Await(PacketType::kSurvivor, attempt);
+      ASSERT_TRUE(survivor);
+      EXPECT_EQ(survivor->count, outside_.size());
+      named.push_back(survivor->pid);
+    }
+    EXPECT_THAT(outside_, testing::IsSupersetOf(named));
   }
 
   const std::string mark_ = NewMark();
@@ -123,6 +165,7 @@ class EscapeMatrixTest : public testing::TestWithParam<std::tuple<std::string, s
   Pipe stdout_ = MakePipe();
   Pipe held_ = MakePipe();
   Announced announced_;
+  std::vector<pid_t> outside_;
 };
 
 pid_t ReaperOf(pid_t leader) { return ReadProcess(leader)->parent; }
@@ -130,7 +173,7 @@ pid_t ReaperOf(pid_t leader) { return ReadProcess(leader)->parent; }
 class AttemptEndTest : public EscapeMatrixTest {};
 
 TEST_P(AttemptEndTest, NothingIsAliveWhenGoneIsReported) {
-  TestClient client({held_.writer.get()});
+  TestClient client({held_.writer.get()}, level());
   const uint64_t attempt = client.Spawn(Spec(), {stdin_.reader.get(), stdout_.writer.get(), -1});
   const std::optional<Packet> spawned = client.Await(PacketType::kSpawned, attempt);
   ASSERT_TRUE(spawned);
@@ -149,17 +192,23 @@ TEST_P(AttemptEndTest, NothingIsAliveWhenGoneIsReported) {
   }
   const std::optional<Packet> gone = client.Await(PacketType::kGone, attempt);
   ASSERT_TRUE(gone);
+  EXPECT_EQ(static_cast<Level>(gone->detail), level());
   ExpectNothingAlive();
+  if (level() == Level::kCgroup) {
+    EXPECT_FALSE(std::filesystem::exists(client.run_cgroup() + "/" + LeafName(attempt)));
+  }
   EXPECT_EQ((gone->flags & kReaperLost) != 0, ending() == "reaper_killed");
+  if (ending() == "reaper_killed") return;
+  ExpectOutsideNamed(&client, attempt);
   if (ending() == "leader_exits" && shape() != "chain") {
-    EXPECT_EQ(gone->count, kShapes.at(shape()) - 1u);
+    EXPECT_EQ(gone->count, kShapes.at(shape()) - 1u - outside_.size());
   }
 }
 
 class KeeperEndTest : public EscapeMatrixTest {};
 
 TEST_P(KeeperEndTest, NothingIsAliveWhenTheLastKeeperHasEnded) {
-  TestClient client({held_.writer.get()});
+  TestClient client({held_.writer.get()}, level());
   const uint64_t attempt = client.Spawn(Spec(), {stdin_.reader.get(), stdout_.writer.get(), -1});
   ASSERT_TRUE(client.Await(PacketType::kSpawned, attempt));
   AwaitAllAlive();
@@ -172,12 +221,13 @@ TEST_P(KeeperEndTest, NothingIsAliveWhenTheLastKeeperHasEnded) {
   }
   AwaitKeepersEnd();
   ExpectNothingAlive();
+  EXPECT_FALSE(std::filesystem::exists(client.run_cgroup()));
 }
 
 class ServerKillTest : public EscapeMatrixTest {
  protected:
-  // Gives the pid of a process that is the server of a warden, whose pid goes to `warden`.
-  void StartServer(pid_t* server, pid_t* warden) {
+  // A process that is the server of a warden; all its own are known when this returns.
+  void StartServer() {
     Pipe report = MakePipe();
     // Above the numbers that the server expects, so that no dup2 overwrites another's source.
     const int sources[] = {stdin_.reader.get(), stdout_.writer.get(), -1, held_.writer.get(),
@@ -192,32 +242,67 @@ class ServerKillTest : public EscapeMatrixTest {
     }
     std::string program = BuiltBinary("../tests/fake_server");
     std::string shape_argument = shape();
+    std::string level_argument(LevelName(level()));
     std::string mark = "MARK=" + mark_;
     std::string directory = "NURSERY_BIN=" + BuiltBinary("");
-    char* argv[] = {program.data(), shape_argument.data(), nullptr};
+    char* argv[] = {program.data(), shape_argument.data(), level_argument.data(), nullptr};
     char* env[] = {mark.data(), directory.data(), nullptr};
-    ASSERT_EQ(posix_spawn(server, program.c_str(), &actions, nullptr, argv, env), 0);
+    ASSERT_EQ(posix_spawn(&server_, program.c_str(), &actions, nullptr, argv, env), 0);
     posix_spawn_file_actions_destroy(&actions);
     report.writer.reset();
-    char text[16] = {};
-    ASSERT_TRUE(AwaitReadable(report.reader.get()));
-    ASSERT_GT(read(report.reader.get(), text, sizeof(text) - 1), 0);
-    *warden = std::atoi(text);
+    std::istringstream text(ReadLines(report.reader.get(), 1));
+    ASSERT_TRUE(text >> warden_);
+    text >> run_cgroup_;
+    AwaitAllAlive();
   }
+
+  // None of them may do anything while the others die.
+  void KillAtOnce(std::vector<pid_t> pids) const {
+    for (const pid_t pid : pids) kill(pid, SIGSTOP);
+    for (const pid_t pid : pids) kill(pid, SIGKILL);
+    EXPECT_EQ(waitpid(server_, nullptr, 0), server_);
+  }
+
+  pid_t server_ = -1;
+  pid_t warden_ = -1;
+  std::string run_cgroup_;
 };
 
 TEST_P(ServerKillTest, NothingIsAliveWhenTheLastKeeperHasEnded) {
-  pid_t server = -1;
-  pid_t warden = -1;
-  StartServer(&server, &warden);
+  StartServer();
   if (HasFatalFailure()) return;
-  AwaitAllAlive();
-  if (ending() == "server_and_warden_killed") kill(warden, SIGKILL);
-  kill(server, SIGKILL);
-  EXPECT_EQ(waitpid(server, nullptr, 0), server);
-  if (HasFatalFailure()) return;
+  std::vector<pid_t> victims = {server_};
+  if (ending() == "server_and_warden_killed") victims.push_back(warden_);
+  KillAtOnce(victims);
   AwaitKeepersEnd();
   ExpectNothingAlive();
+  EXPECT_TRUE(run_cgroup_.empty() || !std::filesystem::exists(run_cgroup_));
+}
+
+class SweepTest : public ServerKillTest {};
+
+// Of the level `subreaper` this promises less: what cleared its environment may live.
+TEST_P(SweepTest, NothingIsAliveAfterTheNextStartsSweep) {
+  StartServer();
+  if (HasFatalFailure()) return;
+  std::vector<pid_t> victims = {server_, warden_};
+  VisitDescendants(warden_, [&](const ProcessInfo& process) {
+    if (process.parent == warden_) victims.push_back(process.pid);
+  });
+  KillAtOnce(victims);
+  const std::string record = testing::TempDir() + mark_;
+  if (!run_cgroup_.empty()) ASSERT_TRUE(NoteCgroup(record, run_cgroup_).ok());
+  const absl::Status swept = SweepLeftovers({mark_, record}, kPatience);
+  EXPECT_TRUE(swept.ok()) << swept.message();
+  if (level() != Level::kCgroup && shape() == "clean_environment") {
+    outside_ = announced_.Survivors();
+    EXPECT_LE(outside_.size(), 1u);
+  } else {
+    outside_.clear();
+  }
+  ExpectNothingAlive();
+  EXPECT_FALSE(std::filesystem::exists(record));
+  EXPECT_TRUE(run_cgroup_.empty() || !std::filesystem::exists(run_cgroup_));
 }
 
 std::vector<std::string> ShapeNames() {
@@ -227,24 +312,32 @@ std::vector<std::string> ShapeNames() {
 }
 
 std::string TrialName(const testing::TestParamInfo<EscapeMatrixTest::ParamType>& info) {
-  return std::get<0>(info.param) + "_" + std::get<1>(info.param);
+  return std::get<0>(info.param) + "_" + std::get<1>(info.param) + "_" +
+         std::string(LevelName(std::get<2>(info.param)));
+}
+
+auto Trials(const std::vector<std::string>& endings) {
+  std::vector<Trial> trials;
+  for (const Level level : LevelsHere()) {
+    for (const std::string& ending : endings) {
+      for (const std::string& shape : ShapeNames()) {
+        // What forks in a loop in ever new sessions cannot be ended at this level.
+        if (level == Level::kGroup && shape == "chain") continue;
+        trials.emplace_back(shape, ending, level);
+      }
+    }
+  }
+  return testing::ValuesIn(trials);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, AttemptEndTest,
-                         testing::Combine(testing::ValuesIn(ShapeNames()),
-                                          testing::Values("leader_exits", "killed",
-                                                          "terminated_then_killed",
-                                                          "reaper_killed")),
+                         Trials({"leader_exits", "killed", "terminated_then_killed",
+                                 "reaper_killed"}),
                          TrialName);
-INSTANTIATE_TEST_SUITE_P(All, KeeperEndTest,
-                         testing::Combine(testing::ValuesIn(ShapeNames()),
-                                          testing::Values("socket_closed", "warden_killed")),
+INSTANTIATE_TEST_SUITE_P(All, KeeperEndTest, Trials({"socket_closed", "warden_killed"}), TrialName);
+INSTANTIATE_TEST_SUITE_P(All, ServerKillTest, Trials({"server_killed", "server_and_warden_killed"}),
                          TrialName);
-INSTANTIATE_TEST_SUITE_P(All, ServerKillTest,
-                         testing::Combine(testing::ValuesIn(ShapeNames()),
-                                          testing::Values("server_killed",
-                                                          "server_and_warden_killed")),
-                         TrialName);
+INSTANTIATE_TEST_SUITE_P(All, SweepTest, Trials({"all_killed"}), TrialName);
 
 }  // namespace
 }  // namespace nursery::warden

@@ -118,7 +118,7 @@ class ProcessHostTest : public testing::Test {
 
   const std::string mark_ = NewMark();
   std::vector<UniqueFd> stdin_;
-  ProcessHost host_{{BuiltBinary("nursery-warden"), {}, true}};
+  ProcessHost host_{HostOptions()};
 };
 
 TEST_F(ProcessHostTest, RunsAProcessToItsEnd) {
@@ -130,7 +130,7 @@ TEST_F(ProcessHostTest, RunsAProcessToItsEnd) {
   ASSERT_TRUE(recorder.exit);
   EXPECT_EQ(WEXITSTATUS(recorder.exit->wait_status), 3);
   ASSERT_TRUE(recorder.gone);
-  EXPECT_EQ(recorder.gone->level, Level::kSubreaper);
+  EXPECT_EQ(recorder.gone->level, LevelsHere().back());
   EXPECT_EQ(recorder.gone->toll.killed, 0u);
 }
 
@@ -287,14 +287,14 @@ TEST_F(ProcessHostTest, StopKillsWhatRuns) {
 }
 
 TEST(ProcessHostStartTest, SaysThatTheWardenIsMissing) {
-  ProcessHost host({"/no/such/warden", {}, true});
+  ProcessHost host(HostOptions("/no/such/warden"));
   const absl::Status started = host.Start();
   EXPECT_EQ(started.code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(Message(started)), HasSubstr("/no/such/warden"));
 }
 
 TEST(ProcessHostStartTest, AWardenThatDiesAtItsStartFailsTheSpawnsAndIsNotRestartedForEver) {
-  ProcessHost host({"/bin/false", {}, true});
+  ProcessHost host(HostOptions("/bin/false"));
   ASSERT_TRUE(host.Start().ok());
   Recorder recorder;
   ASSERT_TRUE(host.Spawn(Shell("exit 0"), {}, &recorder).ok());
@@ -309,7 +309,7 @@ TEST(ProcessHostStartTest, AWardenThatDiesAtItsStartFailsTheSpawnsAndIsNotRestar
 TEST(ProcessHostStartTest, HoldsNoDescriptorAfterItsEnd) {
   const size_t before = CountOwnFiles();
   {
-    ProcessHost host({BuiltBinary("nursery-warden"), {}, true});
+    ProcessHost host(HostOptions());
     ASSERT_TRUE(host.Start().ok());
     std::vector<Recorder> recorders(10);
     for (Recorder& recorder : recorders) {

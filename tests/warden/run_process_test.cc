@@ -78,7 +78,7 @@ Async<absl::Status> ServeAndRun(Group& group, ProcessHost* host, Trial* trial, B
 }
 
 Async<absl::Status> RunTrial(Context ctx, Trial* trial, Body body) {
-  ProcessHost host({BuiltBinary("nursery-warden"), {}, true});
+  ProcessHost host(HostOptions());
   absl::Status started = host.Start();
   if (!started.ok()) co_return started;
   CancelScope scope(ctx);
@@ -106,7 +106,7 @@ TEST(RunProcessTest, GivesTheExitStatus) {
   EXPECT_GT(trial.result->pid, 0);
   EXPECT_FALSE(trial.result->terminated);
   EXPECT_FALSE(trial.result->escalated);
-  EXPECT_EQ(trial.result->end.level, Level::kSubreaper);
+  EXPECT_EQ(trial.result->end.level, LevelsHere().back());
   EXPECT_LE(trial.result->spawn_time, trial.result->exit_time);
   EXPECT_LE(trial.result->exit_time, trial.result->end_time);
 }

@@ -15,6 +15,7 @@
 #include "nursery/core/check.h"
 #include "nursery/core/status.h"
 #include "server/warden/process_tree.h"
+#include "server/warden/run_cgroup.h"
 
 namespace nursery::warden {
 namespace {
@@ -25,8 +26,22 @@ bool AwaitEvent(int fd, short events) {
   return poll(&event, 1, static_cast<int>(timeout.count())) == 1;
 }
 
-WardenProcess StartBuiltWarden(const std::vector<int>& hold_fds) {
-  absl::StatusOr<WardenProcess> warden = StartWarden(BuiltBinary("nursery-warden"), hold_fds);
+std::string NewRunCgroup(Level level) {
+  const CgroupPlace place = FindOwnCgroup();
+  const bool wanted = level == Level::kNone || level == Level::kCgroup;
+  if (place.directory.empty() || !wanted) return "";
+  absl::StatusOr<std::string> path = MakeRunCgroup(place.directory);
+  NURSERY_CHECK(path.ok()) << Message(path.status());
+  return *std::move(path);
+}
+
+WardenProcess StartBuiltWarden(const std::vector<int>& hold_fds, Level level,
+                               const std::string& run_cgroup) {
+  WardenSettings settings;
+  settings.hold_fds = hold_fds;
+  settings.level = level;
+  settings.run_cgroup = run_cgroup;
+  absl::StatusOr<WardenProcess> warden = StartWarden(BuiltBinary("nursery-warden"), settings);
   NURSERY_CHECK(warden.ok()) << Message(warden.status());
   return *std::move(warden);
 }
@@ -48,8 +63,22 @@ std::string BuiltBinary(const std::string& name) {
   return std::string(directory) + "/" + name;
 }
 
-TestClient::TestClient(const std::vector<int>& hold_fds)
-    : warden_(StartBuiltWarden(hold_fds)), channel_(std::move(warden_.socket)) {}
+std::vector<Level> LevelsHere() {
+  if (FindOwnCgroup().directory.empty()) return {Level::kGroup, Level::kSubreaper};
+  return {Level::kGroup, Level::kSubreaper, Level::kCgroup};
+}
+
+ProcessHost::Options HostOptions(const std::string& warden) {
+  ProcessHost::Options options;
+  options.executable = warden;
+  options.cgroup = FindOwnCgroup().directory;
+  return options;
+}
+
+TestClient::TestClient(const std::vector<int>& hold_fds, Level level)
+    : run_cgroup_(NewRunCgroup(level)),
+      warden_(StartBuiltWarden(hold_fds, level, run_cgroup_)),
+      channel_(std::move(warden_.socket)) {}
 
 TestClient::~TestClient() {
   CloseSocket();

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "server/warden/channel.h"
+#include "server/warden/process_host.h"
 #include "server/warden/process_spec.h"
 #include "server/warden/start_warden.h"
 
@@ -29,8 +30,15 @@ struct Pipe {
 };
 Pipe MakePipe();
 
+// What works here, weakest first: kGroup and kSubreaper everywhere, kCgroup where this process may
+// make cgroups.
+std::vector<Level> LevelsHere();
+
 // The path of a file in build/<preset>/bin.
 std::string BuiltBinary(const std::string& name);
+
+// With cgroups where this process may make some.
+ProcessHost::Options HostOptions(const std::string& warden = BuiltBinary("nursery-warden"));
 
 struct Stdio {
   int in = -1;
@@ -40,13 +48,15 @@ struct Stdio {
 
 class TestClient {
  public:
-  explicit TestClient(const std::vector<int>& hold_fds = {});
+  explicit TestClient(const std::vector<int>& hold_fds = {}, Level level = Level::kNone);
   // Closes the socket and waits until the warden has ended.
   ~TestClient();
   TestClient(const TestClient&) = delete;
   TestClient& operator=(const TestClient&) = delete;
 
   const WardenProcess& warden() const { return warden_; }
+  // The warden's cgroup; empty if it has none.
+  const std::string& run_cgroup() const { return run_cgroup_; }
   int socket() const { return channel_.fd(); }
 
   // Gives the attempt's number.
@@ -63,6 +73,7 @@ class TestClient {
   bool AwaitWardenEnd();
 
  private:
+  const std::string run_cgroup_;
   WardenProcess warden_;
   Channel channel_;
   std::deque<Packet> kept_;

@@ -131,7 +131,7 @@ TEST_F(WardenTest, SaysVersionAndLevelFirst) {
   const std::optional<Packet> hello = client_.Await(PacketType::kHello);
   ASSERT_TRUE(hello);
   EXPECT_EQ(hello->code, kProtocolVersion);
-  EXPECT_EQ(static_cast<Level>(hello->detail), Level::kSubreaper);
+  EXPECT_EQ(static_cast<Level>(hello->detail), LevelsHere().back());
   EXPECT_EQ(hello->count, kSpawnCredits);
 }
 
@@ -413,8 +413,10 @@ TEST_F(WardenTest, AReaperHoldsNothingOfTheOthers) {
     spawned = client_.Await(PacketType::kSpawned, attempt);
     ASSERT_TRUE(spawned);
   }
-  // Standard descriptors, the socket to the warden, the signals.
-  EXPECT_EQ(CountOpenFiles(ReadProcess(spawned->pid)->parent), 5u);
+  // Standard descriptors, the socket to the warden, the signals; the warden's cgroup and the
+  // attempt's own.
+  const size_t cgroups = LevelsHere().back() == Level::kCgroup ? 2 : 0;
+  EXPECT_EQ(CountOpenFiles(ReadProcess(spawned->pid)->parent), 5u + cgroups);
 }
 
 TEST_F(WardenTest, AReaperTakesOneAttemptAfterTheOther) {

@@ -1,0 +1,61 @@
+// Enclosure: what belongs to one attempt, as its reaper sees it at one level of containment: its
+// cgroup and all below the reaper, all below the reaper, or the session of its leader.
+//
+// Thread safety: only in a single-threaded process.
+#ifndef NURSERY_SERVER_WARDEN_ENCLOSURE_H_
+#define NURSERY_SERVER_WARDEN_ENCLOSURE_H_
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "server/warden/cgroup.h"
+#include "server/warden/process_tree.h"
+#include "server/warden/protocol.h"
+
+namespace nursery::warden {
+
+// How a warden contains its attempts, as its self-test has found out.
+struct Containment {
+  Level level = Level::kNone;
+  int cgroup = -1;  // at kCgroup the open directory below which leaves are made
+  Join join = Join::kClone;
+};
+
+class Enclosure {
+ public:
+  explicit Enclosure(const Containment& containment) : containment_(containment) {}
+
+  // Makes the attempt's leaf where there is one; false, and errno, if it cannot be made.
+  bool Prepare(uint64_t attempt);
+  // As fork, into the leaf unless the child has to enter by itself.
+  pid_t Fork();
+  // What the child has to enter by itself; -1: nothing.
+  int to_enter() const;
+
+  // Everything of it that is alive.
+  std::vector<ProcessInfo> Live() const;
+  // SIGKILL to all that one system call reaches. Gives whether something was reached. The leader is
+  // not reaped yet, or -1.
+  bool KillAtOnce(pid_t leader) const;
+  // One round against all of it. Gives the number of live processes found.
+  size_t KillRound() const;
+  // Whether anything of it is alive that is no child of the calling process.
+  bool OthersAlive() const;
+  // At the level kGroup: what carries `mark` in its environment and is not in the session any more.
+  std::vector<ProcessInfo> Escaped(const std::string& mark) const;
+  // When nothing of it is left.
+  void Remove();
+
+ private:
+  const Containment containment_;
+  std::string leaf_name_;
+  Cgroup leaf_;
+  pid_t session_ = -1;
+};
+
+}  // namespace nursery::warden
+
+#endif  // NURSERY_SERVER_WARDEN_ENCLOSURE_H_

@@ -1,0 +1,133 @@
+#include "server/warden/leftovers.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <fstream>
+#include <set>
+
+#include "nursery/core/status.h"
+#include "server/warden/cgroup.h"
+#include "server/warden/pidfd.h"
+#include "server/warden/process_tree.h"
+#include "server/warden/protocol.h"
+#include "server/warden/run_cgroup.h"
+
+namespace nursery::warden {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr size_t kMaxNamed = 20;
+
+std::vector<std::string> NotedCgroups(const std::string& record) {
+  std::vector<std::string> paths;
+  std::ifstream stream(record);
+  for (std::string path; std::getline(stream, path);) {
+    const std::string name = path.substr(path.rfind('/') + 1);
+    if (name.starts_with(kRunPrefix)) paths.push_back(path);
+  }
+  return paths;
+}
+
+// This process and those above it, which a server may have been started by.
+std::set<pid_t> OwnLine() {
+  std::set<pid_t> line;
+  for (pid_t pid = getpid(); pid > 0 && line.insert(pid).second;) {
+    const std::optional<ProcessInfo> process = ReadProcess(pid);
+    pid = process ? process->parent : 0;
+  }
+  return line;
+}
+
+void AddMembers(const std::string& path, std::vector<ProcessInfo>* members) {
+  const Cgroup cgroup = Cgroup::Open(path);
+  if (!cgroup.valid()) return;
+  for (const std::string& below : cgroup.children()) AddMembers(path + "/" + below, members);
+  for (const pid_t pid : cgroup.processes()) {
+    const std::optional<ProcessInfo> process = ReadProcess(pid);
+    if (process) members->push_back(*process);
+  }
+}
+
+std::vector<ProcessInfo> Marked(const Instance& instance) {
+  std::vector<ProcessInfo> marked;
+  if (instance.id.empty()) return marked;
+  const std::string mark = std::string(kMarkVariable) + instance.id + ":";
+  const std::set<pid_t> line = OwnLine();
+  VisitProcesses([&](const ProcessInfo& process) {
+    if (process.dead || line.contains(process.pid)) return;
+    if (HasEnvironment(process, mark)) marked.push_back(process);
+  });
+  return marked;
+}
+
+std::vector<ProcessInfo> Alive(const Instance& instance) {
+  std::vector<ProcessInfo> alive = Marked(instance);
+  for (const std::string& path : NotedCgroups(instance.record)) AddMembers(path, &alive);
+  return alive;
+}
+
+// Until one of them is dead, or `longest` has passed.
+void AwaitDeath(const std::vector<ProcessInfo>& processes, std::chrono::milliseconds longest) {
+  std::vector<UniqueFd> pidfds;
+  std::vector<pollfd> ends;
+  for (const ProcessInfo& process : processes) {
+    pidfds.push_back(OpenPidfd(process.pid));
+    ends.push_back({pidfds.back().get(), POLLIN, 0});
+  }
+  poll(ends.data(), ends.size(), static_cast<int>(longest.count()));
+}
+
+}  // namespace
+
+std::vector<std::string> FindLeftovers(const Instance& instance) {
+  std::set<std::string> lines;
+  for (const ProcessInfo& process : Alive(instance)) {
+    lines.insert(std::to_string(process.pid) + " " + CommandLine(process));
+  }
+  return {lines.begin(), lines.end()};
+}
+
+absl::Status SweepLeftovers(const Instance& instance, std::chrono::milliseconds patience) {
+  const Clock::time_point start = Clock::now();
+  while (true) {
+    bool left = false;
+    for (const std::string& path : NotedCgroups(instance.record)) {
+      const Cgroup cgroup = Cgroup::Open(path);
+      if (cgroup.valid()) cgroup.Kill();
+      left |= !RemoveCgroup(path);
+    }
+    // A round that finds some is followed by another: they may have forked behind the scan's back.
+    for (const ProcessInfo& process : Marked(instance)) {
+      SignalProcess(process, SIGKILL);
+      left = true;
+    }
+    if (!left) break;
+    if (Clock::now() - start > patience) {
+      std::vector<std::string> alive = FindLeftovers(instance);
+      std::string text = std::to_string(alive.size()) + " processes of an earlier start do not die";
+      alive.resize(std::min(alive.size(), kMaxNamed));
+      for (const std::string& each : alive) text += "; " + each;
+      return Error(absl::StatusCode::kDeadlineExceeded, text);
+    }
+    AwaitDeath(Alive(instance), TimeToNextRound(Clock::now() - start));
+  }
+  if (!instance.record.empty() && unlink(instance.record.c_str()) != 0 && errno != ENOENT) {
+    return ErrnoError(errno, "cannot remove " + instance.record);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status NoteCgroup(const std::string& record, const std::string& path) {
+  std::ofstream stream(record, std::ios::app);
+  stream << path << "\n";
+  stream.close();
+  return stream ? absl::OkStatus() : ErrnoError(errno, "cannot write " + record);
+}
+
+}  // namespace nursery::warden
