@@ -44,8 +44,10 @@ class Reporter final : public warden::ProcessObserver {
     each.state = warden::StateName(survivor.state);
     observer_.OnSurvivors(survivors_);
   }
-  void OnAllGone() {
-    if (!survivors_.empty()) observer_.OnSurvivors({});
+  // At the level `group` those that had left the session live on, and stay named.
+  void OnEnd(const absl::StatusOr<warden::ProcessResult>& ran) {
+    const bool escaped = ran.ok() && ran->end.level == warden::Level::kGroup;
+    if (!survivors_.empty() && !escaped) observer_.OnSurvivors({});
   }
 
  private:
@@ -178,7 +180,7 @@ Async<absl::Status> Drive(Group& group, warden::ProcessHost* host, Attempt* atte
   attempt->ran = co_await warden::RunProcess(
       attempt->wanted.context(), host, std::move(attempt->prepared.spec),
       std::move(attempt->prepared.stdio), take_down, &reporter);
-  reporter.OnAllGone();
+  reporter.OnEnd(attempt->ran);
   // Whoever could write is gone. What is in the pipes is read below, without waiting for an end of
   // file that a descriptor handed elsewhere could delay for ever.
   attempt->readers.Cancel("the process has ended");

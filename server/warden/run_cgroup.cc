@@ -7,6 +7,7 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <random>
 
 #include "nursery/core/status.h"
 
@@ -14,8 +15,7 @@ namespace nursery::warden {
 namespace {
 
 constexpr char kServerName[] = "server";
-// Starts of wardens by processes that had the same pid in one boot.
-constexpr int kMaxNames = 10'000;
+constexpr int kTries = 100;
 
 std::string ReadText(const char* path) {
   std::ifstream stream(path);
@@ -56,13 +56,16 @@ CgroupPlace MoveAside() {
 absl::StatusOr<std::string> MakeRunCgroup(const std::string& base) {
   const Cgroup parent = Cgroup::Open(base);
   if (!parent.valid()) return ErrnoError(errno, base);
-  const std::string name =
+  const std::string prefix =
       std::string(kRunPrefix) + BootId() + "-" + std::to_string(getpid()) + "-";
-  for (int i = 1; i <= kMaxNames; ++i) {
-    const Cgroup run = Cgroup::Make(parent.fd(), name + std::to_string(i));
+  std::random_device chance;
+  for (int i = 0; i < kTries; ++i) {
+    // Chance, because the name of one that is gone may still be on the way to be killed.
+    const std::string name = prefix + std::to_string(chance());
+    const Cgroup run = Cgroup::Make(parent.fd(), name);
     if (run.valid()) {
       run.DelegateControllers();
-      return base + "/" + name + std::to_string(i);
+      return base + "/" + name;
     }
     if (errno != EEXIST) break;
   }

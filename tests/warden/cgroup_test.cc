@@ -103,6 +103,11 @@ TEST_F(RealCgroupTest, IsFreshAtEveryStart) {
   ASSERT_TRUE(other.ok());
   EXPECT_NE(*other, path_);
   EXPECT_TRUE(RemoveCgroup(*other));
+  // Whoever still has to kill that one must not find this one.
+  const absl::StatusOr<std::string> next = MakeRunCgroup(base_);
+  ASSERT_TRUE(next.ok());
+  EXPECT_NE(*next, *other);
+  EXPECT_TRUE(RemoveCgroup(*next));
   EXPECT_EQ(MakeRunCgroup("/no/such/directory").status().code(), absl::StatusCode::kNotFound);
 }
 

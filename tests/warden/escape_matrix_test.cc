@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <poll.h>
 #include <spawn.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -23,64 +22,11 @@
 #include "server/warden/leftovers.h"
 #include "server/warden/pidfd.h"
 #include "server/warden/process_tree.h"
+#include "tests/warden/announced.h"
 #include "tests/warden/test_client.h"
 
 namespace nursery::warden {
 namespace {
-
-// How many processes announce themselves per shape.
-const std::map<std::string, int> kShapes = {{"plain", 1},
-                                            {"background", 4},
-                                            {"ignores_term", 2},
-                                            {"setsid", 2},
-                                            {"double_fork", 2},
-                                            {"daemon", 2},
-                                            {"holds_stdout", 2},
-                                            {"chain", 2},
-                                            {"stops_itself", 2},
-                                            {"zombies", 2},
-                                            {"subreaper", 3},
-                                            {"wide", 25},
-                                            {"clean_environment", 2},
-                                            {"dead_main_thread", 2}};
-
-// The task's processes as they announced themselves; each was seen alive under its mark.
-class Announced {
- public:
-  // Reads `count` pids from the task's stdout.
-  bool Read(int fd, int count, const std::string& mark) {
-    const std::string text = ReadLines(fd, count);
-    if (std::count(text.begin(), text.end(), '\n') != count) return false;
-    for (size_t begin = 0; begin < text.size(); begin = text.find('\n', begin) + 1) {
-      pids_.push_back(std::atoi(text.c_str() + begin));
-      pidfds_.push_back(OpenPidfd(pids_.back()));
-      const std::optional<ProcessInfo> process = ReadProcess(pids_.back());
-      if (!process || process->dead) continue;
-      // With its first thread a process loses its command line in /proc, but not its name.
-      const bool marked = CommandLine(*process).find(mark) != std::string::npos;
-      alive_ += marked || process->name == "escapee" ? 1 : 0;
-    }
-    return true;
-  }
-
-  int alive() const { return alive_; }
-  const std::vector<pid_t>& pids() const { return pids_; }
-
-  // Those that have not ended, without waiting.
-  std::vector<pid_t> Survivors() const {
-    std::vector<pid_t> survivors;
-    for (size_t i = 0; i < pids_.size(); ++i) {
-      pollfd ended = {pidfds_[i].get(), POLLIN, 0};
-      if (pidfds_[i].valid() && poll(&ended, 1, 0) == 0) survivors.push_back(pids_[i]);
-    }
-    return survivors;
-  }
-
- private:
-  std::vector<pid_t> pids_;
-  std::vector<UniqueFd> pidfds_;
-  int alive_ = 0;
-};
 
 using Trial = std::tuple<std::string, std::string, Level>;
 
@@ -126,12 +72,8 @@ class EscapeMatrixTest : public testing::TestWithParam<Trial> {
   void AwaitAllAlive() {
     stdout_.writer.reset();
     stdin_.reader.reset();
-    const int count = kShapes.at(shape());
-    ASSERT_TRUE(announced_.Read(stdout_.reader.get(), count, mark_));
-    // A process of the chain lives too briefly to be looked at after its announcement.
-    const int expected = shape() == "chain" ? 1 : count;
-    ASSERT_GE(announced_.alive(), expected);
-    ASSERT_GE(announced_.Survivors().size(), static_cast<size_t>(expected));
+    ASSERT_TRUE(announced_.Read(stdout_.reader.get(), kShapes.at(shape()), mark_));
+    ASSERT_TRUE(announced_.AllAlive(shape()));
     if (level() == Level::kGroup) FindOutside();
   }
 

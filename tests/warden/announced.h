@@ -1,0 +1,38 @@
+// What an escapee (escapee.cc) starts, as it announces itself.
+#ifndef NURSERY_TESTS_WARDEN_ANNOUNCED_H_
+#define NURSERY_TESTS_WARDEN_ANNOUNCED_H_
+
+#include <sys/types.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "server/warden/unique_fd.h"
+
+namespace nursery::warden {
+
+// How many processes announce themselves per shape.
+extern const std::map<std::string, int> kShapes;
+
+// The task's processes as they announced themselves; each was seen alive under its mark.
+class Announced {
+ public:
+  // Reads `count` pids from the task's stdout.
+  bool Read(int fd, int count, const std::string& mark);
+
+  // Whether all that `shape` promises were seen alive, and are.
+  bool AllAlive(const std::string& shape) const;
+  const std::vector<pid_t>& pids() const { return pids_; }
+  // Those that have not ended, without waiting.
+  std::vector<pid_t> Survivors() const;
+
+ private:
+  std::vector<pid_t> pids_;
+  std::vector<UniqueFd> pidfds_;
+  int alive_ = 0;
+};
+
+}  // namespace nursery::warden
+
+#endif  // NURSERY_TESTS_WARDEN_ANNOUNCED_H_
