@@ -29,6 +29,8 @@ struct ExecOptions {
   std::string data_dir = "/tmp";
   // The most that is kept of a stream that is read whole, in bytes; a job may ask for less.
   int64_t max_output = engine::kOutputSpool;
+  // Processes may gain privileges, by setuid programs.
+  bool allow_new_privileges = false;
   // Processes whose job says nothing of stdin read this process's own.
   bool pass_stdin = false;
   // Processes write to this process's stdout and stderr; nothing is captured.

@@ -162,6 +162,7 @@ absl::Status Prepare(const spec::Exec& exec, const AttemptRequest& request,
   NURSERY_RETURN_IF_ERROR(SetArguments(exec, request, prepared));
   NURSERY_RETURN_IF_ERROR(SetEnvironment(exec, request, options, prepared));
   SetLimits(exec, prepared);
+  prepared->spec.no_new_privs = !options.allow_new_privileges;
   return SetStdio(exec, request, options, prepared);
 }
 

@@ -27,7 +27,6 @@ void CheckSupported(const v1::ServerConfig& config, std::vector<spec::Violation>
   };
   refuse(config.has_http(), "http");
   refuse(config.file_roots_size() > 0, "file_roots");
-  refuse(config.exec().allow_new_privileges(), "exec.allow_new_privileges");
   refuse(config.exec().users_size() > 0, "exec.users");
   refuse(!config.exec().secret_files().empty(), "exec.secret_files");
   refuse(config.retention().has_age(), "retention.age");

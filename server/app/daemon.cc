@@ -143,6 +143,7 @@ absl::Status Daemon::Build(const v1::ServerConfig& config) {
   parts.exec.environment = PassedOn(config.exec());
   parts.exec.data_dir = data_dir_.scratch();
   parts.exec.max_output = MaxOutputOf(config);
+  parts.exec.allow_new_privileges = config.exec().allow_new_privileges();
   parts.pools = PoolsOf(config);
   parts.semaphores = SemaphoresOf(config);
   parts.default_job_timeout = DefaultJobTimeout(config);

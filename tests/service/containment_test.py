@@ -188,6 +188,23 @@ class DemandTest(unittest.TestCase):
         return made
 
 
+class PrivilegesTest(ServiceTest):
+    config = "exec: {allow_new_privileges: true}\n"
+    expected = "NoNewPrivs:\t0\n"
+
+    def test_whether_setuid_programs_gain_privileges(self):
+        spec = job.JobSpec(name="x", root=group(
+            exec_node("grep", "NoNewPrivs", "/proc/self/status", name="x")))
+        done = self.wait(self.submit(spec).name)
+        node = self.jobs.GetNode(job_service.GetNodeRequest(name=done.name + "/nodes/x"))
+        self.assertEqual(node.attempts[0].stdout.inline_data.decode(), self.expected)
+
+
+class NoPrivilegesTest(PrivilegesTest):
+    config = ""
+    expected = "NoNewPrivs:\t1\n"
+
+
 @unittest.skipIf(os.geteuid() != 0 or "cgroup" not in HERE, "only root can delegate a cgroup")
 class DelegatedTest(DemandTest):
     """As systemd's Delegate=yes: a cgroup of an unprivileged user, who is alone in it."""

@@ -1,0 +1,151 @@
+"""What a cancel says of processes, against what /proc says: of many, and of one that cannot die."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+import urllib.request
+
+from deaths import ESCAPEE, Held
+from service import (PATIENCE, ServiceTest, exec_node, group, job, job_service, marked, resources,
+                     wait_until)
+
+
+class CancelTest(ServiceTest):
+    def cancel(self, name, **fields):
+        return self.jobs.CancelJob(job_service.CancelJobRequest(name=name, wait=True, **fields),
+                                   timeout=PATIENCE)
+
+    def metric(self, name):
+        page = urllib.request.urlopen(f"http://{self.server.http}/metrics").read().decode()
+        return next(float(line.split()[1]) for line in page.splitlines()
+                    if line.startswith(name + " "))
+
+
+class ManyTest(CancelTest):
+    # A third of the processes has left its session or its parents.
+    SHAPES = {"background": (150, 4), "setsid": (100, 2), "double_fork": (100, 2)}
+
+    def test_a_receipt_counts_as_proc_does(self):
+        fifo = os.path.join(self.server.directory, "fifo")
+        os.mkfifo(fifo)
+        writer = os.open(fifo, os.O_RDWR)
+        self.addCleanup(os.close, writer)
+        nodes = [job.NodeSpec(name=f"{shape}-{i}", exec=job.ExecAction(
+                     argv=[ESCAPEE, shape, self.mark], stdin=job.StdinSpec(file=fifo)))
+                 for shape, (count, _) in self.SHAPES.items() for i in range(count)]
+        live = sum(count * each for count, each in self.SHAPES.values())
+        name = self.submit(job.JobSpec(name="many", root=group(*nodes))).name
+        wait_until(lambda: len(marked(self.mark)) == live)
+        held = Held(marked(self.mark))
+        self.addCleanup(held.close)
+        receipt = self.cancel(name)
+        self.assertEqual(held.alive(), [])
+        self.assertEqual(marked(self.mark), [])
+        self.assertTrue(receipt.complete)
+        self.assertEqual(receipt.interrupted, len(nodes))
+        self.assertEqual(receipt.terminated + receipt.killed, live)
+        self.assertEqual((receipt.killed, receipt.survivor_count), (0, 0))
+
+    def test_of_a_hundred_thousand_nodes_all_is_gone_in_the_time_that_was_shown(self):
+        nodes = [exec_node("sh", "-c", "sleep 60; :", self.mark, name=f"n{i}")
+                 for i in range(99_998)]
+        spec = job.JobSpec(name="large", root=group(*nodes, limit=400))
+        spec.root.grace.FromSeconds(1)
+        name = self.submit(spec).name
+        wait_until(lambda: len(marked(self.mark)) >= 400)
+        shown = self.get(name).max_teardown.ToTimedelta().total_seconds()
+        began = time.monotonic()
+        acknowledged = self.jobs.CancelJob(job_service.CancelJobRequest(name=name),
+                                           timeout=PATIENCE)
+        acknowledgement = time.monotonic() - began
+        self.assertFalse(acknowledged.already_ended)
+        done = self.wait(name)
+        self.assertTrue(done.last_cancel.complete)
+        self.assertEqual(marked(self.mark), [])
+        took = done.last_cancel.duration.ToTimedelta().total_seconds()
+        print(f"  acknowledged after {acknowledgement * 1000:.1f} ms, complete after {took:.3f} s, "
+              f"shown were {shown} s and 250 ms")
+        self.assertLessEqual(took, shown + 0.25)
+        self.assertEqual(done.last_cancel.skipped + done.last_cancel.interrupted, 99_998)
+
+
+@unittest.skipIf(os.geteuid() != 0, "only root can mount and freeze")
+class UnkillableTest(CancelTest):
+    def setUp(self):
+        super().setUp()
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.mount = pathlib.Path(directory.name, "mount")
+        self.mount.mkdir()
+        image = pathlib.Path(directory.name, "image")
+        with image.open("wb") as file:
+            file.truncate(8 << 20)
+        subprocess.run(["/usr/sbin/mkfs.ext4", "-q", image], check=True)
+        if subprocess.run(["mount", "-o", "loop", image, self.mount], check=False).returncode != 0:
+            self.skipTest("no loop mounts here")
+        self.addCleanup(subprocess.run, ["umount", self.mount], check=True)
+        self.freeze()
+
+    def freeze(self):
+        subprocess.run(["/usr/sbin/fsfreeze", "--freeze", self.mount], check=True)
+        self.frozen = True
+        self.addCleanup(self.thaw)
+
+    def thaw(self):
+        if self.frozen:
+            subprocess.run(["/usr/sbin/fsfreeze", "--unfreeze", self.mount], check=True)
+        self.frozen = False
+
+    def test_what_cannot_die_is_named_and_keeps_its_slot_until_it_can(self):
+        script = f"exec 3> {self.mount}/file; sleep 60"
+        spec = job.JobSpec(name="stuck", root=group(
+            exec_node("sh", "-c", script, self.mark, name="writer")))
+        name = self.submit(spec).name
+        (writer,) = wait_until(lambda: [pid for pid in marked(self.mark) if state_of(pid) == "D"])
+        receipt = self.cancel(name, mode=job_service.CANCEL_MODE_KILL, grace={"nanos": 1})
+        self.assertFalse(receipt.complete)
+        self.assertEqual(receipt.survivor_count, 1)
+        (survivor,) = receipt.survivors
+        self.assertEqual((survivor.pid, survivor.path), (writer, "writer"))
+        self.assertEqual(survivor.state, "D (disk sleep)")
+        self.assertIn("sh -c exec 3>", survivor.command)
+        self.assertEqual(self.metric("nursery_unkillable"), 1)
+        self.assertEqual(self.metric('nursery_pool_slots_in_use{pool="default"}'), 1)
+        node = self.jobs.GetNode(job_service.GetNodeRequest(name=name + "/nodes/writer"))
+        self.assertEqual(node.state, resources.NODE_STATE_ENDING)
+        self.assertEqual(node.wait.reason, resources.WAIT_REASON_UNKILLABLE)
+        self.thaw()
+        done = self.wait(name)
+        self.assertTrue(done.last_cancel.complete)
+        self.assertEqual(len(done.last_cancel.survivors), 0)
+        self.assertEqual(self.metric("nursery_unkillable"), 0)
+        self.assertEqual(marked(self.mark), [])
+
+    def test_a_new_server_names_what_does_not_die_and_does_not_start(self):
+        script = f"exec 3> {self.mount}/file; sleep 60"
+        self.submit(job.JobSpec(name="stuck", root=exec_node("sh", "-c", script, self.mark)))
+        wait_until(lambda: [pid for pid in marked(self.mark) if state_of(pid) == "D"])
+        self.server.process.send_signal(signal.SIGKILL)
+        self.server.process.wait(PATIENCE)
+        second = subprocess.run(self.server.process.args, stderr=subprocess.PIPE, text=True,
+                                check=False, timeout=PATIENCE)
+        self.assertEqual(second.returncode, 1)
+        self.assertIn("still alive", second.stderr)
+        self.assertIn(" sh -c exec 3>", second.stderr)
+        self.thaw()
+        wait_until(lambda: not marked(self.mark))
+
+
+def state_of(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
+if __name__ == "__main__":
+    unittest.main()
