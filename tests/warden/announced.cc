@@ -1,8 +1,10 @@
 #include "tests/warden/announced.h"
 
 #include <poll.h>
+#include <sched.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <optional>
 
@@ -46,6 +48,12 @@ bool Announced::AllAlive(const std::string& shape) const {
   // A process of the chain lives too briefly to be looked at after its announcement.
   const int expected = shape == "chain" ? 1 : kShapes.at(shape);
   return alive_ >= expected && Survivors().size() >= static_cast<size_t>(expected);
+}
+
+bool Announced::AwaitAtMost(size_t count) const {
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  while (Survivors().size() > count && std::chrono::steady_clock::now() < end) sched_yield();
+  return Survivors().size() <= count;
 }
 
 std::vector<pid_t> Announced::Survivors() const {

@@ -24,6 +24,8 @@ class Announced {
   // Whether all that `shape` promises were seen alive, and are.
   bool AllAlive(const std::string& shape) const;
   const std::vector<pid_t>& pids() const { return pids_; }
+  // Waits until no more than `count` are alive; false if that does not come.
+  bool AwaitAtMost(size_t count) const;
   // Those that have not ended, without waiting.
   std::vector<pid_t> Survivors() const;
 

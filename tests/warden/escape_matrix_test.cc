@@ -223,7 +223,7 @@ TEST_P(ServerKillTest, NothingIsAliveWhenTheLastKeeperHasEnded) {
 
 class SweepTest : public ServerKillTest {};
 
-// Of the level `subreaper` this promises less: what cleared its environment may live.
+// Below the level `cgroup` this promises less: what cleared its environment may live.
 TEST_P(SweepTest, NothingIsAliveAfterTheNextStartsSweep) {
   StartServer();
   if (HasFatalFailure()) return;
@@ -233,14 +233,17 @@ TEST_P(SweepTest, NothingIsAliveAfterTheNextStartsSweep) {
   });
   KillAtOnce(victims);
   const std::string record = testing::TempDir() + mark_;
-  if (!run_cgroup_.empty()) ASSERT_TRUE(NoteCgroup(record, run_cgroup_).ok());
+  if (!run_cgroup_.empty()) {
+    ASSERT_TRUE(NoteCgroup(record, run_cgroup_).ok());
+  }
   const absl::Status swept = SweepLeftovers({mark_, record}, kPatience);
   EXPECT_TRUE(swept.ok()) << swept.message();
-  if (level() != Level::kCgroup && shape() == "clean_environment") {
+  outside_.clear();
+  if (level() != Level::kCgroup) {
+    // The leader dies with its reaper, which nobody waits for.
+    const size_t allowed = shape() == "clean_environment" ? 1 : 0;
+    ASSERT_TRUE(announced_.AwaitAtMost(allowed));
     outside_ = announced_.Survivors();
-    EXPECT_LE(outside_.size(), 1u);
-  } else {
-    outside_.clear();
   }
   ExpectNothingAlive();
   EXPECT_FALSE(std::filesystem::exists(record));
@@ -263,8 +266,10 @@ auto Trials(const std::vector<std::string>& endings) {
   for (const Level level : LevelsHere()) {
     for (const std::string& ending : endings) {
       for (const std::string& shape : ShapeNames()) {
-        // What forks in a loop in ever new sessions cannot be ended at this level.
-        if (level == Level::kGroup && shape == "chain") continue;
+        // What forks in a loop in ever new sessions cannot be ended at this level, nor found by its
+        // mark: each of its processes is gone before a scan comes to it.
+        const bool by_mark = ending == "all_killed" && level == Level::kSubreaper;
+        if (shape == "chain" && (by_mark || level == Level::kGroup)) continue;
         trials.emplace_back(shape, ending, level);
       }
     }

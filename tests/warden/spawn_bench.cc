@@ -1,12 +1,16 @@
-// How fast processes come and go through the warden, against a bare loop: spawn_bench [COUNT]. Not
-// a test; prints its figures.
+// How fast processes come and go through the warden, against a bare loop: spawn_bench [COUNT [LEVEL
+// [GIGABYTES]]]. The two take turns, so that both see the same machine; the server's process has so
+// much memory resident. Not a test; prints its figures.
 #include <spawn.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
+#include <string>
+#include <vector>
 
 #include "tests/warden/test_client.h"
 
@@ -52,15 +56,44 @@ void WardenLoop(TestClient* client, int count, size_t window) {
   }
 }
 
+double Percentile(std::vector<double> times, double share) {
+  std::sort(times.begin(), times.end());
+  return times[static_cast<size_t>(static_cast<double>(times.size() - 1) * share)];
+}
+
+void TakeTurns(TestClient* client, int count) {
+  std::vector<double> bare;
+  std::vector<double> warden;
+  for (int i = 0; i < count; ++i) {
+    bare.push_back(1e3 / PerSecond(1, [] { BareLoop(1, 1); }));
+    warden.push_back(1e3 / PerSecond(1, [client] { WardenLoop(client, 1, 1); }));
+  }
+  for (const double share : {0.5, 0.99}) {
+    const double b = Percentile(bare, share);
+    const double w = Percentile(warden, share);
+    std::printf("taking turns, p%.0f: bare %.3f ms, warden %.3f ms, ratio %.2f\n", share * 100, b,
+                w, b / w);
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  const int count = argc > 1 ? std::atoi(argv[1]) : 1000;
+  const int count = std::max(1, argc > 1 ? std::atoi(argv[1]) : 1000);
+  const auto level = argc > 2 ? nursery::warden::LevelOf(argv[2]) : nursery::warden::Level::kNone;
+  const size_t gigabytes = argc > 3 ? static_cast<size_t>(std::atoi(argv[3])) : 0;
+  const std::string resident(gigabytes << 30, 'x');
   const auto start = std::chrono::steady_clock::now();
-  TestClient client;
-  client.Await(PacketType::kHello);
+  TestClient client({}, level);
+  const auto hello = client.Await(PacketType::kHello);
+  if (!hello) return 1;
   const std::chrono::duration<double, std::milli> ready = std::chrono::steady_clock::now() - start;
-  std::printf("warden ready after %.1f ms\n", ready.count());
+  const auto reached = static_cast<nursery::warden::Level>(hello->detail);
+  std::printf("containment %s, warden ready after %.1f ms, %zu GB resident\n",
+              std::string(nursery::warden::LevelName(reached)).c_str(), ready.count(),
+              resident.size() >> 30);
+  if (reached == nursery::warden::Level::kNone) return 1;
+  TakeTurns(&client, count);
   for (const size_t window : {1, 4, 32}) {
     const double bare = PerSecond(count, [&] { BareLoop(count, window); });
     const double warden = PerSecond(count, [&] { WardenLoop(&client, count, window); });
