@@ -9,7 +9,7 @@ import time
 import uuid
 
 from service import (PATIENCE, Server, group, introspection, introspection_stub, job, job_service,
-                     job_stub, marked, wait_until)
+                     job_stub, wait_until)
 
 ESCAPEE = str(pathlib.Path(os.environ["NURSERY_BUILD"]) / "tests" / "escapee")
 # Each with how many processes it starts.
@@ -105,8 +105,10 @@ class Escapees:
         self.job = self.jobs.SubmitJob(
             job_service.SubmitJobRequest(job_spec=spec), timeout=PATIENCE)
         count = sum(self.shapes.values())
-        pids = wait_until(lambda: (lambda found: len(found) == count and found)(marked(self.mark)))
+        pids = sorted(wait_until(lambda: self.announced(count)))
         self.held = Held(pids)
+        if self.held.alive() != pids:
+            raise AssertionError("a process was not alive before the kill")
         leaders = [pid for pid in pids if int(stat(pid)[3]) == pid
                    and name_of(int(stat(pid)[1])) == "nursery-reaper"]
         sessions = {int(stat(pid)[3]) for pid in leaders} if self.level == "group" else set()
@@ -117,6 +119,15 @@ class Escapees:
                            if name_of(pid) == "nursery-warden")
         self.reapers = children_of(self.warden)
         return self.job.name
+
+    def announced(self, count):
+        """The pids that the job's processes have written, once there are so many: not of those that
+        are there only to start another one and end."""
+        request = job_service.ReadOutputRequest(name=self.job.name, recursive=True)
+        text = b"".join(chunk.data for message in self.jobs.ReadOutput(request, timeout=PATIENCE)
+                        for chunk in message.chunks)
+        pids = [int(line) for line in text.split()]
+        return pids if len(pids) == count else None
 
     def parts(self, *names):
         return [pid for name in names for pid in {
