@@ -57,11 +57,10 @@ class Cells(unittest.TestCase):
         self.made.start()
 
     def test_the_warden_is_killed(self):
-        name = self.made.submit()
+        self.made.submit()
         self.made.kill_at_once(self.made.parts("warden"))
         self.made.time_until_only(self.made.outside)
-        ended = self.made.jobs.WaitJob(job_service.WaitJobRequest(name=name), timeout=PATIENCE)
-        self.assertTrue(ended.done)
+        self.assertTrue(self.made.wait().done)
         # The server goes on, with a warden that is as good.
         self.made.mark = "mark-" + uuid.uuid4().hex
         self.made.shapes = {"background": 4}

@@ -142,6 +142,10 @@ class Escapees:
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
 
+    def wait(self):
+        """The job as it has ended."""
+        return self.jobs.WaitJob(job_service.WaitJobRequest(name=self.job.name), timeout=PATIENCE)
+
     def time_until_only(self, expected):
         """Seconds until nothing but `expected` is alive; it must be at most BOUND."""
         began = time.monotonic()

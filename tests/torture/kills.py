@@ -45,6 +45,9 @@ def death_rounds(level, victims, rounds):
             if "server" in victims:
                 made.reap_server()
                 made.start()
+            else:
+                # Until the server knows, it would send the next processes to the dead warden.
+                made.wait()
             # When the next start is ready; of a warden that was killed, at once.
             expected = made.outside if "reapers" not in victims else []
             survivors += len(set(made.held.alive()) - set(expected))
