@@ -28,6 +28,7 @@ int Serve(DaemonOptions options) {
   if (options.listen.empty()) options.listen = {"unix:" + DefaultSocket()};
   absl::StatusOr<std::unique_ptr<Daemon>> daemon = Daemon::Create(std::move(options));
   if (!daemon.ok()) return Complain(daemon.status(), 1);
+  std::fprintf(stderr, "nurseryd: containment %s\n", (*daemon)->containment().c_str());
   for (const std::string& address : (*daemon)->addresses()) {
     std::fprintf(stderr, "nurseryd: listening on %s\n", address.c_str());
   }

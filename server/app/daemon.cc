@@ -194,9 +194,7 @@ absl::Status Daemon::MakeParts(PartsOptions options) {
       cgroups.why_not.empty() ? "" : " (no cgroups: " + cgroups.why_not + ")";
   absl::Status ready = parts_->host->AwaitReady(kWardenPatience);
   if (!ready.ok()) return Annotate(ready, "exec" + why_not);
-  std::fprintf(stderr, "nurseryd: containment %s%s\n",
-               std::string(warden::LevelName(parts_->host->stats().level)).c_str(),
-               why_not.c_str());
+  containment_ = std::string(warden::LevelName(parts_->host->stats().level)) + why_not;
   return absl::OkStatus();
 }
 

@@ -42,6 +42,8 @@ class Daemon {
   absl::Status Run();
 
   std::vector<std::string> addresses() const { return server_->addresses(); }
+  // How processes are contained, and why there are no cgroups if there are none.
+  const std::string& containment() const { return containment_; }
   // Empty: no HTTP is served.
   std::string http_address() const { return http_ == nullptr ? "" : http_->address(); }
 
@@ -77,6 +79,7 @@ class Daemon {
   std::optional<rpc::TlsFiles> tls_;  // as above
   Signals signals_{SIGHUP, SIGINT, SIGTERM};
   std::unique_ptr<Parts> parts_;
+  std::string containment_;
   std::unique_ptr<engine::JobTable> table_;
   std::unique_ptr<rpc::JobService> jobs_;
   std::unique_ptr<rpc::IntrospectionService> introspection_;

@@ -10,7 +10,7 @@ import unittest
 import urllib.request
 import uuid
 
-from deaths import LEVELS, Escapees, children_of, levels_here, server_info, stat
+from deaths import LEVELS, Escapees, children_of, first_words, levels_here, server_info, stat
 from service import (PATIENCE, Server, ServiceTest, exec_node, group, introspection, job,
                      job_service, resources, wait_until)
 
@@ -135,7 +135,7 @@ class LevelTest(ServiceTest):
         level = HERE[-1]
         info = self.introspection.GetServerInfo(introspection.GetServerInfoRequest())
         self.assertEqual(info.containment, containment(level))
-        self.assertRegex(self.server.log_text(), rf"(?m)^nurseryd: containment {level}( \(|$)")
+        self.assertRegex(first_words(self.server), rf"(?m)^nurseryd: containment {level}( \(|$)")
         page = urllib.request.urlopen(f"http://{self.server.http}/metrics").read().decode()
         for each in LEVELS:
             self.assertIn(f'nursery_containment_info{{level="{each}"}} {int(each == level)}', page)
@@ -157,7 +157,7 @@ class DemandTest(unittest.TestCase):
         for level in HERE:
             with self.subTest(level):
                 server = self.start(level)
-                self.assertIn(f"nurseryd: containment {level}", server.log_text())
+                self.assertIn(f"nurseryd: containment {level}", first_words(server))
                 self.assertEqual(server.stop(), 0)
                 (pathlib.Path(self.directory.name) / "log").unlink()
 

@@ -182,6 +182,12 @@ def levels_here():
     """Those that work for this user on this machine, weakest first."""
     with tempfile.TemporaryDirectory() as directory:
         server = Server(directory)
-        said = server.log_text()
+        said = first_words(server)
         server.stop()
     return LEVELS if "containment cgroup" in said else LEVELS[:2]
+
+
+def first_words(server):
+    """What a server says at its start; it is ready a little before it has said so."""
+    return wait_until(lambda: (lambda text: "metrics and health" in text and text)(
+        server.log_text()))
