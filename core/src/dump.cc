@@ -15,6 +15,7 @@
 #include "nursery/core/internal/render_dump.h"
 #include "nursery/core/internal/snapshot.h"
 #include "nursery/core/task_profile.h"
+#include "nursery/core/wait_graph.h"
 
 namespace nursery {
 
@@ -89,7 +90,9 @@ std::string DumpStuckTasks(DumpFormat format, Duration grace) {
       task.listed = internal::IsStuck(task.cancel_time, snapshot.taken, grace);
     }
   });
-  return Render(snapshots, format);
+  std::string text = Render(snapshots, format);
+  if (format == DumpFormat::kText) text += FormatWaitGraph(FindWaitCycles());
+  return text;
 }
 
 int64_t LiveTasks() { return SumOfAll(&TaskRegistry::live); }

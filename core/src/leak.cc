@@ -14,8 +14,6 @@ using internal::TaskEntry;
 using internal::TaskRecord;
 using internal::TaskRegistry;
 
-namespace {
-
 LiveTask LiveTaskOf(const TaskEntry& entry, Time now) {
   LiveTask task;
   task.id = entry.id;
@@ -27,6 +25,8 @@ LiveTask LiveTaskOf(const TaskEntry& entry, Time now) {
   task.age = now - entry.spawned;
   return task;
 }
+
+namespace {
 
 // Adds the tasks of `registry` that are wanted.
 void Find(const TaskRegistry& registry, absl::FunctionRef<bool(const TaskRecord& task)> wanted,

@@ -254,6 +254,8 @@ TaskEntry EntryOf(const TaskRecord& task) {
   entry.name = task.name;
   entry.spawn_site = task.spawn_site;
   entry.line = task.line.load(std::memory_order_relaxed);
+  entry.owner = task.owner;
+  entry.waits = task.waits.load(std::memory_order_acquire);
   const Doing doing = task.state.load(std::memory_order_relaxed);
   entry.state = doing.state;
   entry.reason = doing.reason;

@@ -1,18 +1,41 @@
 #include "nursery/core/semaphore.h"
 
+#include <memory>
+
+#include "nursery/core/executor.h"
 #include "nursery/core/internal/planted.h"
 #include "nursery/core/status.h"
 
 namespace nursery {
 
+using internal::HolderTable;
+using internal::TaskKey;
 using internal::WakeList;
+
+Permit::Permit(Permit&& other) noexcept
+    : semaphore_(std::exchange(other.semaphore_, nullptr)),
+      weight_(std::exchange(other.weight_, 0)) {
+  // Whose it is now nobody knows.
+  const uint32_t known = std::exchange(other.holder_, HolderTable::kNobody);
+  if (known == HolderTable::kNobody) return;
+  if (PLANTED(moved_permit_still_held)) {
+    holder_ = known;
+  } else {
+    semaphore_->Pass(known, TaskKey(), 0);
+  }
+}
 
 Permit& Permit::operator=(Permit&& other) noexcept {
   if (this == &other) return *this;
   Release();
-  semaphore_ = std::exchange(other.semaphore_, nullptr);
-  weight_ = std::exchange(other.weight_, 0);
+  std::destroy_at(this);
+  std::construct_at(this, std::move(other));
   return *this;
+}
+
+void Permit::PassToThisTask() {
+  if (semaphore_ == nullptr) return;
+  holder_ = semaphore_->Pass(holder_, internal::CurrentKey(), weight_);
 }
 
 Semaphore::Semaphore(int64_t size) : size_(size), free_(size) {
@@ -20,6 +43,7 @@ Semaphore::Semaphore(int64_t size) : size_(size), free_(size) {
 }
 
 Semaphore::~Semaphore() {
+  Forget();
   MutexLock lock(mutex_);
   NURSERY_CHECK(free_ == size_) << "permits outlive their semaphore";
 }
@@ -27,18 +51,23 @@ Semaphore::~Semaphore() {
 std::optional<Permit> Semaphore::TryAcquire(int64_t weight) {
   MutexLock lock(mutex_);
   if (!CanHold(weight) || !Take(weight)) return std::nullopt;
-  return Permit(this, weight);
+  const uint32_t holder = holders_.Add(internal::CurrentKey(), weight);
+  return std::optional<Permit>(std::in_place, Permit::Made{this, weight, holder});
 }
 
 void Semaphore::Enter(Waiter& waiter) {
-  WakeList none;  // a wait that is still arming is never scheduled
-  MutexLock lock(mutex_);
-  if (Take(waiter.weight)) {
-    waiter.Fire(0, none);
-    return;
+  {
+    WakeList none;  // a wait that is still arming is never scheduled
+    MutexLock lock(mutex_);
+    if (Take(waiter.weight)) {
+      waiter.holder = holders_.Add(internal::KeyOf(*waiter.task()), waiter.weight);
+      waiter.Fire(0, none);
+      return;
+    }
+    waiters_.PushBack(&waiter);
+    ++waiting_;
   }
-  waiters_.PushBack(&waiter);
-  ++waiting_;
+  MakeKnown();
 }
 
 // Serves the head of the queue as long as its weight is free. A cancelled waiter gets nothing.
@@ -48,8 +77,19 @@ void Semaphore::Grant(WakeList& wake) {
     waiters_.PopFront();
     --waiting_;
     const int64_t weight = waiter->weight;
-    if (waiter->Fire(0, wake) || PLANTED(permit_kept_by_cancelled_waiter)) free_ -= weight;
+    // Before it is fired, after which it may be gone.
+    const uint32_t holder = holders_.Add(internal::KeyOf(*waiter->task()), weight);
+    waiter->holder = holder;
+    const bool fired = waiter->Fire(0, wake);
+    if (!fired) holders_.Remove(holder);
+    if (fired || PLANTED(permit_kept_by_cancelled_waiter)) free_ -= weight;
   }
+}
+
+uint32_t Semaphore::Pass(uint32_t known, TaskKey holder, int64_t weight) {
+  MutexLock lock(mutex_);
+  holders_.Remove(known);
+  return holders_.Add(holder, weight);
 }
 
 void Semaphore::Leave(Waiter& waiter) {
@@ -79,7 +119,22 @@ absl::StatusOr<Permit> Semaphore::AcquireAwaiter::EndWait() {
     semaphore_.Leave(waiter_);
     return context_.status();
   }
-  return Permit(&semaphore_, waiter_.weight);
+  return absl::StatusOr<Permit>(absl::in_place, MadeOf(waiter_));
+}
+
+void Semaphore::VisitQueues(absl::FunctionRef<void(internal::WaitQueue)> visit) const {
+  internal::WaitQueue queue;
+  {
+    MutexLock lock(mutex_);
+    auto& waiters = const_cast<internal::List<Waiter, Semaphore>&>(waiters_);  // changes nothing
+    for (Waiter* waiter = waiters.front(); waiter != nullptr; waiter = waiters.next(waiter)) {
+      queue.waiters.push_back({internal::KeyOf(*waiter->task()), waiter->weight});
+    }
+    holders_.AppendTo(queue.holders);
+    queue.total = size_;
+  }
+  queue.fifo = true;
+  visit(std::move(queue));
 }
 
 SemaphoreStats Semaphore::Stats() const {

@@ -1,6 +1,7 @@
 #include "nursery/core/task.h"
 
 #include <iterator>
+#include <utility>
 
 #include "nursery/core/executor.h"
 
@@ -22,9 +23,32 @@ std::string_view Name(WaitReason reason) {
 }
 
 namespace internal {
+namespace {
+
+thread_local TaskRecord* current_task = nullptr;
+
+}  // namespace
+
+TaskRecord* CurrentTask() { return current_task; }
+
+TaskKey KeyOf(const TaskRecord& task) { return {task.executor->registry().number(), task.id}; }
+
+TaskKey CurrentKey() {
+  const TaskRecord* const task = current_task;
+  return task == nullptr ? TaskKey() : KeyOf(*task);
+}
+
+TaskKey StartingTask() {
+  const TaskRecord* const task = CurrentTask();
+  return task != nullptr && task->starting ? KeyOf(*task) : TaskKey();
+}
 
 void TaskRecord::Enter(TaskState new_state, WaitReason new_reason, const void* new_object) {
   if (kKeepsRecords) {
+    // Before the rest: whoever finds it as it was, and the task waiting, has missed nothing.
+    if (new_state == TaskState::kWaiting) {
+      waits.store(waits.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+    }
     since.store(executor->clock().CoarseNow(), std::memory_order_relaxed);
     object.store(new_object, std::memory_order_relaxed);
   }
@@ -35,7 +59,10 @@ void TaskRecord::RunSlice(TaskRecord* task) {
   TaskRecord* finished = nullptr;
   task->finished_slot = &finished;
   task->Enter(TaskState::kRunning, WaitReason::kNone, nullptr);
+  // Tasks nest where a seeded executor runs in a task of another.
+  TaskRecord* const outer = std::exchange(current_task, task);
   task->resume_point.resume();
+  current_task = outer;
   // From here on `task` may already run on another thread; only its end is told through the slot.
   if (finished == nullptr) return;
   // The arguments go first: the owner may free what they refer to as soon as it knows.

@@ -30,6 +30,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "nursery/core/context.h"
+#include "nursery/core/internal/channel_half.h"
 #include "nursery/core/internal/channel_state.h"
 #include "nursery/core/internal/wait.h"
 
@@ -187,7 +188,12 @@ std::pair<Sender<T>, Receiver<T>> MakeChannel(size_t capacity) {
   static_assert(!std::is_same_v<T, absl::Status>,
                 "an absl::Status received could not be told from an error of the channel");
   auto state = std::make_shared<internal::ChannelState<T>>(capacity);
-  return {Sender<T>(state), Receiver<T>(state)};
+  std::pair<Sender<T>, Receiver<T>> ends{Sender<T>(state), Receiver<T>(state)};
+  if (const internal::TaskRecord* task = internal::CurrentTask()) {
+    ends.first.HeldBy(internal::KeyOf(*task));
+    ends.second.HeldBy(internal::KeyOf(*task));
+  }
+  return ends;  // in place: a move would forget who holds them
 }
 
 }  // namespace nursery

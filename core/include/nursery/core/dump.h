@@ -25,7 +25,8 @@ enum class DumpFormat : uint8_t {
 // it once.
 std::string DumpAllTasks(DumpFormat format = DumpFormat::kText);
 // Of them those that live although they were cancelled more than `grace` ago. It is time for them
-// to end, unless they do clean-up in a shielded scope.
+// to end, unless they do clean-up in a shielded scope. As text, then the wait cycles, and all tasks
+// that nothing can wake (wait_graph.h).
 std::string DumpStuckTasks(DumpFormat format = DumpFormat::kText, Duration grace = kStuckGrace);
 // Live tasks of every executor, and those of them that are stuck: cancelled more than kStuckGrace
 // ago.

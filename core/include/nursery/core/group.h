@@ -94,6 +94,8 @@ class Group final : private internal::TaskOwner {
   Group(const Context& parent, GroupOptions options);
   ~Group();
 
+  // As the records of its tasks have it.
+  const internal::TaskOwner* AsOwner() const { return this; }
   // A task of this group that is not started yet; takes over the frame.
   internal::TaskRecord* NewTask(TaskName&& name, internal::TaskFrame frame);
   // Undoes NewTask.

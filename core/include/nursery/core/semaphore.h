@@ -20,31 +20,49 @@
 #include "absl/status/statusor.h"
 #include "nursery/core/context.h"
 #include "nursery/core/internal/wait.h"
+#include "nursery/core/internal/wait_site.h"
 #include "nursery/core/mutex.h"
 
 namespace nursery {
 
 class Semaphore;
 
+namespace internal {
+template <class Function>
+class HoldingPermit;
+}  // namespace internal
+
 // Holds `weight` of a semaphore until it dies or is released.
 class [[nodiscard]] Permit {
+  struct Made {
+    Semaphore* semaphore;
+    int64_t weight;
+    uint32_t holder;
+  };
+
  public:
   Permit() = default;
-  Permit(Permit&& other) noexcept
-      : semaphore_(std::exchange(other.semaphore_, nullptr)),
-        weight_(std::exchange(other.weight_, 0)) {}
+  Permit(Permit&& other) noexcept;
   Permit& operator=(Permit&& other) noexcept;
   ~Permit() { Release(); }
+
+  // For the semaphore: made where it stays, since a move would forget who holds it.
+  explicit Permit(Made made)
+      : semaphore_(made.semaphore), weight_(made.weight), holder_(made.holder) {}
 
   void Release();
   int64_t weight() const { return weight_; }
 
  private:
   friend class Semaphore;
-  Permit(Semaphore* semaphore, int64_t weight) : semaphore_(semaphore), weight_(weight) {}
+  template <class Function>
+  friend class internal::HoldingPermit;
+  // The running task holds it from now on.
+  void PassToThisTask();
 
   Semaphore* semaphore_ = nullptr;
   int64_t weight_ = 0;
+  uint32_t holder_ = internal::HolderTable::kNobody;  // known to the wait-for graph
 };
 
 struct SemaphoreStats {
@@ -53,7 +71,7 @@ struct SemaphoreStats {
   int64_t waiters = 0;
 };
 
-class Semaphore {
+class Semaphore final : internal::WaitSite {
  public:
   // size >= 1.
   explicit Semaphore(int64_t size);
@@ -76,12 +94,18 @@ class Semaphore {
   friend class Permit;
   struct Waiter final : internal::Wait, internal::ListNode<Semaphore> {
     int64_t weight = 0;
+    uint32_t holder = internal::HolderTable::kNobody;  // once it has got its weight
   };
 
+  void VisitQueues(absl::FunctionRef<void(internal::WaitQueue queue)> visit) const override
+      NURSERY_EXCLUDES(mutex_);
   bool CanHold(int64_t weight) const { return weight >= 1 && weight <= size_; }
-  bool TryTake(int64_t weight) NURSERY_EXCLUDES(mutex_) {
+  bool TryTake(Waiter& waiter) NURSERY_EXCLUDES(mutex_) {
+    const internal::TaskKey holder = internal::CurrentKey();
     MutexLock lock(mutex_);
-    return Take(weight);
+    if (!Take(waiter.weight)) return false;
+    waiter.holder = holders_.Add(holder, waiter.weight);
+    return true;
   }
   bool Take(int64_t weight) NURSERY_REQUIRES(mutex_) {
     const bool behind_others = !waiters_.empty() && !PLANTED(barging);
@@ -89,16 +113,19 @@ class Semaphore {
     free_ -= weight;
     return true;
   }
-  void Release(int64_t weight) NURSERY_EXCLUDES(mutex_) {
+  void Release(int64_t weight, uint32_t holder) NURSERY_EXCLUDES(mutex_) {
     internal::WakeList wake;
     {
       MutexLock lock(mutex_);
       free_ += weight;
+      holders_.Remove(holder);
       NURSERY_CHECK(free_ <= size_) << "released more than was acquired";
       if (!waiters_.empty()) Grant(wake);
     }
     internal::Schedule(wake);
   }
+  // Puts `holder` into the place of the one that was known, and gives its slot.
+  uint32_t Pass(uint32_t known, internal::TaskKey holder, int64_t weight) NURSERY_EXCLUDES(mutex_);
   void Enter(Waiter& waiter) NURSERY_EXCLUDES(mutex_);
   void Leave(Waiter& waiter) NURSERY_EXCLUDES(mutex_);
   void Grant(internal::WakeList& wake) NURSERY_REQUIRES(mutex_);
@@ -109,6 +136,7 @@ class Semaphore {
   int64_t free_ NURSERY_GUARDED_BY(mutex_);
   int64_t waiting_ NURSERY_GUARDED_BY(mutex_) = 0;
   internal::List<Waiter, Semaphore> waiters_ NURSERY_GUARDED_BY(mutex_);
+  internal::HolderTable holders_ NURSERY_GUARDED_BY(mutex_);
 };
 
 class [[nodiscard]] Semaphore::AcquireAwaiter {
@@ -120,7 +148,7 @@ class [[nodiscard]] Semaphore::AcquireAwaiter {
   // What is free is taken without a wait, unless the context is cancelled.
   bool await_ready() {
     if (!semaphore_.CanHold(waiter_.weight)) return true;
-    taken_ = !context_.node().cancelled() && semaphore_.TryTake(waiter_.weight);
+    taken_ = !context_.node().cancelled() && semaphore_.TryTake(waiter_);
     return taken_;
   }
   template <class Promise>
@@ -129,12 +157,15 @@ class [[nodiscard]] Semaphore::AcquireAwaiter {
                            [this] { semaphore_.Enter(waiter_); });
   }
   absl::StatusOr<Permit> await_resume() {
-    if (taken_) return Permit(&semaphore_, waiter_.weight);
-    return EndWait();
+    if (!taken_) return EndWait();
+    return absl::StatusOr<Permit>(absl::in_place, MadeOf(waiter_));
   }
 
  private:
   absl::StatusOr<Permit> EndWait();
+  Permit::Made MadeOf(const Waiter& waiter) const {
+    return {&semaphore_, waiter.weight, waiter.holder};
+  }
 
   Semaphore& semaphore_;
   Context context_;
@@ -144,7 +175,8 @@ class [[nodiscard]] Semaphore::AcquireAwaiter {
 
 inline void Permit::Release() {
   if (semaphore_ == nullptr) return;
-  std::exchange(semaphore_, nullptr)->Release(std::exchange(weight_, 0));
+  std::exchange(semaphore_, nullptr)
+      ->Release(std::exchange(weight_, 0), std::exchange(holder_, internal::HolderTable::kNobody));
 }
 
 inline Semaphore::AcquireAwaiter Semaphore::Acquire(Context context, int64_t weight) {

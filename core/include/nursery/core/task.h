@@ -70,6 +70,15 @@ inline constexpr bool kKeepsRecords = true;
 class ContextNode;
 struct TaskRecord;
 
+// Names a task in the process; what it names may have ended. Empty: no task.
+struct TaskKey {
+  uint64_t registry = 0;  // TaskRegistry::number
+  uint64_t id = 0;
+
+  explicit operator bool() const { return id != 0; }
+  bool operator==(const TaskKey&) const = default;
+};
+
 // Told exactly once that a task ended, after its frame and arguments are gone.
 class TaskOwner {
  public:
@@ -95,6 +104,8 @@ struct TaskRecord : ListNode<>, Pooled {
 
   // Relaxed: read by dumps at any time.
   std::atomic<Doing> state{Doing()};
+  bool starting = true;            // its function has not been called yet; read by itself alone
+  std::atomic<uint32_t> waits{0};  // that it has begun
   std::atomic<const void*> object{nullptr};
   std::atomic<std::source_location> line{std::source_location()};
   std::atomic<Time> since{Time()};
@@ -111,6 +122,15 @@ struct TaskRecord : ListNode<>, Pooled {
   // Nothing of the task may be touched afterwards.
   static void RunSlice(TaskRecord* task);
 };
+
+// The task that runs on this thread; null: none does. Never inlined into a coroutine, which may
+// change its thread.
+[[gnu::noinline]] TaskRecord* CurrentTask();
+TaskKey KeyOf(const TaskRecord& task);
+// Of CurrentTask.
+[[gnu::noinline]] TaskKey CurrentKey();
+// The task whose arguments are being moved into its function, on this thread.
+TaskKey StartingTask();
 
 // Tasks to make runnable, in order; collected under locks, scheduled outside them.
 class WakeList {

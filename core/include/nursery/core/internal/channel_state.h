@@ -17,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "nursery/core/internal/planted.h"
 #include "nursery/core/internal/wait.h"
+#include "nursery/core/internal/wait_site.h"
 #include "nursery/core/mutex.h"
 
 namespace nursery::internal {
@@ -59,10 +60,30 @@ struct ReceiveNode : ListNode<> {
   uint32_t index = 0;
 };
 
+// Who holds a handle, where it is known.
+struct HandleNode : ListNode<HandleNode> {
+  HandleNode() = default;
+  TaskKey holder;
+};
+// What waits on one side for the handles of the other.
+template <class Node>
+WaitQueue QueueOf(List<Node>& waits, List<HandleNode, HandleNode>& handles, int64_t count) {
+  WaitQueue queue;
+  for (Node* node = waits.front(); node != nullptr; node = waits.next(node)) {
+    queue.waiters.push_back({KeyOf(*node->wait->task()), 1});
+  }
+  for (HandleNode* handle = handles.front(); handle != nullptr; handle = handles.next(handle)) {
+    queue.holders.push_back({handle->holder, 1});
+  }
+  queue.total = count;
+  return queue;
+}
+
 template <class T>
-class ChannelState {
+class ChannelState final : WaitSite {
  public:
   explicit ChannelState(size_t capacity) : capacity_(capacity) {}
+  ~ChannelState() { Forget(); }
 
   // Each puts `node` into the queue, or does the work at once and fires `wait`, which is still
   // arming. True: nothing was done and the caller enters again, its partner being cancelled at this
@@ -70,33 +91,39 @@ class ChannelState {
   bool EnterSend(SendNode<T>& node, Wait& wait, uint32_t index) NURSERY_EXCLUDES(mutex_) {
     WakeList wake;
     Passed passed = Passed::kGone;
+    bool waits = false;
     {
       MutexLock lock(mutex_);
       node.wait = &wait;
       node.index = index;
       if (!CanSend(&wait)) {
+        waits = true;
         send_waits_.PushBack(&node);
       } else if (WakeList none; wait.Fire(index, none)) {
         passed = PutOrHand(node.value, wake, &wait);
         if (passed == Passed::kDone) node.passed = passed;
       }
     }
+    if (waits) MakeKnown();
     Schedule(wake);
     return passed == Passed::kRetry;
   }
   bool EnterReceive(ReceiveNode<T>& node, Wait& wait, uint32_t index) NURSERY_EXCLUDES(mutex_) {
     WakeList wake;
     Passed passed = Passed::kGone;
+    bool waits = false;
     {
       MutexLock lock(mutex_);
       node.wait = &wait;
       node.index = index;
       if (!CanReceive(&wait)) {
+        waits = true;
         receive_waits_.PushBack(&node);
       } else if (WakeList none; wait.Fire(index, none) || PLANTED(select_takes_twice)) {
         passed = GetOrTake(node.value, wake, &wait);
       }
     }
+    if (waits) MakeKnown();
     Schedule(wake);
     return passed == Passed::kRetry;
   }
@@ -161,6 +188,17 @@ class ChannelState {
     Schedule(wake);
   }
 
+  void NoteHolder(HandleNode& handle, TaskKey holder, bool sends) NURSERY_EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    handle.holder = holder;
+    (sends ? sender_handles_ : receiver_handles_).PushBack(&handle);
+  }
+  void ForgetHolder(HandleNode& handle) NURSERY_EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    handle.Unlink();
+    handle.holder = {};
+  }
+
   ChannelStats Stats() const NURSERY_EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
     ChannelStats stats;
@@ -172,6 +210,13 @@ class ChannelState {
   }
 
  private:
+  void VisitQueues(absl::FunctionRef<void(WaitQueue queue)> visit) const override
+      NURSERY_EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    visit(QueueOf(send_waits_, receiver_handles_, receivers_));
+    visit(QueueOf(receive_waits_, sender_handles_, senders_));
+  }
+
   // "Can" includes learning at once that it never will: the other side is gone. `own` is the
   // caller's wait: a Select that both sends and receives is no partner of itself.
   bool CanSend(const Wait* own) NURSERY_REQUIRES(mutex_) {
@@ -237,42 +282,13 @@ class ChannelState {
   const size_t capacity_;
   mutable Mutex mutex_;
   std::deque<T> buffer_ NURSERY_GUARDED_BY(mutex_);
-  List<SendNode<T>> send_waits_ NURSERY_GUARDED_BY(mutex_);
-  List<ReceiveNode<T>> receive_waits_ NURSERY_GUARDED_BY(mutex_);
+  mutable List<SendNode<T>> send_waits_ NURSERY_GUARDED_BY(mutex_);
+  mutable List<ReceiveNode<T>> receive_waits_ NURSERY_GUARDED_BY(mutex_);
+  mutable List<HandleNode, HandleNode> sender_handles_ NURSERY_GUARDED_BY(mutex_);
+  mutable List<HandleNode, HandleNode> receiver_handles_ NURSERY_GUARDED_BY(mutex_);
   int64_t senders_ NURSERY_GUARDED_BY(mutex_) = 0;
   int64_t receivers_ NURSERY_GUARDED_BY(mutex_) = 0;
 };
-
-// A counted handle on one side of a channel; the last one to leave closes that side. Empty after it
-// was moved from or has left.
-template <class T, void (ChannelState<T>::*kAdd)(), void (ChannelState<T>::*kRemove)()>
-class ChannelHalf {
- public:
-  ChannelHalf(const ChannelHalf& other) : ChannelHalf(other.state_) {}
-  ChannelHalf(ChannelHalf&& other) noexcept = default;
-  ChannelHalf& operator=(ChannelHalf other) noexcept {
-    std::swap(state_, other.state_);
-    return *this;
-  }
-  ~ChannelHalf() { Leave(); }
-
-  ChannelStats Stats() const { return state_ == nullptr ? ChannelStats() : state_->Stats(); }
-
- protected:
-  explicit ChannelHalf(std::shared_ptr<ChannelState<T>> state) : state_(std::move(state)) {
-    if (state_ != nullptr) ((*state_).*kAdd)();
-  }
-  void Leave() {
-    if (const auto state = std::exchange(state_, nullptr)) ((*state).*kRemove)();
-  }
-
-  std::shared_ptr<ChannelState<T>> state_;
-};
-
-template <class T>
-using SendHalf = ChannelHalf<T, &ChannelState<T>::AddSender, &ChannelState<T>::RemoveSender>;
-template <class T>
-using ReceiveHalf = ChannelHalf<T, &ChannelState<T>::AddReceiver, &ChannelState<T>::RemoveReceiver>;
 
 }  // namespace nursery::internal
 

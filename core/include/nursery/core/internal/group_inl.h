@@ -21,6 +21,7 @@ class HoldingPermit {
   template <class... Args>
   auto operator()(Context context, Args... args) && {
     if (PLANTED(permit_not_held)) permit_.Release();
+    permit_.PassToThisTask();
     return std::invoke(std::move(function_), std::move(context), std::move(args)...);
   }
 
@@ -51,7 +52,7 @@ class [[nodiscard]] Group::SpawnAwaiter {
     }
     wait_.emplace();
     const bool waits = wait_->Suspend(handle, &group_.context().node(), WaitReason::kGroupLimit,
-                                      &group_, [this] { group_.EnterPlaceWait(*wait_); });
+                                      group_.AsOwner(), [this] { group_.EnterPlaceWait(*wait_); });
     return waits || (StartNow() && LetOthersRun(handle));
   }
   absl::Status await_resume() { return task_ == nullptr ? absl::OkStatus() : EndWait(); }
@@ -99,7 +100,7 @@ class Group::JoinAwaiter {
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle) {
-    return wait_.Suspend(handle, nullptr, WaitReason::kGroupJoin, &group_, [this] {
+    return wait_.Suspend(handle, nullptr, WaitReason::kGroupJoin, group_.AsOwner(), [this] {
       {
         MutexLock lock(group_.mutex_);
         group_.join_wait_ = &wait_;

@@ -16,6 +16,7 @@
 
 #include "nursery/core/clock.h"
 #include "nursery/core/internal/planted.h"
+#include "nursery/core/leak.h"
 #include "nursery/core/task.h"
 
 namespace nursery::internal {
@@ -29,6 +30,8 @@ struct TaskEntry {
   TaskState state = TaskState::kRunnable;
   WaitReason reason = WaitReason::kNone;
   const void* object = nullptr;
+  const void* owner = nullptr;  // its group
+  uint32_t waits = 0;           // that it has begun
   Time since{};
   Time spawned{};
   Time deadline = kNever;
@@ -70,5 +73,12 @@ std::string OneLine(std::string_view text);
 std::string LineText(const std::source_location& site);
 
 }  // namespace nursery::internal
+
+namespace nursery::leak {
+
+// `now`: when the entry was made.
+LiveTask LiveTaskOf(const internal::TaskEntry& entry, Time now);
+
+}  // namespace nursery::leak
 
 #endif  // NURSERY_CORE_INTERNAL_SNAPSHOT_H_

@@ -6,6 +6,7 @@
 #include <coroutine>
 #include <exception>
 #include <functional>
+#include <source_location>
 #include <type_traits>
 #include <utility>
 
@@ -33,6 +34,13 @@ class TaskFrame {
       }
       void await_resume() const noexcept {}
     };
+    // The function has its arguments.
+    template <class T>
+    typename Async<T>::Awaiter await_transform(
+        Async<T>&& async, std::source_location line = std::source_location::current()) noexcept {
+      task->starting = false;
+      return PromiseBase::await_transform(std::move(async), line);
+    }
     TaskFrame get_return_object() noexcept {
       return TaskFrame(std::coroutine_handle<promise_type>::from_promise(*this));
     }
