@@ -48,25 +48,6 @@ void WaitSite::ForEach(absl::FunctionRef<void(const WaitSite&)> visit) {
   }
 }
 
-uint32_t HolderTable::Add(TaskKey holder, int64_t weight) {
-  if (!holder) return kNobody;
-  uint32_t slot = free_;
-  if (slot == kNobody) {
-    slot = static_cast<uint32_t>(slots_.size());
-    slots_.emplace_back();
-  } else {
-    free_ = slots_[slot].next_free;
-  }
-  slots_[slot].part = {holder, weight};
-  return slot;
-}
-
-void HolderTable::Remove(uint32_t slot) {
-  if (slot == kNobody) return;
-  slots_[slot] = {{}, free_};
-  free_ = slot;
-}
-
 void HolderTable::AppendTo(std::vector<WaitQueue::Part>& parts) const {
   for (const Slot& slot : slots_) {
     if (slot.part.task) parts.push_back(slot.part);

@@ -259,7 +259,8 @@ TEST_F(ClientTest, ACancelGivesItsReceipt) {
   EXPECT_EQ(receipt->terminated, 2);
   EXPECT_EQ(receipt->killed, 0);
   EXPECT_EQ(receipt->survivor_count, 0);
-  EXPECT_EQ(receipt->containment, "SUBREAPER");
+  EXPECT_EQ(receipt->containment, client_->GetServerInfo(kPatience)->containment);
+  EXPECT_THAT(receipt->containment, testing::AnyOf("SUBREAPER", "CGROUP"));
   EXPECT_EQ(receipt->cause.actor, "local");
   EXPECT_EQ(receipt->cause.reason, "enough");
   const absl::StatusOr<JobInfo> ended = client_->Wait(job, kPatience);

@@ -63,9 +63,24 @@ class HolderTable {
   static constexpr uint32_t kNobody = UINT32_MAX;
 
   // No task, or one that is not known: kNobody.
-  uint32_t Add(TaskKey holder, int64_t weight);
+  uint32_t Add(TaskKey holder, int64_t weight) {
+    if (!holder) return kNobody;
+    uint32_t slot = free_;
+    if (slot == kNobody) {
+      slot = static_cast<uint32_t>(slots_.size());
+      slots_.emplace_back();
+    } else {
+      free_ = slots_[slot].next_free;
+    }
+    slots_[slot].part = {holder, weight};
+    return slot;
+  }
   // Does nothing for kNobody.
-  void Remove(uint32_t slot);
+  void Remove(uint32_t slot) {
+    if (slot == kNobody) return;
+    slots_[slot] = {{}, free_};
+    free_ = slot;
+  }
   void AppendTo(std::vector<WaitQueue::Part>& parts) const;
 
  private:
