@@ -2,7 +2,9 @@
 
 import os
 import pathlib
+import shutil
 import signal
+import tempfile
 import time
 
 # Far longer than anything takes; only a hang comes near it.
@@ -36,6 +38,22 @@ def children(pid):
         except OSError:
             pass
     return count
+
+
+def programs_for_all(build):
+    """A directory with what tests run as another user, who may not look into the checkout; laid out
+    as the build directory."""
+    directory = tempfile.TemporaryDirectory()
+    os.chmod(directory.name, 0o755)
+    for program in ("bin/nurseryd", "bin/nursery-warden", "tests/escapee", "tests/fake_server",
+                    "tests/escape_matrix_test"):
+        target = pathlib.Path(directory.name, program)
+        target.parent.mkdir(mode=0o755, exist_ok=True)
+        try:
+            os.link(build / program, target)
+        except OSError:  # another file system
+            shutil.copy(build / program, target)
+    return directory
 
 
 def default_signals():

@@ -10,9 +10,10 @@ import unittest
 import urllib.request
 import uuid
 
-from deaths import LEVELS, Escapees, children_of, first_words, levels_here, server_info, stat
+from deaths import (BUILD, LEVELS, Escapees, children_of, first_words, levels_here, server_info,
+                    stat)
 from service import (PATIENCE, Server, ServiceTest, exec_node, group, introspection, job,
-                     job_service, resources, wait_until)
+                     job_service, programs_for_all, resources, wait_until)
 
 HERE = levels_here()
 NOBODY = 65534
@@ -166,7 +167,7 @@ class DemandTest(unittest.TestCase):
         os.chown(self.directory.name, NOBODY, NOBODY)
         nobody = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
         with self.assertRaisesRegex(AssertionError, "containment cgroup does not work here"):
-            self.start("cgroup", prefix=nobody)
+            self.start("cgroup", prefix=nobody, programs=self.build_for_all() / "bin")
 
     @unittest.skipIf(os.geteuid() != 0, "only root can be somebody else")
     def test_as_an_unprivileged_user(self):
@@ -182,9 +183,14 @@ class DemandTest(unittest.TestCase):
     def escapees(self, level, prefix):
         directory = tempfile.TemporaryDirectory()
         os.chown(directory.name, NOBODY, NOBODY)
-        made = Escapees(level, directory=directory, prefix=prefix)
+        made = Escapees(level, directory=directory, build=self.build_for_all(), prefix=prefix)
         self.addCleanup(made.close)
         return made
+
+    def build_for_all(self):
+        programs = programs_for_all(BUILD)
+        self.addCleanup(programs.cleanup)
+        return pathlib.Path(programs.name)
 
 
 class PrivilegesTest(ServiceTest):

@@ -11,7 +11,8 @@ import uuid
 from service import (PATIENCE, Server, group, introspection, introspection_stub, job, job_service,
                      job_stub, wait_until)
 
-ESCAPEE = str(pathlib.Path(os.environ["NURSERY_BUILD"]) / "tests" / "escapee")
+BUILD = pathlib.Path(os.environ["NURSERY_BUILD"])
+ESCAPEE = str(BUILD / "tests/escapee")
 # Each with how many processes it starts.
 SHAPES = {
     "background": 4, "ignores_term": 2, "setsid": 2, "double_fork": 2, "daemon": 2,
@@ -74,11 +75,12 @@ class Held:
 class Escapees:
     """A server at one level whose job runs processes of every shape, all of them alive."""
 
-    def __init__(self, level, shapes=None, directory=None, **options):
+    def __init__(self, level, shapes=None, directory=None, build=BUILD, **options):
         self.level = level
         self.shapes = shapes or (SHAPES if level == "group" else SHAPES | CLEAN)
         self.directory = directory or tempfile.TemporaryDirectory()
-        self.options = options
+        self.build = build
+        self.options = dict(options, programs=build / "bin")
         self.mark = "mark-" + uuid.uuid4().hex
         # Leaders live until their stdin ends, which this end of it prevents.
         self.fifo = os.path.join(self.directory.name, "fifo-" + uuid.uuid4().hex)
@@ -98,7 +100,7 @@ class Escapees:
     def submit(self):
         nodes = []
         for shape in self.shapes:
-            action = job.ExecAction(argv=[ESCAPEE, shape, self.mark],
+            action = job.ExecAction(argv=[str(self.build / "tests/escapee"), shape, self.mark],
                                     stdin=job.StdinSpec(file=self.fifo))
             nodes.append(job.NodeSpec(name=shape, exec=action, max_interruptions=0))
         spec = job.JobSpec(name="escapees", root=group(*nodes))

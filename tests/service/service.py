@@ -14,7 +14,8 @@ import uuid
 import grpc
 
 sys.path.append(str(pathlib.Path(__file__).parents[1]))
-from processes import PATIENCE, default_signals, marked, wait_until  # noqa: E402, F401
+from processes import (PATIENCE, default_signals, marked, programs_for_all,  # noqa: E402, F401
+                       wait_until)
 
 BIN = pathlib.Path(os.environ["NURSERY_BIN"])
 PROTO = pathlib.Path(__file__).parents[2] / "proto"
@@ -69,14 +70,15 @@ def details_of(error):
 class Server:
     # `prefix` is a command that runs the server in its place, as `prlimit` does.
     def __init__(self, directory, *arguments, listen=None, config="", prefix=(), slots=500,
-                 data=None):
+                 data=None, programs=BIN):
         self.directory = pathlib.Path(directory)
         self.address_file = self.directory / ("address-" + uuid.uuid4().hex)
         self.socket = self.directory / "nursery.sock"
         listen = listen or [f"unix:{self.socket}"]
         config_file = self.directory / "config.yaml"
         config_file.write_text(f"pools: [{{name: default, slots: {slots}}}]\n" + config)
-        command = [*prefix, str(BIN / "nurseryd"), "--data", data or str(self.directory / "data"),
+        command = [*prefix, str(programs / "nurseryd"),
+                   "--data", data or str(self.directory / "data"),
                    "--address-file", str(self.address_file), "--config", str(config_file),
                    "--http", "127.0.0.1:0"]
         for address in listen:
