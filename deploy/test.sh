@@ -41,7 +41,8 @@ sanitized_seeds=200
 asan() {
   # A benchmark says nothing there, and killing the same processes again nothing new.
   configure_and_build asan &&
-    NURSERY_SEEDS=$sanitized_seeds run_tests asan asan -LE '^(tidy|install|docs|deploy|bench|torture)$'
+    NURSERY_SEEDS=$sanitized_seeds \
+      run_tests asan asan -LE '^(tidy|install|docs|deploy|bench|torture)$'
 }
 
 tsan() {
