@@ -10,7 +10,7 @@ namespace {
 // Several lists: sites come and go on all threads.
 struct alignas(128) Shard {
   Mutex mutex;
-  List<WaitSite, WaitSite> sites NURSERY_GUARDED_BY(mutex);
+  List<WaitSite, SiteTag> sites NURSERY_GUARDED_BY(mutex);
 };
 using Shards = std::array<Shard, 16>;
 
@@ -43,7 +43,7 @@ void WaitSite::Forget() {
 void WaitSite::ForEach(absl::FunctionRef<void(const WaitSite&)> visit) {
   for (Shard& shard : AllShards()) {
     MutexLock lock(shard.mutex);
-    List<WaitSite, WaitSite>& sites = shard.sites;
+    List<WaitSite, SiteTag>& sites = shard.sites;
     for (WaitSite* site = sites.front(); site != nullptr; site = sites.next(site)) visit(*site);
   }
 }

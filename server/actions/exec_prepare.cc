@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <map>
 
+#include "absl/strings/str_cat.h"
 #include "nursery/core/status.h"
 
 namespace nursery::actions {
@@ -73,7 +74,9 @@ absl::Status SetEnvironment(const spec::Exec& exec, const AttemptRequest& reques
     if (!value.ok()) return Annotate(value.status(), "env." + variable->name);
     variables[variable->name] = *std::move(value);
   }
-  for (const auto& [name, value] : variables) prepared->spec.env.push_back(name + "=" + value);
+  for (const auto& [name, value] : variables) {
+    prepared->spec.env.push_back(absl::StrCat(name, "=", value));
+  }
   return absl::OkStatus();
 }
 

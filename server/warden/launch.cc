@@ -71,8 +71,10 @@ std::vector<std::string> Candidates(const SpecView& spec) {
   std::string_view path = PathOf(spec);
   while (true) {
     const size_t colon = path.find(':');
-    const std::string directory(path.substr(0, colon));
-    candidates.push_back(directory.empty() ? "./" + program : directory + "/" + program);
+    std::string& candidate = candidates.emplace_back(path.substr(0, colon));
+    if (candidate.empty()) candidate = ".";
+    candidate += '/';
+    candidate += program;
     if (colon == std::string_view::npos) return candidates;
     path.remove_prefix(colon + 1);
   }

@@ -49,7 +49,9 @@ std::set<pid_t> OwnLine() {
 void AddMembers(const std::string& path, std::vector<ProcessInfo>* members) {
   const Cgroup cgroup = Cgroup::Open(path);
   if (!cgroup.valid()) return;
-  for (const std::string& below : cgroup.children()) AddMembers(path + "/" + below, members);
+  for (const std::string& below : cgroup.children()) {
+    AddMembers(std::string(path).append("/").append(below), members);
+  }
   for (const pid_t pid : cgroup.processes()) {
     const std::optional<ProcessInfo> process = ReadProcess(pid);
     if (process) members->push_back(*process);

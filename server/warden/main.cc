@@ -25,8 +25,8 @@ using nursery::warden::Level;
 using nursery::warden::UniqueFd;
 
 // The number of an open descriptor above 2; -1 if it is not one.
-int ParseFd(std::string_view text) {
-  const int fd = std::atoi(text.data());
+int ParseFd(const std::string& text) {
+  const int fd = std::atoi(text.c_str());
   return fd > 2 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 ? fd : -1;
 }
 
@@ -91,7 +91,7 @@ int main(int argc, char** argv) {
     }
     const bool socket = argument.starts_with("--socket=");
     if (!socket && !argument.starts_with("--hold=")) return Usage();
-    const int fd = ParseFd(argument.substr(argument.find('=') + 1));
+    const int fd = ParseFd(std::string(argument.substr(argument.find('=') + 1)));
     if (fd < 0) return Usage();
     if (socket) {
       socket_fd = fd;

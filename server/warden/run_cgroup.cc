@@ -61,7 +61,7 @@ absl::StatusOr<std::string> MakeRunCgroup(const std::string& base) {
   std::random_device chance;
   for (int i = 0; i < kTries; ++i) {
     // Chance, because the name of one that is gone may still be on the way to be killed.
-    const std::string name = prefix + std::to_string(chance());
+    const std::string name = std::string(prefix).append(std::to_string(chance()));
     const Cgroup run = Cgroup::Make(parent.fd(), name);
     if (run.valid()) {
       run.DelegateControllers();

@@ -87,6 +87,8 @@ void Warden::Run() {
         case kReapers:
           ReadReapers();
           break;
+        default:
+          break;
       }
     }
     if (sweeping_) SweepStrays();

@@ -190,7 +190,7 @@ TEST_F(ProcessHostTest, KillBeforeTheStartEndsTheAttemptOnce) {
 
 TEST_F(ProcessHostTest, RunsMoreAtOnceThanThereAreCredits) {
   Start();
-  std::vector<Recorder> recorders(3 * kSpawnCredits);
+  std::vector<Recorder> recorders(size_t{3} * kSpawnCredits);
   for (Recorder& recorder : recorders) Spawn(Shell("exit 0"), &recorder);
   ASSERT_TRUE(RunUntil([&] { return host_.stats().live == 0; }));
   for (const Recorder& recorder : recorders) EXPECT_TRUE(recorder.gone);

@@ -26,7 +26,6 @@
 namespace nursery::warden {
 namespace {
 
-using testing::HasSubstr;
 using testing::IsEmpty;
 
 ProcessSpec Shell(const std::string& script) {
@@ -195,7 +194,7 @@ TEST_F(WardenTest, SaysThatTheWorkingDirectoryIsMissing) {
 
 TEST_F(WardenTest, SaysThatArgumentsAreTooBig) {
   ProcessSpec spec = Shell("true");
-  spec.argv.push_back(std::string(200 * 1024, 'x'));
+  spec.argv.push_back(std::string(size_t{200} * 1024, 'x'));
   const std::optional<Packet> failed = Failure(spec);
   ASSERT_TRUE(failed);
   EXPECT_EQ(FailedStep(*failed), Step::kProgram);

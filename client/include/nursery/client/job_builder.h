@@ -121,6 +121,12 @@ class NodeFields : public Node {
  protected:
   using Node::Node;
   Self& self() { return static_cast<Self&>(*this); }
+
+ private:
+  friend Self;
+  template <class>
+  friend class ActionFields;
+  NodeFields() = default;
 };
 
 // What actions may say besides.
@@ -134,6 +140,10 @@ class ActionFields : public NodeFields<Self> {
 
  protected:
   using NodeFields<Self>::NodeFields;
+
+ private:
+  friend Self;
+  ActionFields() = default;
 };
 
 // Children, run as their needs allow. The root of a job needs no name, nor does the node of a map.

@@ -60,14 +60,16 @@ struct ReceiveNode : ListNode<> {
   uint32_t index = 0;
 };
 
+struct HandleTag {};
+
 // Who holds a handle, where it is known.
-struct HandleNode : ListNode<HandleNode> {
+struct HandleNode : ListNode<HandleTag> {
   HandleNode() = default;
   TaskKey holder;
 };
 // What waits on one side for the handles of the other.
 template <class Node>
-WaitQueue QueueOf(List<Node>& waits, List<HandleNode, HandleNode>& handles, int64_t count) {
+WaitQueue QueueOf(List<Node>& waits, List<HandleNode, HandleTag>& handles, int64_t count) {
   WaitQueue queue;
   for (Node* node = waits.front(); node != nullptr; node = waits.next(node)) {
     queue.waiters.push_back({KeyOf(*node->wait->task()), 1});
@@ -284,8 +286,8 @@ class ChannelState final : WaitSite {
   std::deque<T> buffer_ NURSERY_GUARDED_BY(mutex_);
   mutable List<SendNode<T>> send_waits_ NURSERY_GUARDED_BY(mutex_);
   mutable List<ReceiveNode<T>> receive_waits_ NURSERY_GUARDED_BY(mutex_);
-  mutable List<HandleNode, HandleNode> sender_handles_ NURSERY_GUARDED_BY(mutex_);
-  mutable List<HandleNode, HandleNode> receiver_handles_ NURSERY_GUARDED_BY(mutex_);
+  mutable List<HandleNode, HandleTag> sender_handles_ NURSERY_GUARDED_BY(mutex_);
+  mutable List<HandleNode, HandleTag> receiver_handles_ NURSERY_GUARDED_BY(mutex_);
   int64_t senders_ NURSERY_GUARDED_BY(mutex_) = 0;
   int64_t receivers_ NURSERY_GUARDED_BY(mutex_) = 0;
 };

@@ -30,7 +30,9 @@ struct WaitQueue {
   bool fifo = false;  // a waiter also waits for those before it
 };
 
-class WaitSite : public ListNode<WaitSite> {
+struct SiteTag {};
+
+class WaitSite : public ListNode<SiteTag> {
  public:
   // Gives each of its queues to `visit`, under its own lock.
   virtual void VisitQueues(absl::FunctionRef<void(WaitQueue queue)> visit) const = 0;
