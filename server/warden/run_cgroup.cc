@@ -65,7 +65,7 @@ absl::StatusOr<std::string> MakeRunCgroup(const std::string& base) {
     const Cgroup run = Cgroup::Make(parent.fd(), name);
     if (run.valid()) {
       run.DelegateControllers();
-      return base + "/" + name;
+      return std::string(base).append("/").append(name);
     }
     if (errno != EEXIST) break;
   }

@@ -15,10 +15,7 @@ namespace nursery::client {
 namespace {
 
 using google::protobuf::util::MessageDifferencer;
-using std::chrono_literals::operator""h;
-using std::chrono_literals::operator""min;
-using std::chrono_literals::operator""ms;
-using std::chrono_literals::operator""s;
+using namespace std::chrono_literals;
 
 // The loader's notes of where things stand in the file.
 void ForgetPlaces(google::protobuf::Message* message) {
