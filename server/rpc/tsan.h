@@ -5,18 +5,7 @@
 #ifndef NURSERY_SERVER_RPC_TSAN_H_
 #define NURSERY_SERVER_RPC_TSAN_H_
 
-#if defined(__SANITIZE_THREAD__)
-#define NURSERY_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define NURSERY_TSAN 1
-#endif
-#endif
-
-#ifdef NURSERY_TSAN
-extern "C" void __tsan_acquire(void* address);
-extern "C" void __tsan_release(void* address);
-#endif
+#include "nursery/core/mutex.h"  // knows the sanitizer, and its interface
 
 namespace nursery::rpc {
 
