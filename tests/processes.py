@@ -40,13 +40,12 @@ def children(pid):
     return count
 
 
-def programs_for_all(build):
-    """A directory with what tests run as another user, who may not look into the checkout; laid out
-    as the build directory."""
+def programs_for_all(build, *programs):
+    """A directory with `programs` of the build directory, and laid out as that: for a user who may
+    not look into the checkout."""
     directory = tempfile.TemporaryDirectory()
     os.chmod(directory.name, 0o755)
-    for program in ("bin/nurseryd", "bin/nursery-warden", "tests/escapee", "tests/fake_server",
-                    "tests/escape_matrix_test"):
+    for program in programs:
         target = pathlib.Path(directory.name, program)
         target.parent.mkdir(mode=0o755, exist_ok=True)
         try:

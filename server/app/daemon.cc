@@ -215,8 +215,9 @@ absl::Status Daemon::StartHttp() {
   options.tasks = [](DumpFormat format, bool only_stuck) {
     return only_stuck ? DumpStuckTasks(format) : DumpAllTasks(format);
   };
-  options.not_ready = [this] {
-    return server_->draining() ? std::string("the server is stopping") : std::string();
+  options.not_ready = [this]() -> std::string {
+    if (server_->draining()) return "the server is stopping";
+    return server_->serving() ? "" : "the server is starting";
   };
   const auto pages = std::make_shared<const ops::Pages>(std::move(options));
   absl::StatusOr<std::unique_ptr<ops::HttpServer>> http = ops::HttpServer::Start(

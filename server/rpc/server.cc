@@ -165,6 +165,7 @@ Async<absl::Status> Server::SpawnAll(Group& group, Server* server, Context calls
     absl::Status accepting = group.TrySpawn("accept calls", AcceptCalls, server, &group, calls);
     if (!accepting.ok()) co_return accepting;
   }
+  server->serving_.store(true);
   absl::Status stopped = co_await UntilCancelled(calls);
   static_cast<void>(stopped);
   // Calls have been cancelled by their context; gRPC ends what has not ended by then.

@@ -70,6 +70,8 @@ class Server {
   // From now on what starts work is refused as UNAVAILABLE.
   void BeginDrain() { draining_.store(true); }
   bool draining() const { return draining_.load(); }
+  // Calls are taken.
+  bool serving() const { return serving_.load(); }
 
   // Addresses that were taken, in the order of `listen`.
   std::vector<std::string> addresses() const;
@@ -114,6 +116,7 @@ class Server {
   std::unique_ptr<Queue> queue_;
   std::unique_ptr<grpc::Server> server_;
   std::atomic<bool> draining_{false};
+  std::atomic<bool> serving_{false};
   std::atomic<int64_t> max_calls_;
   std::atomic<int64_t> calls_{0};
   std::atomic<int64_t> rejected_{0};

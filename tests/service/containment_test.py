@@ -188,7 +188,8 @@ class DemandTest(unittest.TestCase):
         return made
 
     def build_for_all(self):
-        programs = programs_for_all(BUILD)
+        programs = programs_for_all(
+            BUILD, "bin/nurseryd", "bin/nursery-warden", "tests/escapee")
         self.addCleanup(programs.cleanup)
         return pathlib.Path(programs.name)
 

@@ -16,7 +16,9 @@ NOBODY = 65534
 @unittest.skipIf(os.geteuid() != 0, "the matrix itself was run as an unprivileged user")
 class UnprivilegedTest(unittest.TestCase):
     def test_nothing_is_alive_whoever_runs_the_matrix(self):
-        with programs_for_all(pathlib.Path(os.environ["NURSERY_BUILD"])) as build:
+        with programs_for_all(pathlib.Path(os.environ["NURSERY_BUILD"]), "bin/nursery-warden",
+                              "tests/escapee", "tests/fake_server",
+                              "tests/escape_matrix_test") as build:
             ran = subprocess.run(
                 ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups",
                  f"{build}/tests/escape_matrix_test"],
