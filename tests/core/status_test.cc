@@ -1,9 +1,12 @@
 #include "nursery/core/status.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
 
+#include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <thread>
 
 #include "nursery/core/check.h"
 #include "nursery/core/clock.h"
@@ -16,6 +19,21 @@ TEST(StatusTest, MessagesPassBetweenTheLibraries) {
   EXPECT_EQ(Message(status), "no such file");
   EXPECT_EQ(Message(Annotate(status, "open")), "open: no such file");
   EXPECT_TRUE(Annotate(absl::OkStatus(), "open").ok());
+}
+
+TEST(StatusTest, TheLastOneToLetGoEndsIt) {
+  absl::Status kept = Error(absl::StatusCode::kInternal, "shared");
+  std::atomic<bool> let_go = false;  // relaxed: nothing but the status itself orders the threads
+  std::thread other([copy = kept, &let_go]() mutable {
+    {
+      const absl::Status another = copy;
+    }
+    copy = absl::OkStatus();
+    let_go.store(true, std::memory_order_relaxed);
+  });
+  while (!let_go.load(std::memory_order_relaxed)) sched_yield();
+  kept = absl::OkStatus();
+  other.join();
 }
 
 TEST(StatusTest, CodesHaveTheirCanonicalNames) {
