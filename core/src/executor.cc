@@ -14,6 +14,11 @@ namespace nursery {
 using internal::TaskRecord;
 using internal::WakeList;
 
+Executor::Executor(const Clock& clock, int64_t max_tasks)
+    : clock_(clock), registry_(clock, max_tasks) {
+  NURSERY_CHECK(max_tasks >= 1) << "an executor runs at least one task";
+}
+
 Executor::~Executor() = default;
 
 void Executor::ExpireTimers(Time now) {
@@ -58,11 +63,26 @@ int ThreadExecutor::AvailableCores() {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-ThreadExecutor::ThreadExecutor(int workers, int blocking_threads)
-    : Executor(Clock::Steady()),
-      scheduler_(std::make_unique<internal::Scheduler>(workers > 0 ? workers : AvailableCores())),
-      blocking_(blocking_threads),
+ThreadExecutor::ThreadExecutor(const ThreadExecutorOptions& options)
+    : Executor(Clock::Steady(), options.max_tasks),
+      scheduler_(std::make_unique<internal::Scheduler>(options.workers > 0 ? options.workers
+                                                                           : AvailableCores())),
+      blocking_(options.blocking_threads),
       reactor_([this] { React(); }) {}
+
+namespace {
+
+ThreadExecutorOptions WithThreads(int workers, int blocking_threads) {
+  ThreadExecutorOptions options;
+  options.workers = workers;
+  options.blocking_threads = blocking_threads;
+  return options;
+}
+
+}  // namespace
+
+ThreadExecutor::ThreadExecutor(int workers, int blocking_threads)
+    : ThreadExecutor(WithThreads(workers, blocking_threads)) {}
 
 ThreadExecutor::~ThreadExecutor() {
   stopping_.store(true);
@@ -81,7 +101,7 @@ absl::Status ThreadExecutor::Run(std::string name, Root root, std::source_locati
   task.context = &context.node();
   task.owner = &owner;
   internal::RunInTask(context, std::move(root)).BindTo(task);
-  registry().Add(&task);
+  registry().AddRoot(&task);
   Schedule(&task);
   absl::Status result = owner.Wait();
   registry().Remove(&task);

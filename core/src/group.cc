@@ -76,10 +76,18 @@ void Group::Discard(TaskRecord* task) {
   delete task;
 }
 
-bool Group::Start(TaskRecord* task) {
-  task->executor->registry().Add(task);
+Group::Started Group::Start(TaskRecord* task) {
+  if (!task->executor->registry().Add(task)) return Started::kNo;
   if (observer_ != nullptr) observer_->OnStart(InfoOf(*task));
-  return task->executor->Schedule(task);
+  return task->executor->Schedule(task) ? Started::kCrowded : Started::kYes;
+}
+
+absl::Status Group::Refuse(TaskRecord* task) {
+  absl::Status full = task->executor->registry().FullStatus();
+  Discard(task);
+  // Last: the group may be gone then.
+  if (!PLANTED(refused_task_keeps_its_place)) ReturnPlace();
+  return full;
 }
 
 absl::Status Group::TakeCountedPlace() {
@@ -147,7 +155,7 @@ void Group::GivePlace(WakeList& wake) {
 
 bool Group::SpawnAwaiter::StartNow() {
   if (wait_->Finish() || wait_->index() == kNoPlace) return false;
-  return group_.Start(std::exchange(task_, nullptr));
+  return StartTask();
 }
 
 absl::Status Group::SpawnAwaiter::EndWait() {
@@ -155,6 +163,7 @@ absl::Status Group::SpawnAwaiter::EndWait() {
     return Error(absl::StatusCode::kFailedPrecondition,
                  "Spawn waits for a place and belongs to the group's body; a child uses TrySpawn");
   }
+  if (refused_) return group_.Refuse(std::exchange(task_, nullptr));
   // A plain group has refused it.
   if (!wait_) return group_.context().cancelled() ? group_.context().status() : ClosedStatus();
   if (wait_->Finish()) {
@@ -162,8 +171,8 @@ absl::Status Group::SpawnAwaiter::EndWait() {
     return group_.context().status();
   }
   if (wait_->index() == kNoPlace) return ClosedStatus();
-  group_.Start(std::exchange(task_, nullptr));
-  return absl::OkStatus();
+  StartTask();
+  return refused_ ? group_.Refuse(std::exchange(task_, nullptr)) : absl::OkStatus();
 }
 
 void Group::OnTaskDone(TaskRecord* task) {

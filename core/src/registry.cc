@@ -10,6 +10,7 @@
 #include "nursery/core/internal/planted.h"
 #include "nursery/core/internal/render_dump.h"
 #include "nursery/core/internal/snapshot.h"
+#include "nursery/core/status.h"
 
 namespace nursery::internal {
 namespace {
@@ -95,7 +96,11 @@ class TaskRegistry::Hurry {
   std::atomic<int>* const hurried_;
 };
 
-TaskRegistry::TaskRegistry(const Clock& clock) : clock_(clock), number_(NewNumber()) {
+TaskRegistry::TaskRegistry(const Clock& clock, int64_t limit)
+    : clock_(clock),
+      number_(NewNumber()),
+      limit_(limit),
+      free_places_(limit + (PLANTED(task_limit_off_by_one) ? 1 : 0)) {
   MutexLock lock(All().mutex);
   All().list.PushBack(this);
 }
@@ -123,14 +128,67 @@ void TaskRegistry::ForEach(absl::FunctionRef<void(const TaskRegistry&)> visit) {
   }
 }
 
-void TaskRegistry::Add(TaskRecord* task) {
-  if (!kKeepsRecords) return;
+TaskRegistry::Shard& TaskRegistry::OwnShard(TaskRecord* task) {
   task->spawned = clock_.CoarseNow();
   task->since.store(task->spawned, std::memory_order_relaxed);
   task->shard = NumberOfThread() % kShards;
-  Shard& shard = shards_[task->shard];
-  const Hurry hurry(*this);
+  return shards_[task->shard];
+}
+
+bool TaskRegistry::Add(TaskRecord* task) {
+  if (!kKeepsRecords) return true;
+  Shard& shard = OwnShard(task);
+  {
+    const Hurry hurry(*this);
+    MutexLock lock(shard.mutex);
+    if (TakePlace(shard)) {
+      Insert(shard, task);
+      return true;
+    }
+  }
+  GatherPlaces();
   MutexLock lock(shard.mutex);
+  if (!TakePlace(shard)) return false;
+  Insert(shard, task);
+  return true;
+}
+
+void TaskRegistry::AddRoot(TaskRecord* task) {
+  if (!kKeepsRecords) return;
+  Shard& shard = OwnShard(task);
+  // Below 0 the next ones are refused; what others keep counts against it.
+  if (free_places_.fetch_sub(1, std::memory_order_relaxed) <= 0) GatherPlaces();
+  MutexLock lock(shard.mutex);
+  Insert(shard, task);
+}
+
+bool TaskRegistry::TakePlace(Shard& shard) {
+  if (shard.places == 0) {
+    int64_t free = free_places_.load(std::memory_order_relaxed);
+    int64_t taken;
+    do {
+      taken = std::clamp<int64_t>(free, 0, kPlaces);
+    } while (!free_places_.compare_exchange_weak(free, free - taken, std::memory_order_relaxed));
+    shard.places = taken;
+  }
+  if (shard.places == 0) return false;
+  --shard.places;
+  return true;
+}
+
+void TaskRegistry::GatherPlaces() {
+  for (Shard& shard : shards_) {
+    MutexLock lock(shard.mutex);
+    free_places_.fetch_add(std::exchange(shard.places, 0), std::memory_order_relaxed);
+  }
+}
+
+absl::Status TaskRegistry::FullStatus() const {
+  return Error(absl::StatusCode::kResourceExhausted,
+               "the executor is at its limit of " + std::to_string(limit_) + " live tasks");
+}
+
+void TaskRegistry::Insert(Shard& shard, TaskRecord* task) {
   task->id = last_id_.fetch_add(1, std::memory_order_acq_rel) + 1;
   if (task->parent_id == 0) task->root_id = task->id;
   ++shard.live;
@@ -143,6 +201,10 @@ void TaskRegistry::Remove(TaskRecord* task) {
   const Hurry hurry(*this);
   MutexLock lock(shard.mutex);
   --shard.live;
+  if (++shard.places > 2 * kPlaces) {
+    shard.places -= kPlaces;
+    free_places_.fetch_add(kPlaces, std::memory_order_relaxed);
+  }
   for (Walk* walk = shard.walks.front(); walk != nullptr; walk = shard.walks.next(walk)) {
     if (walk->next_ != task) continue;
     walk->next_ = shard.tasks.next(task);

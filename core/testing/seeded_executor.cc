@@ -53,7 +53,7 @@ absl::Status SeededExecutor::Run(std::string name, Executor::Root root, std::sou
   task.context = &scope.context().node();
   task.owner = &owner;
   internal::RunInTask(scope.context(), std::move(root)).BindTo(task);
-  registry().Add(&task);
+  registry().AddRoot(&task);
   Schedule(&task);
   std::optional<absl::Status> deadlock;
   while (!owner.result()) {

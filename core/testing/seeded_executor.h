@@ -54,7 +54,8 @@ struct OwnClock {
 
 class SeededExecutor final : private internal::OwnClock, public Executor {
  public:
-  explicit SeededExecutor(uint64_t seed) : Executor(manual_clock), random_(seed) {}
+  explicit SeededExecutor(uint64_t seed, int64_t max_tasks = kDefaultMaxTasks)
+      : Executor(manual_clock, max_tasks), random_(seed) {}
 
   absl::Status Run(std::string name, Root root,
                    std::source_location site = std::source_location::current()) override;

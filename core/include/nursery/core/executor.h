@@ -73,7 +73,8 @@ class Executor {
 
  protected:
   // `clock` outlives the executor: dumps from other threads read it as long as its tasks are known.
-  explicit Executor(const Clock& clock) : clock_(clock), registry_(clock) {}
+  // Spawns beyond `max_tasks` live ones, at least 1, are refused.
+  Executor(const Clock& clock, int64_t max_tasks);
   // Wakes what is due at `now` and cancels the contexts whose deadline has passed.
   void ExpireTimers(Time now);
 
@@ -84,12 +85,26 @@ class Executor {
   internal::TaskRegistry registry_;
 };
 
-// `workers` threads that run tasks, each from a queue of its own and from what it steals from the
-// others; one more waits for timers and descriptors.
+// How many tasks an executor runs at once unless told otherwise: of 300 to 400 bytes each, about
+// what a machine has memory for.
+inline constexpr int64_t kDefaultMaxTasks = 4'000'000;
+
+struct ThreadExecutorOptions {
+  ThreadExecutorOptions() = default;
+
+  // Threads that run tasks. 0: as many as there are cores to run on.
+  int workers = 0;
+  // The most threads for blocking calls, at least 1; they are started as needed.
+  int blocking_threads = 64;
+  // The most live tasks, at least 1; a spawn beyond is refused with RESOURCE_EXHAUSTED.
+  int64_t max_tasks = kDefaultMaxTasks;
+};
+
+// Threads that run tasks, each from a queue of its own and from what it steals from the others; one
+// more waits for timers and descriptors.
 class ThreadExecutor final : public Executor {
  public:
-  // 0 workers: as many as there are cores to run on. `blocking_threads`, at least 1, bounds the
-  // threads for blocking calls, which are started as needed.
+  explicit ThreadExecutor(const ThreadExecutorOptions& options);
   explicit ThreadExecutor(int workers = 0, int blocking_threads = 64);
   ~ThreadExecutor() override;
 

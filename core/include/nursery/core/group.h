@@ -65,7 +65,8 @@ class Group final : private internal::TaskOwner {
   // copied or moved into it. Waits for a place when the group is at its limit. OK when the task has
   // been started. FAILED_PRECONDITION: the body has ended, or the caller is a child, which could
   // wait for ever for a place that it holds itself and uses TrySpawn. The cause's status: the
-  // group's context is cancelled.
+  // group's context is cancelled. RESOURCE_EXHAUSTED: the executor is at its limit of live tasks
+  // (ThreadExecutorOptions::max_tasks), for which nobody waits.
   template <class Function, class... Args>
   SpawnAwaiter Spawn(TaskName name, Function function, Args... args);
 
@@ -74,8 +75,8 @@ class Group final : private internal::TaskOwner {
   template <class Function, class... Args>
   SpawnAwaiter SpawnWith(Permit permit, TaskName name, Function function, Args... args);
 
-  // As Spawn, but never waits: RESOURCE_EXHAUSTED when the group is at its limit. A child may spawn
-  // siblings while it runs, also when the body has ended; afterwards FAILED_PRECONDITION.
+  // As Spawn, but never waits: RESOURCE_EXHAUSTED also when the group is at its limit. A child may
+  // spawn siblings while it runs, also when the body has ended; afterwards FAILED_PRECONDITION.
   template <class Function, class... Args>
   absl::Status TrySpawn(TaskName name, Function function, Args... args);
 
@@ -100,8 +101,12 @@ class Group final : private internal::TaskOwner {
   internal::TaskRecord* NewTask(TaskName&& name, internal::TaskFrame frame);
   // Undoes NewTask.
   static void Discard(internal::TaskRecord* task);
-  // In a place that was taken for it. True: so many wait that the body should let them run.
-  bool Start(internal::TaskRecord* task);
+  // In a place that was taken for it. kCrowded: so many wait that the body should let them run.
+  // kNo: the executor has too many tasks; it goes to Refuse.
+  enum class Started { kYes, kCrowded, kNo };
+  Started Start(internal::TaskRecord* task);
+  // RESOURCE_EXHAUSTED. Discards the task and gives its place back.
+  absl::Status Refuse(internal::TaskRecord* task);
   // Starts a task in a place that was taken for it; gives that back when making it throws.
   template <class Function, class... Args>
   absl::Status StartInPlace(TaskName name, Function function, Args... args);

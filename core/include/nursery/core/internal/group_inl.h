@@ -48,7 +48,7 @@ class [[nodiscard]] Group::SpawnAwaiter {
     if (!by_owner_) return false;
     if (group_.plain_) {
       if (group_.context().cancelled() || !group_.AddPlace()) return false;
-      return group_.Start(std::exchange(task_, nullptr)) && LetOthersRun(handle);
+      return StartTask() && LetOthersRun(handle);
     }
     wait_.emplace();
     const bool waits = wait_->Suspend(handle, &group_.context().node(), WaitReason::kGroupLimit,
@@ -67,13 +67,21 @@ class [[nodiscard]] Group::SpawnAwaiter {
     self->executor->Schedule(self);
     return true;
   }
-  // In the place that was free, if there was one. True: so many wait that they should run first.
+  // In a place that was taken for it. True: so many wait that they should run first.
+  bool StartTask() {
+    const Started started = group_.Start(task_);
+    refused_ = started == Started::kNo;
+    if (!refused_) task_ = nullptr;
+    return started == Started::kCrowded;
+  }
+  // The same in the place that was free, if there was one.
   bool StartNow();
   absl::Status EndWait();
 
   Group& group_;
   internal::TaskRecord* task_;
   bool by_owner_ = false;
+  bool refused_ = false;                     // by the executor
   std::optional<internal::PlainWait> wait_;  // of others, for a place
 };
 
@@ -139,20 +147,19 @@ absl::Status Group::TrySpawn(TaskName name, Function function, Args... args) {
   internal::TaskRecord* const task = NewTask(
       std::move(name), internal::RunInTask(context(), std::move(function), std::move(args)...));
   absl::Status placed = TryPlace();
-  if (placed.ok()) {
-    Start(task);
-  } else {
+  if (!placed.ok()) {
     Discard(task);
+    return placed;
   }
-  return placed;
+  return Start(task) == Started::kNo ? Refuse(task) : absl::OkStatus();
 }
 
 template <class Function, class... Args>
 absl::Status Group::StartInPlace(TaskName name, Function function, Args... args) {
   try {
-    Start(NewTask(std::move(name),
-                  internal::RunInTask(context(), std::move(function), std::move(args)...)));
-    return absl::OkStatus();
+    internal::TaskRecord* const task = NewTask(
+        std::move(name), internal::RunInTask(context(), std::move(function), std::move(args)...));
+    return Start(task) == Started::kNo ? Refuse(task) : absl::OkStatus();
   } catch (...) {
     const absl::Status status = internal::StatusOfException(std::current_exception());
     ReturnPlace();

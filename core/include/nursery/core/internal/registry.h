@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "nursery/core/clock.h"
 #include "nursery/core/internal/list.h"
 #include "nursery/core/mutex.h"
@@ -46,11 +47,17 @@ class TaskRegistry : public ListNode<> {
   using Look = absl::FunctionRef<void(const TaskRecord& task)>;
   class Walk;
 
-  explicit TaskRegistry(const Clock& clock);
+  // Spawns beyond `limit` live tasks are refused.
+  TaskRegistry(const Clock& clock, int64_t limit);
   ~TaskRegistry();
 
-  void Add(TaskRecord* task);
+  // False: the limit is reached.
+  bool Add(TaskRecord* task);
+  // Roots are not refused: one is there for each thread that waits for it.
+  void AddRoot(TaskRecord* task);
   void Remove(TaskRecord* task);
+  // RESOURCE_EXHAUSTED, for whom Add has refused.
+  absl::Status FullStatus() const;
   TaskStats Stats() const;
   // TaskStats::stuck with another grace.
   int64_t CountStuck(Duration grace) const;
@@ -80,15 +87,26 @@ class TaskRegistry : public ListNode<> {
     mutable List<TaskRecord> tasks NURSERY_GUARDED_BY(mutex);
     mutable List<Walk> walks NURSERY_GUARDED_BY(mutex);  // that stand here
     int64_t live NURSERY_GUARDED_BY(mutex) = 0;
+    int64_t places NURSERY_GUARDED_BY(mutex) = 0;  // under the limit, for its next tasks
   };
   static constexpr size_t kShards = 16;
+  // So many places a shard takes at once, so that threads that spawn rarely meet.
+  static constexpr int64_t kPlaces = 64;
 
+  Shard& OwnShard(TaskRecord* task);
+  bool TakePlace(Shard& shard) NURSERY_REQUIRES(shard.mutex);
+  void Insert(Shard& shard, TaskRecord* task) NURSERY_REQUIRES(shard.mutex);
+  // Of all shards, which keep some that they do not use.
+  void GatherPlaces();
   void LetOthersGoFirst() const;
 
   const Clock& clock_;
   const uint64_t number_;
+  const int64_t limit_;
   mutable std::atomic<int> walking_{0};
   mutable std::atomic<int> hurried_{0};  // spawns and ends that began while somebody walks
+  // Under the limit, of no shard. Relaxed: only the number counts.
+  std::atomic<int64_t> free_places_;
   alignas(128) std::atomic<uint64_t> last_id_{0};  // raised under the lock of the task's shard
   std::array<Shard, kShards> shards_;
 };
