@@ -3,6 +3,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "nursery/core/internal/context_node.h"
 #include "nursery/core/internal/scheduler.h"
@@ -20,6 +21,12 @@ Executor::Executor(const Clock& clock, int64_t max_tasks)
 }
 
 Executor::~Executor() = default;
+
+TaskStats Executor::Stats() const {
+  TaskStats stats = registry_.Stats();
+  stats.scheduler = ReadSchedulerStats();
+  return stats;
+}
 
 void Executor::ExpireTimers(Time now) {
   internal::Expired expired;
@@ -63,11 +70,12 @@ int ThreadExecutor::AvailableCores() {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-ThreadExecutor::ThreadExecutor(const ThreadExecutorOptions& options)
+ThreadExecutor::ThreadExecutor(ThreadExecutorOptions options)
     : Executor(Clock::Steady(), options.max_tasks),
-      scheduler_(std::make_unique<internal::Scheduler>(options.workers > 0 ? options.workers
-                                                                           : AvailableCores())),
-      blocking_(options.blocking_threads),
+      options_(std::move(options)),
+      scheduler_(std::make_unique<internal::Scheduler>(
+          options_.workers > 0 ? options_.workers : AvailableCores(), [this] { Kick(); })),
+      blocking_(options_.blocking_threads),
       reactor_([this] { React(); }) {}
 
 namespace {
@@ -118,16 +126,29 @@ void ThreadExecutor::RunOnBlockingThread(absl::AnyInvocable<void() &&> work) {
   blocking_.Run(std::move(work));
 }
 
+SchedulerStats ThreadExecutor::ReadSchedulerStats() const { return scheduler_->Stats(); }
+
 void ThreadExecutor::React() {
   while (!stopping_.load()) {
-    const Time next = timers().PlanSleep();
+    Time next = timers().PlanSleep();
+    if (scheduler_->look_wanted()) next = std::min(next, next_look_);
     const Duration timeout =
         next == kNever ? Duration(-1) : std::max(next - clock().Now(), Duration::zero());
     WakeList wake;
     poller().Poll(timeout, wake);
     internal::Schedule(wake);
-    ExpireTimers(clock().Now());
+    const Time now = clock().Now();
+    ExpireTimers(now);
+    LookAfterWorkers(now);
   }
+}
+
+void ThreadExecutor::LookAfterWorkers(Time now) {
+  if (!scheduler_->look_wanted() || now < next_look_) return;
+  next_look_ = now + internal::Scheduler::kLookInterval;
+  scheduler_->Look(now, registry(), [this](const Stall& stall) {
+    if (options_.on_stall) options_.on_stall(stall);
+  });
 }
 
 GuestWorker::GuestWorker(ThreadExecutor& executor)

@@ -307,6 +307,21 @@ TaskSnapshot TaskRegistry::Snapshot() const {
   return snapshot;
 }
 
+std::optional<Stall> TaskRegistry::Describe(const std::atomic<const TaskRecord*>& running) const {
+  std::optional<Stall> stall;
+  ForEachTask([&](const TaskRecord& task) {
+    // Under the lock of its shard, so it lives; relaxed: only the address counts.
+    if (&task != running.load(std::memory_order_relaxed)) return;
+    stall.emplace();
+    stall->id = task.id;
+    stall->name = task.name;
+    const std::source_location line = task.line.load(std::memory_order_relaxed);
+    if (line.line() != 0) stall->at = LineText(line);
+    stall->spawned_at = LineText(task.spawn_site);
+  });
+  return stall;
+}
+
 std::string TaskRegistry::Dump() const { return RenderText(Snapshot()); }
 
 TaskEntry EntryOf(const TaskRecord& task) {

@@ -19,8 +19,6 @@ constexpr int kMaxGuests = 4;
 // slices before it goes back to what else it serves.
 constexpr uint32_t kGuestBacklog = 4;
 constexpr std::chrono::microseconds kGuestTime{500};
-// Every how many slices the shared queue comes before a worker's own.
-constexpr uint32_t kSharedInterval = 61;
 // At most so many tasks are taken from the shared queue at once.
 constexpr int64_t kSharedBatch = 64;
 // Three quarters of a queue: what comes beyond the whole goes to the shared one.
@@ -31,10 +29,13 @@ constexpr int kPausesPerRound = 10;
 
 // Read in no function that could be inlined into a coroutine, which may change its thread.
 thread_local Worker* current_worker = nullptr;
+// How many tasks this thread, which is no worker, has made runnable.
+thread_local uint32_t made_runnable = 0;
 
 }  // namespace
 
-Scheduler::Scheduler(int workers) : thread_count_(workers) {
+Scheduler::Scheduler(int workers, absl::AnyInvocable<void()> watch)
+    : thread_count_(workers), watch_(std::move(watch)) {
   for (int i = 0; i < workers + kMaxGuests; ++i) {
     workers_.push_back(std::make_unique<Worker>());
     workers_.back()->random = static_cast<uint32_t>(i) + 1;
@@ -80,6 +81,7 @@ bool Scheduler::PushBack(TaskRecord* task) {
   const Doing doing = task->state.load(std::memory_order_relaxed);
   const bool yields = doing == TaskState::kRunning;
   if (yields) task->Enter(TaskState::kRunnable, WaitReason::kNone, nullptr);
+  task->MayBeTimed(self->queue.pushes());
   PushLocal(*self, task);
   const uint32_t size = self->queue.size();
   if (!yields || size > 1 || self->queue.has_next()) Announce(*self);
@@ -89,16 +91,16 @@ bool Scheduler::PushBack(TaskRecord* task) {
 void Scheduler::ShareOne(TaskRecord* task) {
   WakeList one;
   one.Push(task);
-  Share(one, one.EnterRunnable());
+  Share(one, one.EnterRunnable(++made_runnable));
 }
 
 void Scheduler::PushWoken(WakeList& tasks) {
   Worker* const self = Current();
-  int64_t count = tasks.EnterRunnable();
   if (self == nullptr) {
-    Share(tasks, count);
+    Share(tasks, tasks.EnterRunnable(++made_runnable));
     return;
   }
+  int64_t count = tasks.EnterRunnable(self->slices.load(std::memory_order_relaxed));
   bool announce = false;
   --count;
   if (TaskRecord* displaced = self->queue.PushNext(tasks.Pop())) {
@@ -206,7 +208,8 @@ TaskRecord* Scheduler::Search(Worker& self) {
 }
 
 TaskRecord* Scheduler::Find(Worker& self) {
-  if (++self.tick % kSharedInterval == 0) {
+  if (--self.until_shared == 0) {
+    self.until_shared = Worker::kSharedInterval;
     if (TaskRecord* task = TakeShared(self)) return task;
   }
   if (TaskRecord* task = self.TakeOwn()) return task;
@@ -244,6 +247,7 @@ Worker* Scheduler::AddGuest() {
 void Scheduler::RunGuest(Worker& guest) {
   TaskRecord* task = guest.TakeOwn();
   if (task == nullptr) return;
+  WantLook();
   const Time end = Clock::Steady().Now() + kGuestTime;
   do {
     guest.RunSlice(task);
@@ -264,8 +268,9 @@ bool Scheduler::LeaveGuest(TaskRecord* task) {
 
 void Scheduler::ShareAll(Worker& guest) {
   WakeList rest;
-  while (TaskRecord* task = guest.TakeOwn()) rest.Push(task);
-  if (!rest.empty()) Share(rest, rest.EnterRunnable());
+  int64_t count = 0;
+  for (; TaskRecord* task = guest.TakeOwn(); ++count) rest.Push(task);
+  if (count > 0) Share(rest, count);
 }
 
 void Scheduler::RemoveGuest(Worker& guest) {

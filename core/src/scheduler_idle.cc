@@ -117,7 +117,10 @@ bool Scheduler::Park(Worker& self) {
   }
   if (std::exchange(self.searching, false)) searching_.fetch_sub(1, std::memory_order_seq_cst);
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (HasWork() && LeaveIdle(self)) return true;
+  if (HasWork() && LeaveIdle(self)) {
+    WantLook();
+    return true;
+  }
   if (AnyTaskLies()) EnsureWatched();
   for (;;) {
     switch (WokenFor(self)) {
@@ -125,10 +128,12 @@ bool Scheduler::Park(Worker& self) {
         return false;
       case Woken::kToSearch:
         self.searching = true;  // counted by the one who woke it
+        WantLook();
         return true;
       case Woken::kToWatch:
-        if (Watch(self)) return true;
-        break;
+        if (!Watch(self)) break;
+        WantLook();
+        return true;
       case Woken::kForNothing:
         WaitForPost(self.wake);
         break;

@@ -70,7 +70,13 @@ void TaskRecord::RunSlice(TaskRecord* task) {
   finished->owner->OnTaskDone(finished);
 }
 
-int64_t WakeList::EnterRunnable() {
+void TaskRecord::TimeFromNow() {
+  if (!kKeepsRecords) return;
+  timed = true;
+  since.store(Clock::Steady().Now(), std::memory_order_relaxed);
+}
+
+int64_t WakeList::EnterRunnable(uint32_t turn) {
   if (empty()) return 0;
   const Time now = kKeepsRecords ? first_->executor->clock().CoarseNow() : Time();
   int64_t count = 0;
@@ -78,6 +84,7 @@ int64_t WakeList::EnterRunnable() {
     task->since.store(now, std::memory_order_relaxed);
     task->object.store(nullptr, std::memory_order_relaxed);
     task->state.store(Doing(), std::memory_order_relaxed);
+    task->MayBeTimed(turn++);
     ++count;
   }
   return count;

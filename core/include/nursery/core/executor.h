@@ -13,6 +13,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <source_location>
 #include <string>
@@ -50,7 +51,7 @@ class Executor {
 
   const Clock& clock() const { return clock_; }
 
-  TaskStats Stats() const { return registry_.Stats(); }
+  TaskStats Stats() const;
   // Every live task as text, in the manner of a goroutine profile: state, reason, object and how
   // long, name, line, deadline, and the chain of the tasks that it runs in. Nothing is stopped.
   std::string Dump() const { return registry_.Dump(); }
@@ -75,6 +76,7 @@ class Executor {
   // `clock` outlives the executor: dumps from other threads read it as long as its tasks are known.
   // Spawns beyond `max_tasks` live ones, at least 1, are refused.
   Executor(const Clock& clock, int64_t max_tasks);
+  virtual SchedulerStats ReadSchedulerStats() const { return {}; }
   // Wakes what is due at `now` and cancels the contexts whose deadline has passed.
   void ExpireTimers(Time now);
 
@@ -98,13 +100,16 @@ struct ThreadExecutorOptions {
   int blocking_threads = 64;
   // The most live tasks, at least 1; a spawn beyond is refused with RESOURCE_EXHAUSTED.
   int64_t max_tasks = kDefaultMaxTasks;
+  // Called once with each task that has kept its thread for kNamedStall. Default: nothing.
+  std::function<void(const Stall& stall)> on_stall;
 };
 
 // Threads that run tasks, each from a queue of its own and from what it steals from the others; one
-// more waits for timers and descriptors.
+// more waits for timers and descriptors, and looks after the others. That one calls the functions
+// of the options.
 class ThreadExecutor final : public Executor {
  public:
-  explicit ThreadExecutor(const ThreadExecutorOptions& options);
+  explicit ThreadExecutor(ThreadExecutorOptions options);
   explicit ThreadExecutor(int workers = 0, int blocking_threads = 64);
   ~ThreadExecutor() override;
 
@@ -123,8 +128,12 @@ class ThreadExecutor final : public Executor {
  private:
   friend class GuestWorker;
 
+  SchedulerStats ReadSchedulerStats() const override;
   void React();
+  void LookAfterWorkers(Time now);
 
+  const ThreadExecutorOptions options_;
+  Time next_look_{};  // of the reactor
   std::atomic<bool> stopping_{false};
   const std::unique_ptr<internal::Scheduler> scheduler_;
   internal::BlockingPool blocking_;  // its threads make tasks runnable

@@ -101,6 +101,7 @@ struct TaskRecord : ListNode<>, Pooled {
   TaskOwner* owner = nullptr;
   std::coroutine_handle<> frame;
   uint32_t shard = 0;  // of the registry
+  bool timed = false;  // how long it waits for a thread, and keeps it
 
   // Relaxed: read by dumps at any time.
   std::atomic<Doing> state{Doing()};
@@ -117,6 +118,13 @@ struct TaskRecord : ListNode<>, Pooled {
   absl::Status result;
 
   void Enter(TaskState new_state, WaitReason new_reason, const void* new_object);
+  // It has become runnable: one in so many is timed from now on. `turn` changes, by one, whenever
+  // the caller makes one runnable.
+  static constexpr uint32_t kTimedInterval = 64;
+  void MayBeTimed(uint32_t turn) {
+    if (turn % kTimedInterval == kTimedInterval - 1) TimeFromNow();
+  }
+  void TimeFromNow();
 
   // Runs the task until it suspends or ends; when it ended, destroys its frame and tells its owner.
   // Nothing of the task may be touched afterwards.
@@ -153,8 +161,8 @@ class WakeList {
     last_ = others.last_;
     others.first_ = nullptr;
   }
-  // Marks all as runnable, at the time of this call; how many there are.
-  int64_t EnterRunnable();
+  // Marks all as runnable, at the time of this call; how many there are. `turn` as of MayBeTimed.
+  int64_t EnterRunnable(uint32_t turn);
   TaskRecord* front() const { return first_; }
   TaskRecord* Pop() {
     TaskRecord* task = first_;

@@ -8,6 +8,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "nursery/core/clock.h"
 #include "nursery/core/internal/list.h"
 #include "nursery/core/mutex.h"
+#include "nursery/core/scheduler_stats.h"
 #include "nursery/core/task.h"
 
 namespace nursery {
@@ -31,6 +33,7 @@ struct TaskStats {
   int64_t created = 0;
   // Cancelled more than kStuckGrace ago, and alive.
   int64_t stuck = 0;
+  SchedulerStats scheduler;
 };
 
 namespace internal {
@@ -69,6 +72,8 @@ class TaskRegistry : public ListNode<> {
   // and whose parents it does not see. In no order.
   void ForEachTask(Look look) const;
   std::string Dump() const;
+  // Of the task that a thread runs; nothing: it runs none any more.
+  std::optional<Stall> Describe(const std::atomic<const TaskRecord*>& running) const;
 
   const Clock& clock() const { return clock_; }
   // Of this registry alone in the life of the process.

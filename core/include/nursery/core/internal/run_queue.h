@@ -73,6 +73,9 @@ class RunQueue {
     }
   }
 
+  // Owner. Changes with each PushBack, by one.
+  uint32_t pushes() const { return tail_.load(std::memory_order_relaxed); }
+
   // Of the ring.
   uint32_t size() const {
     return tail_.load(std::memory_order_acquire) - head_.load(std::memory_order_acquire);

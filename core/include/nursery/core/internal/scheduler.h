@@ -23,17 +23,22 @@
 #include <thread>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
+#include "absl/functional/function_ref.h"
 #include "nursery/core/internal/run_queue.h"
 #include "nursery/core/mutex.h"
+#include "nursery/core/scheduler_stats.h"
 #include "nursery/core/task.h"
 
 namespace nursery::internal {
 
 struct Worker;
+class TaskRegistry;
 
 class Scheduler {
  public:
-  explicit Scheduler(int workers);
+  // `watch` makes the reactor call Look soon.
+  Scheduler(int workers, absl::AnyInvocable<void()> watch);
   ~Scheduler();
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
@@ -52,6 +57,14 @@ class Scheduler {
   bool LeaveGuest(TaskRecord* task);
   void RemoveGuest(Worker& guest);
 
+  // scheduler_stats.cc: the watchdog, on the thread of the reactor, which calls Look every
+  // kLookInterval as long as it is wanted: something has run since the last look.
+  static constexpr Duration kLookInterval = kLongSlice;
+  bool look_wanted() const { return look_wanted_.load(std::memory_order_relaxed); }
+  // `name` is called once with each slice that has become longer than kNamedStall.
+  void Look(Time now, const TaskRegistry& registry, absl::FunctionRef<void(const Stall&)> name);
+  SchedulerStats Stats() const;
+
   // Ends the threads. No task is left.
   void Stop() NURSERY_EXCLUDES(idle_mutex_);
 
@@ -63,6 +76,8 @@ class Scheduler {
   TaskRecord* Steal(Worker& self, uint32_t start);
   TaskRecord* TakeShared(Worker& self) NURSERY_EXCLUDES(shared_mutex_);
   void EndSearch(Worker& self);
+  // A thread has begun to run tasks.
+  void WantLook();
   void PushLocal(Worker& self, TaskRecord* task);
   void Announce(const Worker& self);
   void ShareAll(Worker& guest);
@@ -106,6 +121,12 @@ class Scheduler {
   Mutex idle_mutex_;
   std::vector<Worker*> idle_ NURSERY_GUARDED_BY(idle_mutex_);
   bool stopping_ NURSERY_GUARDED_BY(idle_mutex_) = false;
+
+  absl::AnyInvocable<void()> watch_;
+  std::atomic<bool> look_wanted_{true};  // workers begin awake
+  // Of the watchdog.
+  std::atomic<int64_t> long_slices_{0};
+  std::atomic<int64_t> stalled_{0};  // nanoseconds
 
   std::vector<std::thread> threads_;
 };
