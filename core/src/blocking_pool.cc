@@ -4,10 +4,12 @@
 #include <utility>
 
 #include "nursery/core/check.h"
+#include "nursery/core/internal/asleep.h"
 
 namespace nursery::internal {
 
 BlockingPool::~BlockingPool() {
+  const StayAwake until_the_threads_have_gone;
   std::vector<std::thread> threads;
   IdleThreads::Thread* wake;
   {
@@ -27,6 +29,7 @@ void BlockingPool::Run(absl::AnyInvocable<void() &&> work) {
     wake = idle_.Take(1);
     if (wake == nullptr && static_cast<int>(threads_.size()) < max_threads_) StartThread();
     queue_.push_back(std::move(work));
+    Awake::Enter();
   }
   IdleThreads::Wake(wake);
 }
@@ -41,6 +44,7 @@ void BlockingPool::StartThread() {
 }
 
 void BlockingPool::Serve() {
+  const KnownThread known;
   for (;;) {
     absl::AnyInvocable<void() &&> work;
     {
@@ -51,6 +55,8 @@ void BlockingPool::Serve() {
       queue_.pop_front();
     }
     std::move(work)();
+    work = nullptr;
+    Awake::Leave();
   }
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "nursery/core/internal/asleep.h"
 #include "nursery/core/internal/registry.h"
 #include "nursery/core/internal/render_dump.h"
 #include "nursery/core/internal/snapshot.h"
@@ -33,6 +34,7 @@ int OpenSigquit() {
 }
 
 void PrintOnSignals(int signal_fd, int stop_fd) {
+  const internal::KnownThread known;
   for (;;) {
     pollfd descriptors[] = {{.fd = signal_fd, .events = POLLIN, .revents = 0},
                             {.fd = stop_fd, .events = POLLIN, .revents = 0}};
@@ -107,6 +109,7 @@ DumpOnSigquit::DumpOnSigquit()
       thread_(StartPrinting(signal_fd_, stop_fd_)) {}
 
 DumpOnSigquit::~DumpOnSigquit() {
+  const internal::StayAwake until_the_thread_has_gone;
   const uint64_t one = 1;
   [[maybe_unused]] ssize_t put = write(stop_fd_, &one, sizeof one);
   thread_.join();

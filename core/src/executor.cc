@@ -3,10 +3,13 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <utility>
 
 #include "nursery/core/internal/context_node.h"
+#include "nursery/core/internal/render_dump.h"
 #include "nursery/core/internal/scheduler.h"
+#include "nursery/core/internal/snapshot.h"
 #include "nursery/core/internal/task_frame.h"
 #include "nursery/core/status.h"
 
@@ -44,6 +47,7 @@ namespace {
 class RootOwner final : public internal::TaskOwner {
  public:
   void OnTaskDone(TaskRecord* task) override {
+    internal::Awake::Enter();  // the thread that waits
     MutexLock lock(mutex_);
     done_ = true;
     result_ = std::move(task->result);
@@ -76,7 +80,9 @@ ThreadExecutor::ThreadExecutor(ThreadExecutorOptions options)
       scheduler_(std::make_unique<internal::Scheduler>(
           options_.workers > 0 ? options_.workers : AvailableCores(), [this] { Kick(); })),
       blocking_(options_.blocking_threads),
-      reactor_([this] { React(); }) {}
+      reactor_([this] { React(); }) {
+  Enlist();
+}
 
 namespace {
 
@@ -93,6 +99,8 @@ ThreadExecutor::ThreadExecutor(int workers, int blocking_threads)
     : ThreadExecutor(WithThreads(workers, blocking_threads)) {}
 
 ThreadExecutor::~ThreadExecutor() {
+  const internal::StayAwake until_the_threads_have_gone;
+  Delist();
   stopping_.store(true);
   Kick();
   reactor_.join();
@@ -100,6 +108,8 @@ ThreadExecutor::~ThreadExecutor() {
 }
 
 absl::Status ThreadExecutor::Run(std::string name, Root root, std::source_location site) {
+  const internal::StayAwake awake;
+  const internal::KnownThread known;
   RootOwner owner;
   Context context = Context::Background(*this);
   TaskRecord task;
@@ -111,6 +121,7 @@ absl::Status ThreadExecutor::Run(std::string name, Root root, std::source_locati
   internal::RunInTask(context, std::move(root)).BindTo(task);
   registry().AddRoot(&task);
   Schedule(&task);
+  internal::Awake::Leave();
   absl::Status result = owner.Wait();
   registry().Remove(&task);
   return result;
@@ -128,19 +139,27 @@ void ThreadExecutor::RunOnBlockingThread(absl::AnyInvocable<void() &&> work) {
 
 SchedulerStats ThreadExecutor::ReadSchedulerStats() const { return scheduler_->Stats(); }
 
+bool ThreadExecutor::CanWake() {
+  return timers().Next() != kNever || poller().waiters() > 0 || scheduler_->has_tasks();
+}
+
 void ThreadExecutor::React() {
+  internal::Awake::Enter();
+  const internal::KnownThread known;
   while (!stopping_.load()) {
     Time next = timers().PlanSleep();
     if (scheduler_->look_wanted()) next = std::min(next, next_look_);
     const Duration timeout =
         next == kNever ? Duration(-1) : std::max(next - clock().Now(), Duration::zero());
+    if (internal::Awake::LeaveAndLook(*this)) TellAsleep();
     WakeList wake;
-    poller().Poll(timeout, wake);
+    poller().Poll(timeout, wake, &internal::Awake::Enter);
     internal::Schedule(wake);
     const Time now = clock().Now();
     ExpireTimers(now);
     LookAfterWorkers(now);
   }
+  internal::Awake::Leave();
 }
 
 void ThreadExecutor::LookAfterWorkers(Time now) {
@@ -149,6 +168,17 @@ void ThreadExecutor::LookAfterWorkers(Time now) {
   scheduler_->Look(now, registry(), [this](const Stall& stall) {
     if (options_.on_stall) options_.on_stall(stall);
   });
+}
+
+void ThreadExecutor::TellAsleep() {
+  const uint64_t slices = scheduler_->slices_started();
+  if (std::exchange(slices_when_asleep_, slices) == slices) return;
+  const std::string report = internal::DescribeSleepers(internal::SnapshotAll());
+  if (options_.on_asleep) {
+    options_.on_asleep(report);
+  } else {
+    std::fwrite(report.data(), 1, report.size(), stderr);
+  }
 }
 
 GuestWorker::GuestWorker(ThreadExecutor& executor)

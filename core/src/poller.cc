@@ -110,9 +110,10 @@ int WaitForEvents(int epoll, epoll_event* events, int capacity, Duration timeout
 
 }  // namespace
 
-void Poller::Poll(Duration timeout, WakeList& wake) {
+void Poller::Poll(Duration timeout, WakeList& wake, absl::FunctionRef<void()> waited) {
   epoll_event events[64];
   const int count = WaitForEvents(epoll_, events, std::size(events), timeout);
+  waited();
   MutexLock lock(mutex_);
   for (int i = 0; i < count; ++i) {
     if (events[i].data.fd == interrupt_) {

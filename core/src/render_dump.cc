@@ -4,6 +4,9 @@
 #include <cstdio>
 #include <utility>
 
+#include "nursery/core/task_profile.h"
+#include "nursery/core/wait_graph.h"
+
 namespace nursery::internal {
 namespace {
 
@@ -197,6 +200,19 @@ std::string LineText(const std::source_location& site) {
 }
 
 std::string RenderText(const TaskSnapshot& snapshot) { return TextRenderer(snapshot).Render(); }
+
+std::string DescribeSleepers(std::vector<TaskSnapshot> snapshots) {
+  std::string all;
+  for (TaskSnapshot& snapshot : snapshots) {
+    all += RenderText(snapshot);
+    for (TaskEntry& task : snapshot.tasks) {
+      // A join ends when its children do: the cause is further down.
+      task.listed = task.reason != WaitReason::kGroupJoin;
+    }
+  }
+  return std::string(kAsleep) + "; nothing wakes\n" + FormatTaskProfile(Profile(snapshots)) +
+         "\nof all, " + all + FormatWaitGraph(FindWaitCycles());
+}
 
 std::string RenderJson(const std::vector<TaskSnapshot>& snapshots) {
   std::string text = "{\"executors\":[";

@@ -7,6 +7,7 @@
 
 #include "nursery/core/check.h"
 #include "nursery/core/clock.h"
+#include "nursery/core/internal/asleep.h"
 #include "nursery/core/internal/pause.h"
 #include "nursery/core/internal/worker.h"
 
@@ -43,9 +44,11 @@ Scheduler::Scheduler(int workers, absl::AnyInvocable<void()> watch)
   try {
     for (int i = 0; i < workers; ++i) {
       workers_[i]->scheduler = this;
+      Awake::Enter();
       threads_.emplace_back([this, i] { Work(*workers_[i]); });
     }
   } catch (const std::system_error&) {
+    Awake::Leave();
     // Fewer workers do, but none does not.
     if (threads_.empty()) throw;
   }
@@ -59,6 +62,7 @@ void Scheduler::Stop() {
     MutexLock lock(idle_mutex_);
     stopping_ = true;
     idle.swap(idle_);
+    for (size_t i = 0; i < idle.size(); ++i) Awake::Enter();
   }
   for (Worker* worker : idle) sem_post(&worker->wake);
   for (std::thread& thread : threads_) thread.join();
@@ -228,8 +232,10 @@ TaskRecord* Scheduler::Next(Worker& self) {
 }
 
 void Scheduler::Work(Worker& self) {
+  const KnownThread known;
   current_worker = &self;
   while (TaskRecord* task = Next(self)) self.RunSlice(task);
+  Awake::Leave();
 }
 
 Worker* Scheduler::AddGuest() {
@@ -238,6 +244,7 @@ Worker* Scheduler::AddGuest() {
     if (workers_[i]->guest.exchange(true, std::memory_order_acq_rel)) continue;
     workers_[i]->scheduler = this;
     current_worker = workers_[i].get();
+    Awake::Enter();  // for as long as it lives: it waits for something outside
     return current_worker;
   }
   NURSERY_CHECK(false) << "more than " << kMaxGuests << " guests";
@@ -277,6 +284,7 @@ void Scheduler::RemoveGuest(Worker& guest) {
   current_worker = nullptr;
   ShareAll(guest);
   guest.guest.store(false, std::memory_order_release);
+  Awake::Leave();
 }
 
 }  // namespace nursery::internal

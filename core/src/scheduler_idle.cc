@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "nursery/core/clock.h"
+#include "nursery/core/internal/asleep.h"
 #include "nursery/core/internal/scheduler.h"
 #include "nursery/core/internal/worker.h"
 
@@ -65,6 +66,7 @@ void Scheduler::WakeOne() {
     worker = idle_.back();
     idle_.pop_back();
     CountIdle();
+    Awake::Enter();
   }
   sem_post(&worker->wake);
 }
@@ -122,12 +124,13 @@ bool Scheduler::Park(Worker& self) {
     return true;
   }
   if (AnyTaskLies()) EnsureWatched();
+  Awake::Leave();
   for (;;) {
     switch (WokenFor(self)) {
       case Woken::kToStop:
         return false;
       case Woken::kToSearch:
-        self.searching = true;  // counted by the one who woke it
+        self.searching = true;  // counted by the one who woke it, as is that it is awake
         WantLook();
         return true;
       case Woken::kToWatch:
@@ -165,6 +168,7 @@ bool Scheduler::Watch(Worker& self) {
       const bool has_tasks = worker.HasTasks();
       if (second && stands && has_tasks && worker.tasks_seen) {
         if (!LeaveIdle(self)) return false;  // it has been woken
+        Awake::Enter();
         TaskRecord* task = worker.queue.PopNext();
         if (task == nullptr) task = self.queue.StealFrom(worker.queue);
         if (task != nullptr) self.queue.PushNext(task);

@@ -63,6 +63,12 @@ SchedulerStats Scheduler::Stats() const {
   return stats;
 }
 
+uint64_t Scheduler::slices_started() const {
+  uint64_t sum = 0;
+  for (const auto& worker : workers_) sum += worker->slices.load(std::memory_order_relaxed);
+  return sum;
+}
+
 // Either this sees that a look is wanted, or Look sees that not all sleep. A guest may be missed,
 // in the moment in which all else has come to rest.
 void Scheduler::WantLook() {

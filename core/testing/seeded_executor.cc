@@ -4,16 +4,14 @@
 #include "nursery/core/internal/snapshot.h"
 #include "nursery/core/internal/task_frame.h"
 #include "nursery/core/status.h"
-#include "nursery/core/task_profile.h"
 
 namespace nursery {
 
+using internal::kAsleep;
 using internal::TaskRecord;
 using internal::WakeList;
 
 namespace {
-
-constexpr std::string_view kAsleep = "all tasks are asleep";
 
 class Owner final : public internal::TaskOwner {
  public:
@@ -23,18 +21,6 @@ class Owner final : public internal::TaskOwner {
  private:
   std::optional<absl::Status> result_;
 };
-
-// First those for which the others wait, then the dump of all.
-std::string DescribeSleepers(const internal::TaskRegistry& registry) {
-  internal::TaskSnapshot snapshot = registry.Snapshot();
-  const std::string all = internal::RenderText(snapshot);
-  for (internal::TaskEntry& task : snapshot.tasks) {
-    // A join ends when its children do: the cause is further down.
-    task.listed = task.reason != WaitReason::kGroupJoin;
-  }
-  return std::string(kAsleep) + "; nothing wakes\n" +
-         FormatTaskProfile(internal::Profile({snapshot})) + "\nof all, " + all;
-}
 
 }  // namespace
 
@@ -59,7 +45,8 @@ absl::Status SeededExecutor::Run(std::string name, Executor::Root root, std::sou
   while (!owner.result()) {
     if (runnable_.empty() && !WakeSomething()) {
       NURSERY_CHECK(!deadlock) << kAsleep << ", and cancelling does not wake them\n" << Dump();
-      deadlock = Error(absl::StatusCode::kAborted, DescribeSleepers(registry()));
+      deadlock =
+          Error(absl::StatusCode::kAborted, internal::DescribeSleepers({registry().Snapshot()}));
       scope.Cancel(kAsleep);
       continue;
     }

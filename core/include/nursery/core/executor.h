@@ -22,6 +22,7 @@
 #include "absl/functional/any_invocable.h"
 #include "nursery/core/async.h"
 #include "nursery/core/context.h"
+#include "nursery/core/internal/asleep.h"
 #include "nursery/core/internal/blocking_pool.h"
 #include "nursery/core/internal/poller.h"
 #include "nursery/core/internal/registry.h"
@@ -100,6 +101,11 @@ struct ThreadExecutorOptions {
   int blocking_threads = 64;
   // The most live tasks, at least 1; a spawn beyond is refused with RESOURCE_EXHAUSTED.
   int64_t max_tasks = kDefaultMaxTasks;
+  // Called when no task of the process can ever run again, since all of them wait for each other:
+  // no timer, descriptor or blocking call is left, and no thread of the process but those of
+  // executors and those that wait in Run. With what they wait for, their wait cycles, and a dump.
+  // It may cancel a scope. Default: writes that to stderr.
+  std::function<void(const std::string& report)> on_asleep;
   // Called once with each task that has kept its thread for kNamedStall. Default: nothing.
   std::function<void(const Stall& stall)> on_stall;
 };
@@ -107,7 +113,7 @@ struct ThreadExecutorOptions {
 // Threads that run tasks, each from a queue of its own and from what it steals from the others; one
 // more waits for timers and descriptors, and looks after the others. That one calls the functions
 // of the options.
-class ThreadExecutor final : public Executor {
+class ThreadExecutor final : public Executor, private internal::Sleeper {
  public:
   explicit ThreadExecutor(ThreadExecutorOptions options);
   explicit ThreadExecutor(int workers = 0, int blocking_threads = 64);
@@ -129,11 +135,17 @@ class ThreadExecutor final : public Executor {
   friend class GuestWorker;
 
   SchedulerStats ReadSchedulerStats() const override;
+  bool CanWake() override;
+  bool HasTasks() override { return registry().live() > 0; }
+  void LookWhetherAsleep() override { Kick(); }
   void React();
+  void TellAsleep();
   void LookAfterWorkers(Time now);
 
   const ThreadExecutorOptions options_;
-  Time next_look_{};  // of the reactor
+  // Of the reactor.
+  Time next_look_{};
+  uint64_t slices_when_asleep_ = 0;  // all slept then, which was told
   std::atomic<bool> stopping_{false};
   const std::unique_ptr<internal::Scheduler> scheduler_;
   internal::BlockingPool blocking_;  // its threads make tasks runnable

@@ -6,6 +6,7 @@
 
 #include <unordered_map>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "nursery/core/clock.h"
 #include "nursery/core/mutex.h"
@@ -31,7 +32,10 @@ class Poller {
   void Remove(int fd, IoDirection direction, Wait& wait) NURSERY_EXCLUDES(mutex_);
 
   // Waits for readiness, Interrupt, or `timeout` (negative: for ever), and collects whom it wakes.
-  void Poll(Duration timeout, WakeList& wake) NURSERY_EXCLUDES(mutex_);
+  // Calls `waited` in between, while those are still among the waiters.
+  void Poll(
+      Duration timeout, WakeList& wake, absl::FunctionRef<void()> waited = [] {})
+      NURSERY_EXCLUDES(mutex_);
   // Makes the current or the next Poll return at once.
   void Interrupt();
 

@@ -5,6 +5,7 @@
 #define NURSERY_CORE_INTERNAL_RENDER_DUMP_H_
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "nursery/core/internal/snapshot.h"
@@ -19,6 +20,9 @@ namespace internal {
 std::string RenderText(const TaskSnapshot& snapshot);
 // {"executors":[{"tasks":[...]}]}: a list of the tasks of each executor, which name their parents.
 std::string RenderJson(const std::vector<TaskSnapshot>& snapshots);
+// "all tasks are asleep", first those for which the others wait, then all, then the wait cycles.
+std::string DescribeSleepers(std::vector<TaskSnapshot> snapshots);
+inline constexpr std::string_view kAsleep = "all tasks are asleep";
 TaskProfile Profile(const std::vector<TaskSnapshot>& snapshots);
 
 }  // namespace internal

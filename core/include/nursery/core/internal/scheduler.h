@@ -64,6 +64,9 @@ class Scheduler {
   // `name` is called once with each slice that has become longer than kNamedStall.
   void Look(Time now, const TaskRegistry& registry, absl::FunctionRef<void(const Stall&)> name);
   SchedulerStats Stats() const;
+  bool has_tasks() const { return HasWork() || AnyTaskLies(); }
+  // Changes whenever a task runs.
+  uint64_t slices_started() const;
 
   // Ends the threads. No task is left.
   void Stop() NURSERY_EXCLUDES(idle_mutex_);
