@@ -19,6 +19,8 @@ namespace nursery::app {
 namespace {
 
 constexpr int64_t kMaxCallsPerConnection = 1'000'000;
+// The server itself takes a fifth of them.
+constexpr int64_t kMinTasks = 100;
 
 // What is in the contract and not yet in the program is refused by name.
 void CheckSupported(const v1::ServerConfig& config, std::vector<spec::Violation>* problems) {
@@ -32,7 +34,6 @@ void CheckSupported(const v1::ServerConfig& config, std::vector<spec::Violation>
   refuse(config.retention().has_age(), "retention.age");
   refuse(config.retention().jobs() != 0, "retention.jobs");
   refuse(config.retention().bytes() != 0, "retention.bytes");
-  refuse(config.limits().tasks() != 0, "limits.tasks");
 }
 
 void CheckPools(const v1::ServerConfig& config, std::vector<spec::Violation>* problems) {
@@ -140,6 +141,9 @@ absl::StatusOr<v1::ServerConfig> ReadConfig(const std::string& file) {
     if (config.limits().calls_per_connection() > kMaxCallsPerConnection) {
       problems.push_back({"limits.calls_per_connection",
                           "must be at most " + std::to_string(kMaxCallsPerConnection), 0, 0});
+    }
+    if (const int64_t tasks = config.limits().tasks(); tasks > 0 && tasks < kMinTasks) {
+      problems.push_back({"limits.tasks", "must be at least " + std::to_string(kMinTasks), 0, 0});
     }
     CheckNumbers(config.retention(), "retention.", &problems);
     CheckAuth(config.auth(), &problems);

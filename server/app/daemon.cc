@@ -140,6 +140,7 @@ absl::Status Daemon::Build(const v1::ServerConfig& config) {
   options.limits = ServerLimitsOf(config);
   options.calls_per_connection = CallsPerConnectionOf(config);
   PartsOptions parts;
+  parts.executor.max_tasks = MaxTasksOf(config);
   parts.exec.environment = PassedOn(config.exec());
   parts.exec.data_dir = data_dir_.scratch();
   parts.exec.max_output = MaxOutputOf(config);

@@ -36,7 +36,7 @@ absl::StatusOr<std::unique_ptr<Parts>> Parts::Create(PartsOptions options) {
   auto parts = std::make_unique<Parts>();
   parts->host = std::make_unique<warden::ProcessHost>(std::move(options.host));
   NURSERY_RETURN_IF_ERROR(parts->host->Start());
-  parts->executor = std::make_unique<ThreadExecutor>();
+  parts->executor = std::make_unique<ThreadExecutor>(std::move(options.executor));
   parts->exec = std::make_unique<actions::Exec>(*parts->host, options.exec);
   parts->actions = std::make_unique<actions::Actions>(parts->functions, parts->exec.get());
   parts->store = std::make_unique<store::MemoryStore>(engine::kEventLogBytes);

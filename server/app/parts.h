@@ -23,6 +23,7 @@ namespace nursery::app {
 struct PartsOptions {
   PartsOptions() = default;
 
+  ThreadExecutorOptions executor;
   // Its data_dir is where attempts get their directories.
   actions::ExecOptions exec;
   std::map<std::string, int64_t> pools;

@@ -87,6 +87,12 @@ int CallsPerConnectionOf(const v1::ServerConfig& config) {
   return static_cast<int>(calls);
 }
 
+int64_t MaxTasksOf(const v1::ServerConfig& config) {
+  int64_t tasks = kDefaultMaxTasks;
+  SetIfGiven(config.limits().tasks(), &tasks);
+  return tasks;
+}
+
 warden::Level LevelOf(const v1::ServerConfig& config) {
   switch (config.exec().containment()) {
     case v1::CONTAINMENT_GROUP:

@@ -20,9 +20,10 @@ namespace nursery::app {
 
 engine::TableLimits TableLimitsOf(const v1::ServerConfig& config);
 int CallsPerConnectionOf(const v1::ServerConfig& config);
-// What a process may write to a stream that is read whole, in bytes.
+int64_t MaxTasksOf(const v1::ServerConfig& config);
 // kNone: the best that works.
 warden::Level LevelOf(const v1::ServerConfig& config);
+// What a process may write to a stream that is read whole, in bytes.
 int64_t MaxOutputOf(const v1::ServerConfig& config);
 rpc::ServerLimits ServerLimitsOf(const v1::ServerConfig& config);
 // What it says about jobs, and the default of what it does not.

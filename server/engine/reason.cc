@@ -1,6 +1,7 @@
 #include "server/engine/reason.h"
 
 #include "absl/strings/cord.h"
+#include "nursery/core/status.h"
 #include "server/engine/convert.h"
 
 namespace nursery::engine {
@@ -29,6 +30,14 @@ absl::Status WithRetry(absl::Status status, Duration delay) {
   google::rpc::RetryInfo info;
   *info.mutable_retry_delay() = ToProto(delay);
   return WithDetail(std::move(status), info);
+}
+
+absl::Status TooManyTasks(const absl::Status& refused) {
+  const std::string text =
+      std::string(Message(refused)) + "; limits.tasks of the server's configuration raises it";
+  return WithRetry(WithReason(Error(absl::StatusCode::kResourceExhausted, text),
+                              v1::ERROR_REASON_TOO_MANY_TASKS),
+                   std::chrono::seconds(1));
 }
 
 }  // namespace nursery::engine

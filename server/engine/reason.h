@@ -23,6 +23,8 @@ google::rpc::ErrorInfo InfoOf(v1::ErrorReason reason);
 absl::Status WithReason(absl::Status status, v1::ErrorReason reason);
 // RESOURCE_EXHAUSTED and UNAVAILABLE: try again after `delay`.
 absl::Status WithRetry(absl::Status status, Duration delay);
+// For whoever the runtime has no task for, as `refused` says, with what raises the limit.
+absl::Status TooManyTasks(const absl::Status& refused);
 
 }  // namespace nursery::engine
 

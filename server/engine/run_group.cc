@@ -124,8 +124,12 @@ Async<absl::Status> DriveGroup(Group& group, Runtime* run, Node* node, const Can
     }
     while (Node* child = decided ? nullptr : state.TakeReady()) {
       absl::Status spawned = group.TrySpawn(child->Path(), RunChild, run, child, bell, left);
-      // Refused only because the context is cancelled: then the child ends with the group.
-      if (!spawned.ok()) break;
+      if (spawned.ok()) continue;
+      // Where the context is cancelled the child ends with the group.
+      if (group.context().cancelled() || PLANTED(refused_child_forgotten)) break;
+      state.OnTaskEnded();
+      co_await RefuseNode(run, child, std::move(spawned));
+      break;  // its end may decide the group
     }
     const Context waiting = decided ? patience.context() : group.context();
     absl::StatusOr<Tick> rung = co_await ringing.Receive(waiting);

@@ -7,6 +7,7 @@
 #include "nursery/core/status.h"
 #include "server/engine/limits.h"
 #include "server/engine/node_scope.h"
+#include "server/engine/reason.h"
 #include "server/engine/runner.h"
 
 namespace nursery::engine {
@@ -126,9 +127,12 @@ Async<absl::Status> SpawnWorkers(Group& group, Runtime* run, Node* map, int64_t 
                                  MapRun* state, const CancelScope* items) {
   const int64_t workers = std::min(total, WorkersOf(*run, *map));
   for (int64_t i = 0; i < workers; ++i) {
-    // Refused only because the map is closed already.
     absl::Status spawned = group.TrySpawn(map->Path() + " worker", Work, run, map, state, items);
-    if (!spawned.ok()) break;
+    if (spawned.ok()) continue;
+    // The map is closed already, or the runtime has no task: fewer workers do, but none does not.
+    const bool closed = group.context().cancelled();
+    if (i == 0 && !closed) run->tree.Fail(*map, EventKind::kFail, TooManyTasks(spawned), 0, "");
+    break;
   }
   co_return absl::OkStatus();
 }

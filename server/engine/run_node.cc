@@ -7,6 +7,7 @@
 #include "server/engine/finally.h"
 #include "server/engine/limits.h"
 #include "server/engine/node_scope.h"
+#include "server/engine/reason.h"
 #include "server/engine/runner.h"
 #include "server/spec/scalar.h"
 
@@ -146,6 +147,15 @@ Async<void> RunNode(Context context, Runtime* run, Node* node) {
   }
   run->tree.ReleaseWork(*node);
   holds.clear();
+  run->tree.Finish(*node);
+}
+
+Async<void> RefuseNode(Runtime* run, Node* node, absl::Status refused) {
+  if (run->tree.Start(*node)) {
+    run->tree.Fail(*node, EventKind::kFail, TooManyTasks(refused), 0, "");
+  }
+  const std::vector<Hold> none;
+  co_await RunFinally(run, node, &none, /*has_slot=*/false);
   run->tree.Finish(*node);
 }
 

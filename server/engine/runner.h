@@ -45,6 +45,9 @@ struct Runtime {
 // Everything from eligible to ended, `finally` included. Nothing of the node is left when it
 // returns.
 Async<void> RunNode(Context context, Runtime* run, Node* node);
+// The same of a node that the runtime has no task for, as `refused` says: it fails as one whose
+// only attempt failed, and runs its `finally` here.
+Async<void> RefuseNode(Runtime* run, Node* node, absl::Status refused);
 
 // The work of an opened node: returns when its outcome is decided and its children have ended.
 Async<void> RunGroup(Context context, Runtime* run, Node* node);

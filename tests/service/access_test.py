@@ -309,6 +309,11 @@ class ConfigTest(unittest.TestCase):
         self.assertEqual(self.mistakes("limits: {calls_per_connection: 1000001}\n"), [
             "c.yaml:1:32: limits.calls_per_connection: must be at most 1000000"])
 
+    def test_tasks_have_a_least_number(self):
+        self.assertEqual(self.mistakes("limits: {tasks: 100}\n"), [])
+        self.assertEqual(self.mistakes("limits: {tasks: 99}\n"), [
+            "c.yaml:1:17: limits.tasks: must be at least 100"])
+
     def test_files_are_read_and_every_mistake_is_said(self):
         (self.directory / "tokens").write_text("short\n")
         (self.directory / "tokens").chmod(0o600)

@@ -18,6 +18,46 @@ from service import (PATIENCE, PROTO, ServiceTest, details_of, exec_node, group,
                      job, job_service, marked, resources, wait_until)
 
 
+class TaskLimitTest(ServiceTest):
+    config = "limits: {tasks: 100}\n"
+
+    def test_a_job_that_is_too_wide_fails_by_name_and_the_server_goes_on(self):
+        spec = job.JobSpec(name="wide", root=group(
+            *(exec_node("sleep", "60", name=f"n{i}") for i in range(100))))
+        done = self.wait(self.submit(spec).name)
+        self.assertEqual(done.state, resources.NODE_STATE_FAILED)
+        self.assertRegex(done.cause.reason, "at its limit of 100 live tasks; limits.tasks of the "
+                         "server's configuration raises it")
+        small = self.submit(job.JobSpec(name="small", root=exec_node("true")))
+        self.assertEqual(self.wait(small.name).state, resources.NODE_STATE_SUCCEEDED)
+
+    def test_a_call_that_is_too_many_is_refused(self):
+        name = self.submit(self.sleepers(1)).name
+        watches = []
+        while True:
+            watch = self.jobs.WatchJob(job_service.WatchJobRequest(name=name))
+            try:
+                next(watch)
+            except grpc.RpcError as error:
+                self.assertEqual(error.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)
+                self.assertEqual(details_of(error)["ErrorInfo"].reason, "TOO_MANY_TASKS")
+                self.assertIn("limits.tasks", error.details())
+                break
+            watches.append(watch)
+        self.assertGreater(len(watches), 50)
+        for watch in watches:
+            watch.cancel()
+        wait_until(self.answers)
+
+    def answers(self):
+        try:
+            return self.introspection.GetServerStats(introspection.GetServerStatsRequest(),
+                                                     timeout=PATIENCE).watchers == 0
+        except grpc.RpcError as error:
+            self.assertEqual(error.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)
+            return False
+
+
 class SubmitTest(ServiceTest):
     def test_a_job_runs_and_gives_its_output(self):
         submitted = self.submit(job.JobSpec(name="hello", root=exec_node("echo", "hello")))
