@@ -75,6 +75,12 @@ void LogNotReloaded(const absl::Status& status) {
                mistakes.c_str());
 }
 
+void LogStall(const Stall& stall) {
+  std::ostringstream line;
+  line << "nurseryd: a task keeps its scheduler thread: " << stall << "\n";
+  std::fputs(line.str().c_str(), stderr);
+}
+
 // Chance, so that no two starts have the same.
 std::string NewInstanceId() {
   std::random_device chance;
@@ -141,6 +147,7 @@ absl::Status Daemon::Build(const v1::ServerConfig& config) {
   options.calls_per_connection = CallsPerConnectionOf(config);
   PartsOptions parts;
   parts.executor.max_tasks = MaxTasksOf(config);
+  parts.executor.on_stall = LogStall;
   parts.exec.environment = PassedOn(config.exec());
   parts.exec.data_dir = data_dir_.scratch();
   parts.exec.max_output = MaxOutputOf(config);

@@ -28,6 +28,32 @@ auto& At(Array& by_state, NodeState state) {
   return by_state[static_cast<size_t>(state)];
 }
 
+void AddHistogram(Family family, const DurationHistogram& histogram) {
+  using Seconds = std::chrono::duration<double>;
+  std::array<double, DurationHistogram::kBuckets - 1> bounds;
+  for (size_t i = 0; i < bounds.size(); ++i) {
+    bounds[i] = Seconds(DurationHistogram::UpperBound(static_cast<int>(i))).count();
+  }
+  family.Add({}, bounds, histogram.counts, Seconds(histogram.sum).count());
+}
+
+void CollectScheduler(const SchedulerStats& stats, Families& families) {
+  families.Gauge("nursery_sched_threads", "Threads that run tasks.")
+      .Add({}, int64_t{stats.threads});
+  AddHistogram(families.Histogram("nursery_sched_latency_seconds",
+                                  "From runnable to running, of a sample of the tasks."),
+               stats.latency);
+  AddHistogram(families.Histogram("nursery_sched_slice_seconds",
+                                  "How long a task kept its thread, of a sample."),
+               stats.slices);
+  families
+      .Counter("nursery_sched_long_slices_total",
+               "Times that a task kept its thread for more than 10 ms.")
+      .Add({}, stats.long_slices);
+  families.Counter("nursery_sched_stalled_seconds_total", "How long tasks kept their threads so.")
+      .Add({}, std::chrono::duration<double>(stats.stalled).count());
+}
+
 }  // namespace
 
 void CollectTasks(const Executor& executor, Families& families) {
@@ -55,6 +81,7 @@ void CollectTasks(const Executor& executor, Families& families) {
       .Add({}, stats.created);
   families.Counter("nursery_tasks_finished_total", "Tasks that have ended.")
       .Add({}, stats.created - stats.live);
+  CollectScheduler(stats.scheduler, families);
 }
 
 void CollectJobs(engine::JobTable& table, Families& families) {

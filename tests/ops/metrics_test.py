@@ -51,6 +51,8 @@ COUNTED = [
     'grpc_method="WaitJob",grpc_type="unary"}',
     'grpc_server_msg_sent_total{grpc_service="nursery.v1.JobService",grpc_method="WaitJob",'
     'grpc_type="unary"}',
+    "nursery_sched_threads", "nursery_sched_latency_seconds_count",
+    "nursery_sched_slice_seconds_count", "nursery_sched_slice_seconds_sum",
     "process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds",
     "process_start_time_seconds",
 ]
