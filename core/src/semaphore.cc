@@ -1,7 +1,5 @@
 #include "nursery/core/semaphore.h"
 
-#include <memory>
-
 #include "nursery/core/executor.h"
 #include "nursery/core/internal/planted.h"
 #include "nursery/core/status.h"
@@ -12,30 +10,9 @@ using internal::HolderTable;
 using internal::TaskKey;
 using internal::WakeList;
 
-Permit::Permit(Permit&& other) noexcept
-    : semaphore_(std::exchange(other.semaphore_, nullptr)),
-      weight_(std::exchange(other.weight_, 0)) {
-  // Whose it is now nobody knows.
-  const uint32_t known = std::exchange(other.holder_, HolderTable::kNobody);
-  if (known == HolderTable::kNobody) return;
-  if (PLANTED(moved_permit_still_held)) {
-    holder_ = known;
-  } else {
-    semaphore_->Pass(known, TaskKey(), 0);
-  }
-}
-
-Permit& Permit::operator=(Permit&& other) noexcept {
-  if (this == &other) return *this;
-  Release();
-  std::destroy_at(this);
-  std::construct_at(this, std::move(other));
-  return *this;
-}
-
 void Permit::PassToThisTask() {
   if (semaphore_ == nullptr) return;
-  holder_ = semaphore_->Pass(holder_, internal::CurrentKey(), weight_);
+  semaphore_->SetHolder(holder_, internal::CurrentKey(), weight_);
 }
 
 Semaphore::Semaphore(int64_t size) : size_(size), free_(size) {
@@ -51,7 +28,7 @@ Semaphore::~Semaphore() {
 std::optional<Permit> Semaphore::TryAcquire(int64_t weight) {
   MutexLock lock(mutex_);
   if (!CanHold(weight) || !Take(weight)) return std::nullopt;
-  const uint32_t holder = holders_.Add(internal::CurrentKey(), weight);
+  HolderTable::Holder* const holder = holders_.Add(internal::CurrentKey(), weight);
   return std::optional<Permit>(std::in_place, Permit::Made{this, weight, holder});
 }
 
@@ -78,7 +55,7 @@ void Semaphore::Grant(WakeList& wake) {
     --waiting_;
     const int64_t weight = waiter->weight;
     // Before it is fired, after which it may be gone.
-    const uint32_t holder = holders_.Add(internal::KeyOf(*waiter->task()), weight);
+    HolderTable::Holder* const holder = holders_.Add(internal::KeyOf(*waiter->task()), weight);
     waiter->holder = holder;
     const bool fired = waiter->Fire(0, wake);
     if (!fired) holders_.Remove(holder);
@@ -86,10 +63,13 @@ void Semaphore::Grant(WakeList& wake) {
   }
 }
 
-uint32_t Semaphore::Pass(uint32_t known, TaskKey holder, int64_t weight) {
+void Semaphore::SetHolder(HolderTable::Holder*& holder, TaskKey task, int64_t weight) {
   MutexLock lock(mutex_);
-  holders_.Remove(known);
-  return holders_.Add(holder, weight);
+  if (holder == nullptr) {
+    holder = holders_.Add(task, weight);
+  } else {
+    HolderTable::Set(*holder, task, weight);
+  }
 }
 
 void Semaphore::Leave(Waiter& waiter) {

@@ -49,8 +49,8 @@ void WaitSite::ForEach(absl::FunctionRef<void(const WaitSite&)> visit) {
 }
 
 void HolderTable::AppendTo(std::vector<WaitQueue::Part>& parts) const {
-  for (const Slot& slot : slots_) {
-    if (slot.part.task) parts.push_back(slot.part);
+  for (const Holder& holder : holders_) {
+    if (holder.known_.load(std::memory_order_relaxed)) parts.push_back(holder.part_);
   }
 }
 

@@ -37,13 +37,18 @@ class [[nodiscard]] Permit {
   struct Made {
     Semaphore* semaphore;
     int64_t weight;
-    uint32_t holder;
+    internal::HolderTable::Holder* holder;
   };
 
  public:
   Permit() = default;
-  Permit(Permit&& other) noexcept;
-  Permit& operator=(Permit&& other) noexcept;
+  Permit(Permit&& other) noexcept { Take(other); }
+  Permit& operator=(Permit&& other) noexcept {
+    if (this == &other) return *this;
+    Release();
+    Take(other);
+    return *this;
+  }
   ~Permit() { Release(); }
 
   // For the semaphore: made where it stays, since a move would forget who holds it.
@@ -59,10 +64,17 @@ class [[nodiscard]] Permit {
   friend class internal::HoldingPermit;
   // The running task holds it from now on.
   void PassToThisTask();
+  void Take(Permit& other) {
+    semaphore_ = std::exchange(other.semaphore_, nullptr);
+    weight_ = std::exchange(other.weight_, 0);
+    holder_ = std::exchange(other.holder_, nullptr);
+    // Whose it is now nobody knows.
+    if (holder_ != nullptr && !PLANTED(moved_permit_still_held)) holder_->Forget();
+  }
 
   Semaphore* semaphore_ = nullptr;
   int64_t weight_ = 0;
-  uint32_t holder_ = internal::HolderTable::kNobody;  // known to the wait-for graph
+  internal::HolderTable::Holder* holder_ = nullptr;  // known to the wait-for graph
 };
 
 struct SemaphoreStats {
@@ -94,7 +106,7 @@ class Semaphore final : internal::WaitSite {
   friend class Permit;
   struct Waiter final : internal::Wait, internal::ListNode<Semaphore> {
     int64_t weight = 0;
-    uint32_t holder = internal::HolderTable::kNobody;  // once it has got its weight
+    internal::HolderTable::Holder* holder = nullptr;  // once it has got its weight
   };
 
   void VisitQueues(absl::FunctionRef<void(internal::WaitQueue queue)> visit) const override
@@ -113,7 +125,7 @@ class Semaphore final : internal::WaitSite {
     free_ -= weight;
     return true;
   }
-  void Release(int64_t weight, uint32_t holder) NURSERY_EXCLUDES(mutex_) {
+  void Release(int64_t weight, internal::HolderTable::Holder* holder) NURSERY_EXCLUDES(mutex_) {
     internal::WakeList wake;
     {
       MutexLock lock(mutex_);
@@ -124,8 +136,9 @@ class Semaphore final : internal::WaitSite {
     }
     internal::Schedule(wake);
   }
-  // Puts `holder` into the place of the one that was known, and gives its slot.
-  uint32_t Pass(uint32_t known, internal::TaskKey holder, int64_t weight) NURSERY_EXCLUDES(mutex_);
+  // Who holds a permit from now on.
+  void SetHolder(internal::HolderTable::Holder*& holder, internal::TaskKey task, int64_t weight)
+      NURSERY_EXCLUDES(mutex_);
   void Enter(Waiter& waiter) NURSERY_EXCLUDES(mutex_);
   void Leave(Waiter& waiter) NURSERY_EXCLUDES(mutex_);
   void Grant(internal::WakeList& wake) NURSERY_REQUIRES(mutex_);
@@ -176,7 +189,7 @@ class [[nodiscard]] Semaphore::AcquireAwaiter {
 inline void Permit::Release() {
   if (semaphore_ == nullptr) return;
   std::exchange(semaphore_, nullptr)
-      ->Release(std::exchange(weight_, 0), std::exchange(holder_, internal::HolderTable::kNobody));
+      ->Release(std::exchange(weight_, 0), std::exchange(holder_, nullptr));
 }
 
 inline Semaphore::AcquireAwaiter Semaphore::Acquire(Context context, int64_t weight) {

@@ -10,6 +10,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <forward_list>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -57,41 +59,53 @@ class WaitSite : public ListNode<SiteTag> {
   std::atomic<bool> known_{false};
 };
 
-// Who holds how much of a semaphore: slots that are used again.
+// Who holds how much of a semaphore.
 //
-// Thread safety: none; the semaphore's lock guards it.
+// Thread safety: none; the semaphore's lock guards it, but for Holder::Forget.
 class HolderTable {
  public:
-  static constexpr uint32_t kNobody = UINT32_MAX;
+  // Of one permit, for as long as that is held.
+  class Holder {
+   public:
+    // Whose it is from now on nobody knows. Needs no lock, so that a move costs nothing. Relaxed:
+    // who looks for cycles sees this as soon as it sees that the task that did it waits or has
+    // ended.
+    void Forget() { known_.store(false, std::memory_order_relaxed); }
 
-  // No task, or one that is not known: kNobody.
-  uint32_t Add(TaskKey holder, int64_t weight) {
-    if (!holder) return kNobody;
-    uint32_t slot = free_;
-    if (slot == kNobody) {
-      slot = static_cast<uint32_t>(slots_.size());
-      slots_.emplace_back();
+   private:
+    friend class HolderTable;
+    WaitQueue::Part part_;
+    std::atomic<bool> known_{false};
+    Holder* next_free_ = nullptr;
+  };
+
+  // No task: null.
+  Holder* Add(TaskKey task, int64_t weight) {
+    if (!task) return nullptr;
+    Holder* holder = free_;
+    if (holder == nullptr) {
+      holder = &holders_.emplace_front();
     } else {
-      free_ = slots_[slot].next_free;
+      free_ = holder->next_free_;
     }
-    slots_[slot].part = {holder, weight};
-    return slot;
+    Set(*holder, task, weight);
+    return holder;
   }
-  // Does nothing for kNobody.
-  void Remove(uint32_t slot) {
-    if (slot == kNobody) return;
-    slots_[slot] = {{}, free_};
-    free_ = slot;
+  static void Set(Holder& holder, TaskKey task, int64_t weight) {
+    holder.part_ = {task, weight};
+    holder.known_.store(true, std::memory_order_relaxed);
+  }
+  // Does nothing for null.
+  void Remove(Holder* holder) {
+    if (holder == nullptr) return;
+    holder->Forget();
+    holder->next_free_ = std::exchange(free_, holder);
   }
   void AppendTo(std::vector<WaitQueue::Part>& parts) const;
 
  private:
-  struct Slot {
-    WaitQueue::Part part;
-    uint32_t next_free = kNobody;
-  };
-  std::vector<Slot> slots_;
-  uint32_t free_ = kNobody;
+  std::forward_list<Holder> holders_;  // they stay where they are, and are used again
+  Holder* free_ = nullptr;
 };
 
 }  // namespace nursery::internal
