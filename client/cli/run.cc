@@ -115,6 +115,13 @@ bool IsSingleCommand(const RunOptions& options) {
 // What a run's call is made on: an executor, or a server of our own.
 using Host = std::function<absl::Status(const app::Embedded::Client& client)>;
 
+// What was asked for and does not hold where the job ran.
+void WarnOfLimits(const v1::Job& job) {
+  for (const std::string& limit : job.limits_not_enforced()) {
+    std::fprintf(stderr, "warning: %s\n", Printable(limit).c_str());
+  }
+}
+
 int RunOn(const Host& host, client::Connection& connection, const RunOptions& options,
           v1::RunJobRequest request, app::Signals& signals) {
   Display display(Display::FormFor(options));
@@ -124,6 +131,7 @@ int RunOn(const Host& host, client::Connection& connection, const RunOptions& op
   if (run.result().id().empty()) {
     return options.file.empty() ? Complain(ran, kCommandNotRun) : ComplainOf(ran);
   }
+  WarnOfLimits(run.result());
   const bool is_single = IsSingleCommand(options);
   const int code = is_single ? CodeOfCommand(run) : ExitCodeOf(run.result());
   // What a command itself says with its code needs no word of ours.
@@ -132,7 +140,8 @@ int RunOn(const Host& host, client::Connection& connection, const RunOptions& op
   return code;
 }
 
-int RunHere(const RunOptions& options, v1::RunJobRequest request, app::Signals& signals) {
+int RunHere(const RunOptions& options, bool tells_limits, v1::RunJobRequest request,
+            app::Signals& signals) {
   absl::Status files = CheckOpenFiles();
   if (!files.ok()) return Complain(files, NotRun(options));
   app::EmbeddedOptions embedded;
@@ -140,6 +149,7 @@ int RunHere(const RunOptions& options, v1::RunJobRequest request, app::Signals& 
   embedded.slots = std::max(options.slots, options.workers);
   embedded.pass_stdin = IsSingleCommand(options);
   embedded.pass_output = options.file.empty();
+  embedded.tells_limits = tells_limits;
   absl::StatusOr<std::unique_ptr<app::Embedded>> server = app::Embedded::Create(embedded);
   if (!server.ok()) return Complain(server.status(), NotRun(options));
   const auto connection = client::Connection::Over((*server)->Channel(), "this process");
@@ -170,6 +180,7 @@ int Run(const RunOptions& options) {
     return kUsage;
   }
   absl::StatusOr<v1::RunJobRequest> request = RequestFor(options, *loaded->spec);
+  const bool tells_limits = loaded->job->has_tree_limits;
   // The request is what runs. What a million items have left behind in this thread's arena is of no
   // use to the threads of the server.
   *loaded = spec::LoadedJob();
@@ -177,7 +188,7 @@ int Run(const RunOptions& options) {
   if (!request.ok()) return Complain(request.status(), NotRun(options));
   // Before the first thread: a signal that one does not block would end the process.
   app::Signals signals({SIGINT, SIGTERM, SIGHUP});
-  return options.here ? RunHere(options, *std::move(request), signals)
+  return options.here ? RunHere(options, tells_limits, *std::move(request), signals)
                       : RunThere(options, *std::move(request), signals);
 }
 

@@ -65,6 +65,9 @@ AttemptInfo FromProto(const v1::Attempt& attempt) {
   // Both are the canonical codes.
   info.code = static_cast<absl::StatusCode>(attempt.status().code());
   info.message = attempt.status().message();
+  info.out_of_memory = attempt.oom();
+  info.limits_not_enforced.assign(attempt.limits_not_enforced().begin(),
+                                  attempt.limits_not_enforced().end());
   return info;
 }
 

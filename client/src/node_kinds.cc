@@ -102,6 +102,9 @@ Exec& Exec::JsonOutput() {
 }
 Exec& Exec::Limits(const ExecLimits& limits) {
   v1::ResourceLimits* message = message_->spec.mutable_exec()->mutable_limits();
+  message->set_memory(limits.memory);
+  message->set_pids(limits.pids);
+  message->set_cpu_weight(limits.cpu_weight);
   message->set_open_files(limits.open_files);
   message->set_file_size(limits.file_size);
   message->set_address_space(limits.address_space);
@@ -112,6 +115,10 @@ Exec& Exec::Limits(const ExecLimits& limits) {
   message->set_core(limits.core);
   message->set_nice(limits.nice);
   return *this;
+}
+
+Exec& Exec::User(const std::string& account) {
+  return message_->spec.mutable_exec()->set_user(account), *this;
 }
 
 Call::Call(const std::string& name, const std::string& function, const std::string& argument)

@@ -55,22 +55,37 @@ class Reporter final : public warden::ProcessObserver {
   std::vector<engine::AttemptObserver::Survivor> survivors_;
 };
 
-void SetExit(const warden::LeaderExit& exit, ActionResult* result) {
+// What is said of a SIGKILL that was not ours. The kernel tells of a cgroup with a controller of
+// memory whether it was its own; elsewhere that is the most likely of all.
+std::string OutsideText(const warden::MemoryFacts& memory, const spec::Exec& exec) {
+  if (!memory.out_of_memory) {
+    return memory.peak_bytes > 0 ? " from outside" : " from outside (out of memory?)";
+  }
+  if (exec.options->limits == nullptr || !exec.options->limits->memory) return ": out of memory";
+  return ": out of memory, with limits.memory of " + std::to_string(*exec.options->limits->memory) +
+         " bytes";
+}
+
+void SetExit(const warden::ProcessResult& ran, const spec::Exec& exec, ActionResult* result) {
+  const warden::LeaderExit& exit = ran.exit;
+  const warden::MemoryFacts& memory = ran.end.memory;
+  result->oom = memory.out_of_memory;
   if (WIFEXITED(exit.wait_status)) {
     result->exit_code = WEXITSTATUS(exit.wait_status);
     if (*result->exit_code == 0) return;
-    result->status =
-        Error(absl::StatusCode::kUnknown, "exit code " + std::to_string(*result->exit_code));
+    std::string text = "exit code " + std::to_string(*result->exit_code);
+    if (memory.out_of_memory) text += "; a process that it had started ran out of memory";
+    result->status = Error(absl::StatusCode::kUnknown, text);
     return;
   }
   result->signal = WTERMSIG(exit.wait_status);
   const char* name = sigabbrev_np(*result->signal);
   std::string text = "killed by SIG" + std::string(name == nullptr ? "?" : name);
-  if (*result->signal == SIGKILL && !exit.killed_by_us) text += " from outside (out of memory?)";
+  if (*result->signal == SIGKILL && !exit.killed_by_us) text += OutsideText(memory, exec);
   result->status = Error(absl::StatusCode::kUnknown, text);
 }
 
-ActionResult ResultOf(const absl::StatusOr<warden::ProcessResult>& ran) {
+ActionResult ResultOf(const absl::StatusOr<warden::ProcessResult>& ran, const spec::Exec& exec) {
   ActionResult result;
   if (!ran.ok()) {
     result.status = ran.status();
@@ -83,7 +98,13 @@ ActionResult ResultOf(const absl::StatusOr<warden::ProcessResult>& ran) {
   result.system_time = std::chrono::microseconds(ran->end.usage.system_microseconds);
   result.max_resident_bytes = static_cast<int64_t>(ran->end.usage.max_rss_bytes);
   result.leftovers = static_cast<int>(ran->end.leftovers);
-  SetExit(ran->exit, &result);
+  result.peak_memory_bytes = static_cast<int64_t>(ran->end.memory.peak_bytes);
+  for (size_t i = 0; i < warden::kTreeLimitCount; ++i) {
+    const auto limit = static_cast<warden::TreeLimit>(i);
+    if (!Contains(ran->end.not_held, limit)) continue;
+    result.limits_not_enforced.emplace_back(warden::TreeLimitName(limit));
+  }
+  SetExit(*ran, exec, &result);
   if (!ran->terminated && !ran->escalated) return result;
   result.terminated = static_cast<int>(ran->end.toll.terminated);
   result.killed = static_cast<int>(ran->end.toll.killed);
@@ -217,7 +238,7 @@ Async<ActionResult> Exec::Run(Context context, const spec::Exec& exec,
       co_await WithGroup(attempt.readers.context(), options, Drive, &host_, &attempt);
   NURSERY_CHECK(attempt.readers.context().cancelled()) << driven.status;
   for (const Stream& stream : attempt.streams) stream.Read(kFinalDrain);
-  result = ResultOf(attempt.ran);
+  result = ResultOf(attempt.ran, exec);
   if (attempt.idle) {
     result.idle = true;
     result.status = Error(

@@ -11,6 +11,7 @@
 #define NURSERY_SERVER_ACTIONS_EXEC_H_
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -20,9 +21,17 @@
 
 namespace nursery::actions {
 
+// Who programs may run as, other than the server itself.
+struct Account {
+  warden::Account ids;
+  std::string home;
+};
+
 struct ExecOptions {
   ExecOptions() = default;
 
+  // Those that jobs may name, by name.
+  std::map<std::string, Account> accounts;
   // What every process gets, as "NAME=value"; its job's variables win.
   std::vector<std::string> environment;
   // Where scratch directories are made: an absolute path.

@@ -22,22 +22,43 @@ ScratchDirectory::~ScratchDirectory() {
   if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
 }
 
-absl::Status ScratchDirectory::Make(const std::string& parent) {
+absl::Status ScratchDirectory::Make(const std::string& parent,
+                                    const std::optional<warden::Account>& owner) {
   std::string pattern = parent + "/attempt-XXXXXX";
   if (mkdtemp(pattern.data()) == nullptr) {
     return ErrnoError(errno, "cannot make a scratch directory in " + parent);
   }
   path_ = pattern;
+  if (owner && chown(path_.c_str(), owner->user, owner->group) != 0) {
+    return ErrnoError(errno, "cannot give away the scratch directory " + path_);
+  }
   return absl::OkStatus();
 }
 
 namespace {
 
+// The job's text, as it was checked when the job came; null: the server's own.
+const Account* AccountOf(const spec::Exec& exec, const ExecOptions& options) {
+  const auto found = options.accounts.find(exec.options->user);
+  return found == options.accounts.end() ? nullptr : &found->second;
+}
+
+absl::Status SetAccount(const spec::Exec& exec, const ExecOptions& options, Prepared* prepared) {
+  if (exec.options->user.empty()) return absl::OkStatus();
+  const Account* account = AccountOf(exec, options);
+  if (account == nullptr) {
+    return Error(absl::StatusCode::kFailedPrecondition,
+                 "user '" + exec.options->user + "' is not among exec.users of the server");
+  }
+  prepared->spec.account = account->ids;
+  return absl::OkStatus();
+}
+
 absl::Status SetDirectory(const spec::Exec& exec, const AttemptRequest& request,
                           const ExecOptions& options, Prepared* prepared) {
   std::string base = request.workdir;
   if (base.empty()) {
-    NURSERY_RETURN_IF_ERROR(prepared->scratch.Make(options.data_dir));
+    NURSERY_RETURN_IF_ERROR(prepared->scratch.Make(options.data_dir, prepared->spec.account));
     base = prepared->scratch.path();
   }
   prepared->spec.cwd = base;
@@ -66,6 +87,10 @@ absl::Status SetEnvironment(const spec::Exec& exec, const AttemptRequest& reques
     const size_t equals = entry.find('=');
     if (equals != std::string::npos && equals > 0)
       variables[entry.substr(0, equals)] = entry.substr(equals + 1);
+  }
+  if (const Account* account = AccountOf(exec, options)) {
+    variables["HOME"] = account->home;
+    variables["USER"] = variables["LOGNAME"] = exec.options->user;
   }
   if (!prepared->scratch.path().empty()) variables["TMPDIR"] = prepared->scratch.path();
   for (const auto& [name, value] : request.environment) variables[name] = value;
@@ -98,6 +123,12 @@ void SetLimits(const spec::Exec& exec, Prepared* prepared) {
   set(warden::Limit::kFiles, from.open_files);
   set(warden::Limit::kFileSize, from.file_size);
   set(warden::Limit::kAddressSpace, from.address_space);
+  const auto set_tree = [prepared](warden::TreeLimit limit, std::optional<uint64_t> value) {
+    prepared->spec.tree_limits[static_cast<size_t>(limit)] = value;
+  };
+  set_tree(warden::TreeLimit::kMemory, from.memory);
+  set_tree(warden::TreeLimit::kPids, from.pids);
+  set_tree(warden::TreeLimit::kCpuWeight, from.cpu_weight);
   if (from.cpu_time) set(warden::Limit::kCpuSeconds, static_cast<uint64_t>(from.cpu_time->count()));
   prepared->spec.nice = from.nice;
 }
@@ -123,13 +154,18 @@ absl::StatusOr<int> OpenStdin(const spec::Exec& exec, const AttemptRequest& requ
   return opened;
 }
 
-absl::Status MakePipe(UniqueFd* ours, UniqueFd* theirs) {
+absl::Status MakePipe(const std::optional<warden::Account>& owner, UniqueFd* ours,
+                      UniqueFd* theirs) {
   int fds[2];
   if (pipe2(fds, O_CLOEXEC) != 0) return ErrnoError(errno, "cannot make a pipe");
   *ours = UniqueFd(fds[0]);
   *theirs = UniqueFd(fds[1]);
   // Ours only: the process must find its end as every program expects it.
   fcntl(fds[0], F_SETFL, O_NONBLOCK);
+  // Or it could write to it, but not open /dev/stdout.
+  if (owner && fchown(fds[1], owner->user, owner->group) != 0) {
+    return ErrnoError(errno, "cannot give away a pipe");
+  }
   return absl::OkStatus();
 }
 
@@ -152,8 +188,9 @@ absl::Status SetStdio(const spec::Exec& exec, const AttemptRequest& request,
     NURSERY_RETURN_IF_ERROR(Duplicate(STDOUT_FILENO, &fds[1]));
     return Duplicate(exec.options->merge_output ? STDOUT_FILENO : STDERR_FILENO, &fds[2]);
   }
-  NURSERY_RETURN_IF_ERROR(MakePipe(&prepared->output, &fds[1]));
-  if (!exec.options->merge_output) return MakePipe(&prepared->errors, &fds[2]);
+  const std::optional<warden::Account>& owner = prepared->spec.account;
+  NURSERY_RETURN_IF_ERROR(MakePipe(owner, &prepared->output, &fds[1]));
+  if (!exec.options->merge_output) return MakePipe(owner, &prepared->errors, &fds[2]);
   return Duplicate(fds[1].get(), &fds[2]);
 }
 
@@ -161,6 +198,7 @@ absl::Status SetStdio(const spec::Exec& exec, const AttemptRequest& request,
 
 absl::Status Prepare(const spec::Exec& exec, const AttemptRequest& request,
                      const ExecOptions& options, Prepared* prepared) {
+  NURSERY_RETURN_IF_ERROR(SetAccount(exec, options, prepared));
   NURSERY_RETURN_IF_ERROR(SetDirectory(exec, request, options, prepared));
   NURSERY_RETURN_IF_ERROR(SetArguments(exec, request, prepared));
   NURSERY_RETURN_IF_ERROR(SetEnvironment(exec, request, options, prepared));

@@ -4,6 +4,7 @@
 #ifndef NURSERY_SERVER_ACTIONS_EXEC_PREPARE_H_
 #define NURSERY_SERVER_ACTIONS_EXEC_PREPARE_H_
 
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -21,7 +22,8 @@ class ScratchDirectory {
   ScratchDirectory& operator=(const ScratchDirectory&) = delete;
   ~ScratchDirectory();
 
-  absl::Status Make(const std::string& parent);
+  // Of `owner`, if there is one.
+  absl::Status Make(const std::string& parent, const std::optional<warden::Account>& owner);
   const std::string& path() const { return path_; }
 
  private:

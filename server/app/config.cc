@@ -8,6 +8,7 @@
 #include <tuple>
 
 #include "nursery/core/status.h"
+#include "server/app/accounts.h"
 #include "server/app/auth_files.h"
 #include "server/engine/convert.h"
 #include "server/spec/job_compiler.h"
@@ -29,7 +30,6 @@ void CheckSupported(const v1::ServerConfig& config, std::vector<spec::Violation>
   };
   refuse(config.has_http(), "http");
   refuse(config.file_roots_size() > 0, "file_roots");
-  refuse(config.exec().users_size() > 0, "exec.users");
   refuse(!config.exec().secret_files().empty(), "exec.secret_files");
   refuse(config.retention().has_age(), "retention.age");
   refuse(config.retention().jobs() != 0, "retention.jobs");
@@ -147,6 +147,7 @@ absl::StatusOr<v1::ServerConfig> ReadConfig(const std::string& file) {
     }
     CheckNumbers(config.retention(), "retention.", &problems);
     CheckAuth(config.auth(), &problems);
+    CheckAccounts(config, &problems);
     if (!problems.empty()) problems = spec::LocateInConfig(text, std::move(problems));
   }
   if (problems.empty()) return config;

@@ -10,6 +10,7 @@
 #include <iomanip>
 #include <random>
 #include <sstream>
+#include <utility>
 
 #include "absl/strings/str_replace.h"
 #include "nursery/core/blocking.h"
@@ -17,7 +18,9 @@
 #include "nursery/core/dump.h"
 #include "nursery/core/sleep.h"
 #include "nursery/core/status.h"
+#include "server/app/accounts.h"
 #include "server/app/auth_files.h"
+#include "server/app/held_limits.h"
 #include "server/app/job_settings.h"
 #include "server/app/settings.h"
 #include "server/engine/convert.h"
@@ -152,6 +155,10 @@ absl::Status Daemon::Build(const v1::ServerConfig& config) {
   parts.exec.data_dir = data_dir_.scratch();
   parts.exec.max_output = MaxOutputOf(config);
   parts.exec.allow_new_privileges = config.exec().allow_new_privileges();
+  absl::StatusOr<std::map<std::string, actions::Account>> accounts = AccountsOf(config);
+  if (!accounts.ok()) return accounts.status();
+  parts.exec.accounts = *std::move(accounts);
+  if (!parts.exec.accounts.empty()) NURSERY_RETURN_IF_ERROR(data_dir_.LetOthersThrough());
   parts.pools = PoolsOf(config);
   parts.semaphores = SemaphoresOf(config);
   parts.default_job_timeout = DefaultJobTimeout(config);
@@ -159,11 +166,13 @@ absl::Status Daemon::Build(const v1::ServerConfig& config) {
   table_ = std::make_unique<engine::JobTable>(*parts_->engine, TableLimitsOf(config));
   spec::CompileOptions compile =
       CompileOptionsOf(config, parts_->engine->PoolNames(), parts_->functions.Names());
+  compile.not_enforced = NotEnforced(parts_->host->stats());
   rpc::ServerFacts facts;
   facts.version = NURSERY_VERSION;
   facts.instance_id = NewInstanceId();
   facts.job_limits = [this] { return jobs_->compile()->limits; };
   facts.functions = parts_->functions.Names();
+  facts.enforced = Enforced(parts_->host->stats());
   facts.processes = [this] { return static_cast<int64_t>(parts_->host->stats().live); };
   facts.calls = [this] { return server_->calls(); };
   facts.watchers = [this] { return jobs_->watchers(); };
@@ -203,6 +212,11 @@ absl::Status Daemon::MakeParts(PartsOptions options) {
   absl::Status ready = parts_->host->AwaitReady(kWardenPatience);
   if (!ready.ok()) return Annotate(ready, "exec" + why_not);
   containment_ = std::string(warden::LevelName(parts_->host->stats().level)) + why_not;
+  const char* separator = " (not enforced: limits of ";
+  for (const auto& [limit, reason] : NotEnforced(parts_->host->stats())) {
+    containment_.append(std::exchange(separator, ", ")).append(limit);
+  }
+  if (separator[0] == ',') containment_ += ")";
   return absl::OkStatus();
 }
 

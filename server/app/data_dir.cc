@@ -20,6 +20,7 @@
 
 #include "nursery/core/clock.h"
 #include "nursery/core/status.h"
+#include "server/warden/unique_fd.h"
 
 namespace nursery::app {
 namespace {
@@ -45,6 +46,32 @@ std::string NewId() {
   text << std::hex << std::setfill('0');
   for (int i = 0; i < kIdWords; ++i) text << std::setw(8) << chance();
   return text.str();
+}
+
+absl::Status WriteAndSync(const std::string& file, const std::string& text) {
+  const warden::UniqueFd fd(open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (!fd.valid()) return ErrnoError(errno, "cannot write " + file);
+  const ssize_t written = write(fd.get(), text.data(), text.size());
+  if (written < 0) return ErrnoError(errno, "cannot write " + file);
+  // What a disk gives that gets full in the middle.
+  if (written < static_cast<ssize_t>(text.size()))
+    return ErrnoError(ENOSPC, "cannot write " + file);
+  return fsync(fd.get()) == 0 ? absl::OkStatus() : ErrnoError(errno, "cannot write " + file);
+}
+
+// A file that is there is whole, also after a crash, and stays if it was there before.
+absl::Status MakeWhole(const std::string& file, const std::string& text) {
+  const std::string draft = file + "." + std::to_string(getpid());
+  absl::Status made = WriteAndSync(draft, text);
+  if (made.ok() && link(draft.c_str(), file.c_str()) != 0 && errno != EEXIST) {
+    made = ErrnoError(errno, "cannot write " + file);
+  }
+  unlink(draft.c_str());
+  if (!made.ok()) return made;
+  const std::string parent = std::filesystem::path(file).parent_path();
+  const warden::UniqueFd directory(open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (directory.valid() && fsync(directory.get()) == 0) return absl::OkStatus();
+  return ErrnoError(errno, "cannot write " + parent);
 }
 
 absl::Status StillAlive(const std::string& path, const warden::Instance& instance) {
@@ -108,17 +135,20 @@ absl::Status DataDir::ReadInstance() {
   const std::string file = path_ + "/instance";
   instance_.record = path_ + "/cgroups";
   // Made by whoever comes first, also of two that start at once; both read what it is.
-  const std::string draft = file + "." + std::to_string(getpid());
-  if (access(file.c_str(), F_OK) != 0) {
-    std::ofstream(draft) << NewId() << "\n";
-    if (link(draft.c_str(), file.c_str()) != 0 && errno != EEXIST) {
-      return ErrnoError(errno, "cannot write " + file);
-    }
-    unlink(draft.c_str());
-  }
+  if (access(file.c_str(), F_OK) != 0) NURSERY_RETURN_IF_ERROR(MakeWhole(file, NewId() + "\n"));
   std::ifstream(file) >> instance_.id;
   if (instance_.id.size() == size_t{8} * kIdWords) return absl::OkStatus();
   return Error(absl::StatusCode::kDataLoss, file + " is damaged: remove it when no server runs");
+}
+
+absl::Status DataDir::LetOthersThrough() const {
+  struct stat status;
+  if (stat(path_.c_str(), &status) == 0 &&
+      chmod(path_.c_str(), (status.st_mode & 07777) | 0011) == 0 &&
+      chmod(scratch().c_str(), 0711) == 0) {
+    return absl::OkStatus();
+  }
+  return ErrnoError(errno, "cannot open " + path_ + " to the accounts of exec.users");
 }
 
 DataDir::~DataDir() {

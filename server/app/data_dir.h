@@ -24,6 +24,10 @@ class DataDir {
   DataDir& operator=(DataDir&&) = delete;
   ~DataDir();
 
+  // Processes of other accounts may pass through it to the directories that are theirs, and see no
+  // more of it.
+  absl::Status LetOthersThrough() const;
+
   // Absolute, as all below.
   const std::string& path() const { return path_; }
   // For the warden to hold.

@@ -7,11 +7,15 @@
 
 #include "nursery/core/group.h"
 #include "nursery/core/status.h"
+#include "server/app/held_limits.h"
 #include "server/warden/run_cgroup.h"
 #include "server/warden/run_process.h"
 
 namespace nursery::app {
 namespace {
+
+// For an overloaded machine; its test of itself takes milliseconds.
+constexpr std::chrono::milliseconds kWardenPatience{10'000};
 
 absl::StatusOr<std::string> MakeDataDir() {
   const char* base = std::getenv("TMPDIR");
@@ -39,6 +43,8 @@ spec::CompileOptions Embedded::CompileOptions() {
   spec::CompileOptions options;
   options.pools = {"default"};
   options.functions = actions::FunctionRegistry().Names();
+  // There is no configuration to allow any.
+  options.users.emplace();
   return options;
 }
 
@@ -66,7 +72,13 @@ absl::Status Embedded::Build(EmbeddedOptions options) {
   if (!made.ok()) return made.status();
   parts_ = *std::move(made);
   table_ = std::make_unique<engine::JobTable>(*parts_->engine, OneJob());
-  jobs_ = std::make_unique<rpc::JobService>(*table_, CompileOptions(), rpc::AdmissionRules());
+  spec::CompileOptions compile = CompileOptions();
+  if (options.tells_limits) {
+    // Without a warden no process starts, and each attempt says why.
+    parts_->host->AwaitReady(kWardenPatience).IgnoreError();
+    compile.not_enforced = NotEnforced(parts_->host->stats());
+  }
+  jobs_ = std::make_unique<rpc::JobService>(*table_, std::move(compile), rpc::AdmissionRules());
   jobs_->AddTo(methods_);
   rpc::ServerOptions serving;
   serving.max_message_bytes = -1;

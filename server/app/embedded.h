@@ -32,6 +32,9 @@ struct EmbeddedOptions {
   std::vector<std::string> environment;
   bool pass_stdin = false;
   bool pass_output = false;
+  // Jobs with limits of memory, pids or cpu_weight tell which of them do not hold here. Waits for
+  // the warden, a few milliseconds.
+  bool tells_limits = false;
 };
 
 class Embedded {

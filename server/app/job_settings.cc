@@ -34,6 +34,7 @@ spec::CompileOptions CompileOptionsOf(const v1::ServerConfig& config,
   spec::CompileOptions compile;
   compile.pools = std::move(pools);
   compile.semaphores = SemaphoresOf(config);
+  compile.users.emplace(config.exec().users().begin(), config.exec().users().end());
   compile.functions = std::move(functions);
   SetJobLimits(config, &compile);
   return compile;

@@ -72,6 +72,9 @@ struct ActionResult {
   std::chrono::microseconds user_time{};
   std::chrono::microseconds system_time{};
   int64_t max_resident_bytes = 0;
+  int64_t peak_memory_bytes = 0;  // of all its processes together; 0: not known
+  // Of those that were asked for: memory, pids, cpu_weight.
+  std::vector<std::string> limits_not_enforced;
   // Processes that were left when the leader ended by itself, and were killed.
   int leftovers = 0;
   // When it was cancelled: processes that ended by SIGTERM, and by SIGKILL.

@@ -100,6 +100,10 @@ v1::Attempt ToProto(const ActionResult& result, int number, v1::AttemptState sta
   *attempt.mutable_usage()->mutable_user_time() = ToProto(Duration(result.user_time));
   *attempt.mutable_usage()->mutable_system_time() = ToProto(Duration(result.system_time));
   attempt.mutable_usage()->set_max_resident_bytes(result.max_resident_bytes);
+  attempt.mutable_usage()->set_peak_memory_bytes(result.peak_memory_bytes);
+  for (const std::string& limit : result.limits_not_enforced) {
+    attempt.add_limits_not_enforced(limit);
+  }
   if (result.output != nullptr) Tell(*result.output, attempt.mutable_stdout());
   if (result.errors != nullptr) Tell(*result.errors, attempt.mutable_stderr());
   attempt.set_leftovers(result.leftovers);

@@ -226,6 +226,7 @@ v1::Job Job::DescribeLive(const Live& live) const {
   *job.mutable_update_time() = ToProto(clock_.WallNow());
   job.set_priority(spec.node(spec.root()).priority);
   for (const auto& [name, value] : spec.labels) (*job.mutable_labels())[name] = value;
+  for (const std::string& limit : spec.limits_not_enforced) job.add_limits_not_enforced(limit);
   const std::array<Duration, kPhases> spent = tree.Spent();
   v1::TimeSpent& time = *job.mutable_time_spent();
   *time.mutable_queued() = ToProto(spent[static_cast<size_t>(Phase::kQueued)]);

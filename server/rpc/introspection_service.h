@@ -24,6 +24,8 @@ struct ServerFacts {
   std::string version;
   std::string instance_id;
   std::vector<std::string> functions;
+  // Limits of whole attempts that hold here: features, as "limits.memory".
+  std::vector<std::string> enforced;
   std::function<spec::Limits()> job_limits;
   std::function<int64_t()> processes = [] { return 0; };
   std::function<int64_t()> calls = [] { return 0; };

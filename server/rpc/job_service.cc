@@ -66,6 +66,7 @@ v1::Job Preview(const spec::Job& spec, const std::string& digest) {
   *job.mutable_max_teardown() = engine::ToProto(spec.max_teardown);
   job.set_durability(v1::DURABILITY_EPHEMERAL);
   for (const auto& [name, value] : spec.labels) (*job.mutable_labels())[name] = value;
+  for (const std::string& limit : spec.limits_not_enforced) job.add_limits_not_enforced(limit);
   return job;
 }
 

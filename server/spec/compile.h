@@ -8,6 +8,8 @@
 #ifndef NURSERY_SERVER_SPEC_COMPILE_H_
 #define NURSERY_SERVER_SPEC_COMPILE_H_
 
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -35,6 +37,11 @@ struct CompileOptions {
   std::vector<std::string> pools;
   // Semaphores of the server, by rank; unset: they are not known, and names are not checked.
   std::optional<std::vector<Semaphore>> semaphores;
+  // The limits of whole attempts that do not hold here (memory, pids, cpu_weight), each with the
+  // reason: a job that has one is warned.
+  std::map<std::string, std::string, std::less<>> not_enforced;
+  // Accounts that processes may run as; unset: they are not known, and names are not checked.
+  std::optional<std::vector<std::string>> users;
   // Functions registered for `call`; empty: names are not checked.
   std::vector<std::string> functions;
 };

@@ -68,8 +68,9 @@ Exec JobCompiler::CompileExec(const v1::ExecAction& spec, const Frame& frame) {
   CompileArgv(spec, frame, exec);
   exec.env = spec.env().empty() ? frame.env : CompileEnv(spec.env(), frame);
   if (spec.env_from_size() > 0) NotInThisVersion("env_from");
-  if (!spec.user().empty()) NotInThisVersion("user");
+  CheckUser(spec.user());
   ExecOptions options;
+  options.user = spec.user();
   options.cwd = frame.cwd;
   if (!spec.cwd().empty()) options.cwd = CompileTemplate("cwd", spec.cwd(), frame);
   if (spec.has_stdin()) {
@@ -180,25 +181,52 @@ void JobCompiler::CompileOutput(const v1::OutputSpec& spec, ExecOptions& options
 
 std::shared_ptr<const ProcessLimits> JobCompiler::CompileLimits(const v1::ResourceLimits& spec) {
   auto limits = std::make_shared<ProcessLimits>();
-  const auto number = [&](std::string_view field, int64_t value, int64_t high) {
-    std::optional<uint64_t> limit;
-    if (value != 0 && CheckRange(field, value, 1, high)) limit = static_cast<uint64_t>(value);
-    return limit;
-  };
   constexpr int64_t kMaxBytes = 1LL << 50;
-  limits->open_files = number("open_files", spec.open_files(), 1 << 20);
-  limits->file_size = number("file_size", spec.file_size(), kMaxBytes);
-  limits->address_space = number("address_space", spec.address_space(), kMaxBytes);
+  // The kernel's own bounds.
+  constexpr int64_t kMaxPids = 1 << 22;
+  constexpr int64_t kMaxWeight = 10'000;
+  limits->memory = CompileTreeLimit("memory", spec.memory(), kMaxBytes);
+  limits->pids = CompileTreeLimit("pids", spec.pids(), kMaxPids);
+  limits->cpu_weight = CompileTreeLimit("cpu_weight", spec.cpu_weight(), kMaxWeight);
+  limits->open_files = CompileLimit("open_files", spec.open_files(), 1 << 20);
+  limits->file_size = CompileLimit("file_size", spec.file_size(), kMaxBytes);
+  limits->address_space = CompileLimit("address_space", spec.address_space(), kMaxBytes);
   if (spec.has_cpu_time()) {
     limits->cpu_time = std::chrono::ceil<std::chrono::seconds>(
         CompileDuration("cpu_time", spec.cpu_time(), Duration{1}, kMaxDuration));
   }
   limits->core = spec.core();
   if (CheckRange("nice", spec.nice(), 0, 19)) limits->nice = spec.nice();
-  if (spec.memory() != 0) NotInThisVersion("memory");
-  if (spec.pids() != 0) NotInThisVersion("pids");
-  if (spec.cpu_weight() != 0) NotInThisVersion("cpu_weight");
   return limits;
+}
+
+std::optional<uint64_t> JobCompiler::CompileLimit(std::string_view field, int64_t value,
+                                                  int64_t high) {
+  if (value == 0 || !CheckRange(field, value, 1, high)) return std::nullopt;
+  return static_cast<uint64_t>(value);
+}
+
+std::optional<uint64_t> JobCompiler::CompileTreeLimit(std::string_view field, int64_t value,
+                                                      int64_t high) {
+  const std::optional<uint64_t> limit = CompileLimit(field, value, high);
+  if (!limit) return limit;
+  job_->has_tree_limits = true;
+  const auto problem = options_.not_enforced.find(field);
+  if (problem == options_.not_enforced.end()) return limit;
+  const FieldPath::Segment segment = path_.Enter(field);
+  warnings_.Add({path_.text(), problem->second});
+  std::vector<std::string>& told = job_->limits_not_enforced;
+  if (told.size() < kMaxToldLimits) told.push_back(path_.text() + ": " + problem->second);
+  return limit;
+}
+
+void JobCompiler::CheckUser(const std::string& user) {
+  const std::optional<std::vector<std::string>>& known = options_.users;
+  if (user.empty() || !known || std::find(known->begin(), known->end(), user) != known->end()) {
+    return;
+  }
+  Fail("user", "'" + user + "' is not among exec.users of the server's configuration" +
+                   (known->empty() ? ", which has none" : ": " + Listed(*known)));
 }
 
 Sleep JobCompiler::CompileSleep(const v1::SleepAction& spec, const Frame& frame) {

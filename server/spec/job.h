@@ -74,8 +74,12 @@ struct StdinOutput {
 };
 using Stdin = std::variant<std::monostate, StdinText, StdinFile, StdinOutput>;
 
-// RLIMITs of the process; unset ones stay as the server has them.
+// Of everything that the process starts, and RLIMITs of each; unset ones stay as the server has
+// them.
 struct ProcessLimits {
+  std::optional<uint64_t> memory;
+  std::optional<uint64_t> pids;
+  std::optional<uint64_t> cpu_weight;
   std::optional<uint64_t> open_files;
   std::optional<uint64_t> file_size;
   std::optional<uint64_t> address_space;
@@ -94,6 +98,7 @@ struct ExecOptions {
   bool merge_output = false;
   bool json_output = false;
   std::shared_ptr<const ProcessLimits> limits;  // null: none
+  std::string user;                             // empty: the server's own
 };
 
 struct Exec {
@@ -238,6 +243,10 @@ struct Job {
   std::vector<std::string> pools;     // names that nodes use
   // Every parent before its children; node 0 is the root.
   std::vector<Node> nodes;
+  // The first kMaxToldLimits of those that do not hold here, each with its path and the reason.
+  std::vector<std::string> limits_not_enforced;
+  // One of its processes has a limit of memory, pids or cpu_weight.
+  bool has_tree_limits = false;
   // A cancel at any time is verified complete within this and 250 ms.
   Duration max_teardown{};
 

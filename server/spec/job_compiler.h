@@ -125,6 +125,10 @@ class JobCompiler {
   Stdin CompileStdin(const v1::StdinSpec& spec, const Frame& frame);
   void CompileOutput(const v1::OutputSpec& spec, ExecOptions& options);
   std::shared_ptr<const ProcessLimits> CompileLimits(const v1::ResourceLimits& spec);
+  std::optional<uint64_t> CompileLimit(std::string_view field, int64_t value, int64_t high);
+  // Of everything that the process starts together.
+  std::optional<uint64_t> CompileTreeLimit(std::string_view field, int64_t value, int64_t high);
+  void CheckUser(const std::string& user);
   Sleep CompileSleep(const v1::SleepAction& spec, const Frame& frame);
   Call CompileCall(const v1::CallAction& spec, const Frame& frame);
   // The node among those needed here whose output `name` is; kNoNode after a violation.

@@ -63,6 +63,8 @@ inline constexpr int kMaxFileDepth = 100;
 inline constexpr uint64_t kMaxAliasExpansion = 10;
 // Errors that are shown, and errors that are kept until they are sorted.
 inline constexpr size_t kMaxShownErrors = 50;
+// Limits of a job that are named as not enforced; each attempt says it of its own.
+inline constexpr size_t kMaxToldLimits = 20;
 inline constexpr size_t kMaxKeptErrors = 1'000;
 
 static_assert(kMaxFilteredCombinations * kMaxExclusions <= 10'000'000);

@@ -12,7 +12,6 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
-#include <cstring>
 #include <memory>
 
 namespace nursery::warden {
@@ -77,6 +76,15 @@ bool IsCgroup(int fd) {
 
 UniqueFd OpenDirectory(int parent, const char* name) {
   return UniqueFd(openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+}
+
+// Of a line of words: not "cpuset" for "cpu".
+bool HasWord(std::string_view line, std::string_view word) {
+  if (line.ends_with('\n')) line.remove_suffix(1);
+  while (!line.empty()) {
+    if (Take(&line, " ") == word) return true;
+  }
+  return false;
 }
 
 std::vector<std::string> Directories(int fd) {
@@ -170,15 +178,16 @@ pid_t Cgroup::Fork() const {
 }
 
 void Cgroup::DelegateControllers() const {
-  const std::string available = " " + Read("cgroup.controllers");
+  const std::string available = Read("cgroup.controllers");
   for (const char* controller : {"memory", "pids", "cpu"}) {
-    const size_t found = available.find(std::string(" ") + controller);
-    if (found == std::string::npos) continue;
-    // Not "cpuset" for "cpu".
-    const char after = available[found + 1 + std::strlen(controller)];
-    if (after == ' ' || after == '\n')
+    if (HasWord(available, controller)) {
       Write("cgroup.subtree_control", std::string("+") + controller);
+    }
   }
+}
+
+bool Cgroup::HandsOn(const std::string& controller) const {
+  return HasWord(Read("cgroup.subtree_control"), controller);
 }
 
 bool EnterCgroup(int fd) {

@@ -63,6 +63,8 @@ class Cgroup {
   // Hands on the controllers that it has, of those that bound attempts, to what is made below it.
   // Those that cannot be are left out.
   void DelegateControllers() const;
+  // Whether what is made below it has `controller`.
+  bool HandsOn(const std::string& controller) const;
 
  private:
   explicit Cgroup(UniqueFd fd) : fd_(std::move(fd)) {}

@@ -13,6 +13,10 @@ bool Enclosure::Prepare(uint64_t attempt) {
   return leaf_.valid();
 }
 
+bool Enclosure::SetLimits(const TreeLimits& limits) const {
+  return !leaf_.valid() || SetTreeLimits(leaf_, limits, containment_.held);
+}
+
 pid_t Enclosure::Fork() {
   const pid_t pid = leaf_.valid() && containment_.join == Join::kClone ? leaf_.Fork() : fork();
   if (pid > 0) session_ = pid;
@@ -50,6 +54,10 @@ std::vector<ProcessInfo> Enclosure::Escaped(const std::string& mark) const {
     if (!process.dead && HasEnvironment(process, mark, /*whole=*/true)) escaped.push_back(process);
   });
   return escaped;
+}
+
+MemoryFacts Enclosure::Memory() const {
+  return Contains(containment_.held, TreeLimit::kMemory) ? ReadMemoryFacts(leaf_) : MemoryFacts();
 }
 
 void Enclosure::Remove() {

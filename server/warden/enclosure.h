@@ -14,6 +14,7 @@
 #include "server/warden/cgroup.h"
 #include "server/warden/process_tree.h"
 #include "server/warden/protocol.h"
+#include "server/warden/tree_limits.h"
 
 namespace nursery::warden {
 
@@ -22,6 +23,7 @@ struct Containment {
   Level level = Level::kNone;
   int cgroup = -1;  // at kCgroup the open directory below which leaves are made
   Join join = Join::kClone;
+  TreeLimitSet held = 0;  // at kCgroup: those that hold for a leaf
 };
 
 class Enclosure {
@@ -30,6 +32,8 @@ class Enclosure {
 
   // Makes the attempt's leaf where there is one; false, and errno, if it cannot be made.
   bool Prepare(uint64_t attempt);
+  // Sets those of them that hold here; false, and errno, if one cannot be set.
+  bool SetLimits(const TreeLimits& limits) const;
   // As fork, into the leaf unless the child has to enter by itself.
   pid_t Fork();
   // What the child has to enter by itself; -1: nothing.
@@ -46,6 +50,8 @@ class Enclosure {
   bool OthersAlive() const;
   // At the level kGroup: what carries `mark` in its environment and is not in the session any more.
   std::vector<ProcessInfo> Escaped(const std::string& mark) const;
+  // Before it is removed.
+  MemoryFacts Memory() const;
   // When nothing of it is left.
   void Remove();
 

@@ -115,7 +115,11 @@ int main(int argc, char** argv) {
   nursery::warden::RaiseFileLimit();
   options.cgroup = OpenCgroup(run_cgroup);
   options.containment = nursery::warden::SelfTest(options.cgroup.get(), demanded);
-  if (options.containment.level == Level::kCgroup) options.run_cgroup = run_cgroup;
+  if (options.containment.level == Level::kCgroup) {
+    options.run_cgroup = run_cgroup;
+    options.containment.held =
+        nursery::warden::HeldBelow(nursery::warden::Cgroup::Open(run_cgroup));
+  }
   // As on a machine without: what escapes becomes init's child, not ours.
   if (options.containment.level == Level::kGroup) prctl(PR_SET_CHILD_SUBREAPER, 0);
   nursery::warden::Warden(std::move(options)).Run();

@@ -328,6 +328,7 @@ void ProcessHost::HandleLocked(const Packet& packet, std::vector<Call>* calls) {
 
 void ProcessHost::HandleHelloLocked(const Packet& hello, std::vector<Call>* calls) {
   stats_.level = static_cast<Level>(hello.detail);
+  stats_.held = hello.flags;
   if (hello.code == kProtocolVersion && stats_.level != Level::kNone) {
     hello_ = true;
     // What escapes is not ours, or it would be our zombie for ever.
@@ -375,8 +376,12 @@ void ProcessHost::HandleReportLocked(const Packet& packet, std::vector<Call>* ca
         break;
       }
       CountLocked(packet);
-      const AttemptEnd end = {static_cast<Level>(packet.detail), packet.count, TollOf(packet),
-                              UsageOf(packet)};
+      const AttemptEnd end = {static_cast<Level>(packet.detail),
+                              packet.count,
+                              TollOf(packet),
+                              UsageOf(packet),
+                              MemoryFactsOf(packet),
+                              static_cast<TreeLimitSet>(packet.code)};
       calls->push_back({[handler, end] { handler->OnGone(end); }, true});
       break;
     }

@@ -64,6 +64,8 @@ struct AttemptEnd {
   uint32_t leftovers = 0;  // alive below the leader when it exited
   Toll toll;
   Usage usage;  // of all processes of the attempt
+  MemoryFacts memory;
+  TreeLimitSet not_held = 0;  // of the limits that were asked for
 };
 
 class ProcessHandler {
@@ -107,6 +109,7 @@ class ProcessHost {
   };
   struct Stats {
     Level level = Level::kNone;  // kNone until the warden has said hello
+    TreeLimitSet held = 0;       // limits of whole attempts that hold; none until then
     size_t live = 0;             // attempts without their last call
     uint64_t wardens_started = 0;
     uint64_t attempts_lost = 0;

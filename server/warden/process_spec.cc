@@ -5,7 +5,7 @@
 namespace nursery::warden {
 namespace {
 
-constexpr uint32_t kMagic = 0x3150534e;  // "NSP1"
+constexpr uint32_t kMagic = 0x3250534e;  // "NSP2"
 
 // Both ends run on one machine and come from one build, so native layout is the format.
 struct Header {
@@ -17,8 +17,14 @@ struct Header {
   uint32_t limits_set;  // bit i: limits[i] is given
   uint64_t no_new_privs;
   uint64_t limits[kLimitCount];
+  uint64_t tree_limits[kTreeLimitCount];
+  uint32_t tree_limits_set;  // a TreeLimitSet
+  uint32_t has_account;      // user and groups mean something; the groups follow this header
+  uint32_t user;
+  uint32_t group;
+  uint64_t group_count;  // of the supplementary ones
 };
-static_assert(sizeof(Header) == 32 + 8 * kLimitCount);
+static_assert(sizeof(Header) == 56 + 8 * (kLimitCount + kTreeLimitCount));
 
 bool HasNul(const std::string& text) { return text.find('\0') != std::string::npos; }
 
@@ -54,8 +60,33 @@ class StringReader {
   std::span<char> rest_;
 };
 
+// Of a header that claims no more than it may.
+bool IsSound(const Header& header, size_t rest) {
+  return header.magic == kMagic && header.argc > 0 && header.limits_set >> kLimitCount == 0 &&
+         header.tree_limits_set >> kTreeLimitCount == 0 && header.no_new_privs <= 1 &&
+         header.has_account <= 1 && header.group_count <= rest / sizeof(gid_t) &&
+         (header.has_account == 1 || header.group_count == 0);
+}
+
+void ReadLimits(const Header& header, SpecView* view) {
+  for (size_t i = 0; i < kLimitCount; ++i) {
+    if ((header.limits_set >> i & 1) != 0) view->limits[i] = header.limits[i];
+  }
+  for (size_t i = 0; i < kTreeLimitCount; ++i) {
+    if ((header.tree_limits_set >> i & 1) != 0) view->tree_limits[i] = header.tree_limits[i];
+  }
+}
+
+Account ReadAccount(const Header& header, std::span<const char> groups) {
+  Account account = {header.user, header.group, {}};
+  account.groups.resize(header.group_count);
+  if (!groups.empty()) std::memcpy(account.groups.data(), groups.data(), groups.size());
+  return account;
+}
+
 size_t EncodedSize(const ProcessSpec& spec) {
   size_t size = sizeof(Header) + spec.cwd.size() + 1;
+  if (spec.account) size += spec.account->groups.size() * sizeof(gid_t);
   for (const std::string& text : spec.argv) size += text.size() + 1;
   for (const std::string& text : spec.env) size += text.size() + 1;
   return size;
@@ -74,6 +105,15 @@ Header HeaderOf(const ProcessSpec& spec) {
     header.limits_set |= 1u << i;
     header.limits[i] = *spec.limits[i];
   }
+  header.tree_limits_set = SetOf(spec.tree_limits);
+  for (size_t i = 0; i < kTreeLimitCount; ++i) {
+    header.tree_limits[i] = spec.tree_limits[i].value_or(0);
+  }
+  if (!spec.account) return header;
+  header.has_account = 1;
+  header.user = spec.account->user;
+  header.group = spec.account->group;
+  header.group_count = spec.account->groups.size();
   return header;
 }
 
@@ -110,6 +150,10 @@ std::string EncodeSpec(const ProcessSpec& spec) {
   const auto append = [&bytes](const std::string& text) {
     bytes.append(text.c_str(), text.size() + 1);
   };
+  if (spec.account) {
+    const std::vector<gid_t>& groups = spec.account->groups;
+    bytes.append(reinterpret_cast<const char*>(groups.data()), groups.size() * sizeof(gid_t));
+  }
   append(spec.cwd);
   for (const std::string& text : spec.argv) append(text);
   for (const std::string& text : spec.env) append(text);
@@ -120,12 +164,12 @@ std::optional<SpecView> DecodeSpec(std::span<char> bytes) {
   Header header;
   if (bytes.size() < sizeof(header) || bytes.size() > kMaxSpecBytes) return std::nullopt;
   std::memcpy(&header, bytes.data(), sizeof(header));
-  if (header.magic != kMagic || header.argc == 0 || header.limits_set >> kLimitCount != 0 ||
-      header.no_new_privs > 1) {
-    return std::nullopt;
-  }
+  const std::span<char> rest = bytes.subspan(sizeof(header));
+  if (!IsSound(header, rest.size())) return std::nullopt;
   SpecView view;
-  StringReader strings(bytes.subspan(sizeof(header)));
+  const size_t group_bytes = header.group_count * sizeof(gid_t);
+  if (header.has_account == 1) view.account = ReadAccount(header, rest.first(group_bytes));
+  StringReader strings(rest.subspan(group_bytes));
   view.cwd = strings.Next();
   if (view.cwd == nullptr || view.cwd[0] != '/') return std::nullopt;
   if (!strings.ReadList(header.argc, &view.argv) || !strings.ReadList(header.envc, &view.env) ||
@@ -135,9 +179,7 @@ std::optional<SpecView> DecodeSpec(std::span<char> bytes) {
   view.nice = header.nice;
   view.umask = header.umask;
   view.no_new_privs = header.no_new_privs == 1;
-  for (size_t i = 0; i < kLimitCount; ++i) {
-    if ((header.limits_set >> i & 1) != 0) view.limits[i] = header.limits[i];
-  }
+  ReadLimits(header, &view);
   return view;
 }
 

@@ -5,6 +5,8 @@
 #ifndef NURSERY_SERVER_WARDEN_PROCESS_SPEC_H_
 #define NURSERY_SERVER_WARDEN_PROCESS_SPEC_H_
 
+#include <sys/types.h>
+
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -12,6 +14,8 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "server/warden/tree_limits.h"
 
 namespace nursery::warden {
 
@@ -23,6 +27,15 @@ enum class Limit : uint8_t { kFiles, kCore, kFileSize, kCpuSeconds, kAddressSpac
 inline constexpr size_t kLimitCount = 6;
 using Limits = std::array<std::optional<uint64_t>, kLimitCount>;
 
+// Whose rights a process gets. Only root can give others than its own.
+struct Account {
+  bool operator==(const Account&) const = default;
+
+  uid_t user = 0;
+  gid_t group = 0;
+  std::vector<gid_t> groups;  // supplementary
+};
+
 struct ProcessSpec {
   // argv[0] names the program: looked up in the PATH of `env` when it has no slash, relative to
   // `cwd` otherwise. No shell is involved.
@@ -32,6 +45,10 @@ struct ProcessSpec {
   std::string cwd = "/";
   // A limit that is not set is the one the server itself was started with.
   Limits limits;
+  // Of everything it starts together. What does not hold where it runs is told at its end.
+  TreeLimits tree_limits;
+  // Unset: that of the server.
+  std::optional<Account> account;
   int nice = 0;  // added to the server's own
   uint32_t umask = 022;
   bool no_new_privs = true;
@@ -44,6 +61,8 @@ struct SpecView {
   std::vector<char*> env;
   const char* cwd = nullptr;
   Limits limits;
+  TreeLimits tree_limits;
+  std::optional<Account> account;
   int nice = 0;
   uint32_t umask = 0;
   bool no_new_privs = true;

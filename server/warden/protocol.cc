@@ -16,11 +16,21 @@ Usage UsageOf(const Packet& packet) {
 }
 
 void SetToll(const Toll& toll, Packet* packet) {
-  packet->payload[3] = toll.terminated;
-  packet->payload[4] = toll.killed;
+  packet->payload[3] = std::min(toll.terminated, kMaxToll) | std::min(toll.killed, kMaxToll) << 32;
 }
 
-Toll TollOf(const Packet& packet) { return {packet.payload[3], packet.payload[4]}; }
+Toll TollOf(const Packet& packet) {
+  return {packet.payload[3] & kMaxToll, packet.payload[3] >> 32};
+}
+
+void SetMemoryFacts(const MemoryFacts& facts, Packet* packet) {
+  if (facts.out_of_memory) packet->flags |= kOutOfMemory;
+  packet->payload[4] = facts.peak_bytes;
+}
+
+MemoryFacts MemoryFactsOf(const Packet& packet) {
+  return {(packet.flags & kOutOfMemory) != 0, packet.payload[4]};
+}
 
 void SetCounters(const Counters& counters, Packet* packet) {
   packet->payload = {counters.live, counters.spawned, counters.failed, counters.reapers_lost};
@@ -66,6 +76,10 @@ std::string_view StepText(Step step) {
       return "cannot execute the program";
     case Step::kCgroup:
       return "cannot make a cgroup for the attempt";
+    case Step::kTreeLimits:
+      return "cannot limit the memory, pids or cpu_weight of the attempt's cgroup";
+    case Step::kAccount:
+      return "cannot take on the account's rights";
   }
   return "unknown step";
 }

@@ -22,9 +22,11 @@
 #include <string_view>
 #include <type_traits>
 
+#include "server/warden/tree_limits.h"
+
 namespace nursery::warden {
 
-inline constexpr int32_t kProtocolVersion = 2;
+inline constexpr int32_t kProtocolVersion = 3;
 
 // SPAWN packets that may be without an answer (SPAWNED or SPAWN_FAILED) at one time. Each holds up
 // to four descriptors in flight, which the kernel counts against the sender's limit of open files.
@@ -67,24 +69,29 @@ enum class Step : uint8_t {
   kDirectory,
   kLimits,
   kProgram,
-  kCgroup,  // no cgroup for the attempt
+  kCgroup,      // no cgroup for the attempt
+  kTreeLimits,  // its limits cannot be set there
+  kAccount,     // the process cannot get the rights of another account
 };
 
 // Bits of Packet::flags.
 inline constexpr uint16_t kHasStdin = 1;  // SPAWN: which descriptors follow the memfd
 inline constexpr uint16_t kHasStdout = 2;
 inline constexpr uint16_t kHasStderr = 4;
-inline constexpr uint16_t kKilledByUs = 8;   // EXITED: the warden's side sent SIGKILL
-inline constexpr uint16_t kReaperLost = 16;  // GONE: the reaper died before its attempt
+inline constexpr uint16_t kKilledByUs = 8;    // EXITED: the warden's side sent SIGKILL
+inline constexpr uint16_t kReaperLost = 16;   // GONE: the reaper died before its attempt
+inline constexpr uint16_t kOutOfMemory = 32;  // GONE: the kernel killed a process for want of it
 
 struct Packet {
   PacketType type = PacketType::kHello;
   uint8_t detail = 0;  // Level, Step, or the state letter of a SURVIVOR
-  uint16_t flags = 0;
+  uint16_t flags = 0;  // HELLO: the TreeLimitSet that holds
   uint32_t count = 0;  // HELLO: credits; SURVIVOR: how many in all; GONE: leftovers
   uint64_t attempt = 0;
-  int32_t pid = 0;   // SPAWNED, SURVIVOR
-  int32_t code = 0;  // HELLO: version; SPAWN_FAILED: errno; EXITED: wait status
+  int32_t pid = 0;  // SPAWNED, SURVIVOR
+  // HELLO: version; SPAWN_FAILED: errno; EXITED: wait status; GONE: the TreeLimitSet that was asked
+  // for and did not hold
+  int32_t code = 0;
   std::array<uint64_t, 5> payload = {};
 };
 static_assert(sizeof(Packet) == 64 && std::is_trivially_copyable_v<Packet>);
@@ -103,6 +110,9 @@ struct Toll {
   uint64_t killed = 0;      // by the SIGKILL of the reaper
 };
 
+// At most so many of each fit, more than there can be processes.
+inline constexpr uint64_t kMaxToll = UINT32_MAX;
+
 struct Counters {
   uint64_t live = 0;
   uint64_t spawned = 0;
@@ -114,6 +124,9 @@ void SetUsage(const Usage& usage, Packet* packet);
 Usage UsageOf(const Packet& packet);
 void SetToll(const Toll& toll, Packet* packet);
 Toll TollOf(const Packet& packet);
+// With the flag kOutOfMemory, in GONE.
+void SetMemoryFacts(const MemoryFacts& facts, Packet* packet);
+MemoryFacts MemoryFactsOf(const Packet& packet);
 void SetCounters(const Counters& counters, Packet* packet);
 Counters CountersOf(const Packet& packet);
 // The command line of a survivor, cut to what fits.

@@ -95,6 +95,7 @@ class AttemptReaper {
   AttemptReaper(const ReaperOptions& options, int signals, Channel* control, ReceivedPacket spawn)
       : inherited_(options.inherited),
         level_(options.containment.level),
+        held_(options.containment.held),
         signals_(signals),
         control_(*control),
         spawn_(std::move(spawn)),
@@ -126,11 +127,13 @@ class AttemptReaper {
 
   const Inherited& inherited_;
   const Level level_;
+  const TreeLimitSet held_;
   const int signals_;
   Channel& control_;
   ReceivedPacket spawn_;
   Enclosure enclosure_;
-  std::string mark_;  // in the environment of what the attempt starts
+  std::string mark_;           // in the environment of what the attempt starts
+  TreeLimitSet not_held_ = 0;  // of the limits that were asked for
   UniqueFd launch_report_;
 
   pid_t leader_ = -1;     // -1 once reaped: its group may be somebody else's then
@@ -196,6 +199,9 @@ bool AttemptReaper::Start() {
   }
   if (level_ == Level::kGroup) mark_ = MarkOf(*spec.view());
   if (!enclosure_.Prepare(spawn_.packet.attempt)) return fail(Step::kCgroup, errno);
+  const TreeLimits& limits = spec.view()->tree_limits;
+  if (!enclosure_.SetLimits(limits)) return fail(Step::kTreeLimits, errno);
+  not_held_ = static_cast<TreeLimitSet>(SetOf(limits) & ~held_);
   site.cgroup_fd = enclosure_.to_enter();
   leader_ = enclosure_.Fork();
   if (leader_ == 0) Launch(*spec.view(), inherited_, site);
@@ -352,6 +358,7 @@ void AttemptReaper::ReapLeader() {
 }
 
 void AttemptReaper::SayLastWord() {
+  const MemoryFacts memory = enclosure_.Memory();
   enclosure_.Remove();
   ReportSurvivors(enclosure_.Escaped(mark_));
   Packet packet;
@@ -362,7 +369,9 @@ void AttemptReaper::SayLastWord() {
   } else {
     packet.detail = static_cast<uint8_t>(level_);
     packet.count = leftovers_;
+    packet.code = not_held_;
     SetUsage(usage_, &packet);
+    SetMemoryFacts(memory, &packet);
     SetToll({told_ - std::min(told_, killed_count_), killed_count_}, &packet);
     Report(PacketType::kGone, packet);
   }

@@ -66,6 +66,7 @@ Warden::Warden(WardenOptions options)
   hello.type = PacketType::kHello;
   hello.detail = static_cast<uint8_t>(containment_.level);
   hello.code = kProtocolVersion;
+  hello.flags = containment_.held;
   hello.count = kSpawnCredits;
   server_.Send(hello);
 }

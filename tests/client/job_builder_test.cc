@@ -154,6 +154,9 @@ nodes:
 
 TEST(JobBuilderTest, WhatAnExecMaySayIsThatOfTheFile) {
   ExecLimits limits;
+  limits.memory = 64 << 20;
+  limits.pids = 100;
+  limits.cpu_weight = 50;
   limits.open_files = 64;
   limits.file_size = 1 << 20;
   limits.address_space = int64_t{1} << 30;
@@ -164,7 +167,7 @@ TEST(JobBuilderTest, WhatAnExecMaySayIsThatOfTheFile) {
   job.Root(Group()
                .Add(Exec("a", {"cat"}).StdinText("hello").MaxOutput(1 << 20).MergeOutput())
                .Add(Exec("b", {"cat"}).StdinFile("in.txt").JsonOutput().Limits(limits))
-               .Add(Exec("c", {"cat"}).StdinOutputOf("a").Needs({"a"})));
+               .Add(Exec("c", {"cat"}).StdinOutputOf("a").User("nobody").Needs({"a"})));
   EXPECT_EQ(Difference(job, R"(
 name: execs
 nodes:
@@ -174,9 +177,9 @@ nodes:
       argv: [cat]
       stdin: {file: in.txt}
       output: {json: true}
-      limits: {open_files: 64, file_size: 1MiB, address_space: 1GiB, cpu_time: 90s, core: true,
-               nice: 5}
-  - {name: c, exec: {argv: [cat], stdin: {output_of: a}}, needs: [a]}
+      limits: {memory: 64MiB, pids: 100, cpu_weight: 50, open_files: 64, file_size: 1MiB,
+               address_space: 1GiB, cpu_time: 90s, core: true, nice: 5}
+  - {name: c, exec: {argv: [cat], stdin: {output_of: a}, user: nobody}, needs: [a]}
 )"),
             "");
 }

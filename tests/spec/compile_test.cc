@@ -250,6 +250,78 @@ TEST(CompileTest, SpecBytesAreBounded) {
   EXPECT_EQ(Violations(Minimal(), options), "is 13 bytes, over the limit of 10\n");
 }
 
+v1::JobSpec WithLimits() {
+  v1::JobSpec spec = Minimal();
+  v1::ExecAction& exec = *spec.mutable_root()->mutable_exec();
+  exec.add_argv("true");
+  exec.mutable_limits()->set_memory(1 << 20);
+  exec.mutable_limits()->set_pids(10);
+  exec.mutable_limits()->set_cpu_weight(10'000);
+  return spec;
+}
+
+TEST(CompileTest, LimitsThatDoNotHoldAreWarnedOfAndKept) {
+  CompileOptions options;
+  options.not_enforced = {{"memory", "not here"}, {"cpu_weight", "nor here"}};
+  const CompileResult result = Compile(WithLimits(), options);
+  ASSERT_NE(result.job, nullptr);
+  ASSERT_EQ(result.warnings.size(), 2u);
+  EXPECT_EQ(result.warnings[0].path, "root.exec.limits.memory");
+  EXPECT_EQ(result.warnings[1].message, "nor here");
+  EXPECT_EQ(result.job->limits_not_enforced,
+            (std::vector<std::string>{"root.exec.limits.memory: not here",
+                                      "root.exec.limits.cpu_weight: nor here"}));
+  EXPECT_TRUE(result.job->has_tree_limits);
+  const auto& exec = std::get<Exec>(*result.job->node(0).action);
+  EXPECT_EQ(exec.options->limits->memory, 1u << 20);
+  EXPECT_EQ(exec.options->limits->pids, 10u);
+  EXPECT_EQ(exec.options->limits->cpu_weight, 10'000u);
+  EXPECT_TRUE(Compile(WithLimits(), CompileOptions()).warnings.empty()) << "not known here";
+}
+
+TEST(CompileTest, OfAJobWithManyOnlySomeLimitsAreNamed) {
+  CompileOptions options;
+  options.not_enforced = {{"pids", "not here"}};
+  v1::JobSpec spec = Minimal();
+  for (size_t i = 0; i < 2 * kMaxToldLimits; ++i) {
+    v1::NodeSpec& node = *spec.mutable_root()->mutable_group()->add_nodes();
+    *node.mutable_exec() = WithLimits().root().exec();
+    node.set_name("n" + std::to_string(i));
+  }
+  const CompileResult result = Compile(spec, options);
+  ASSERT_NE(result.job, nullptr);
+  EXPECT_EQ(result.job->limits_not_enforced.size(), kMaxToldLimits);
+}
+
+TEST(CompileTest, LimitsAreBounded) {
+  v1::JobSpec spec = WithLimits();
+  spec.mutable_root()->mutable_exec()->mutable_limits()->set_memory(-1);
+  spec.mutable_root()->mutable_exec()->mutable_limits()->set_pids(1 << 23);
+  spec.mutable_root()->mutable_exec()->mutable_limits()->set_cpu_weight(10'001);
+  EXPECT_EQ(Violations(spec),
+            "root.exec.limits.memory: -1 must be between 1 and 1125899906842624\n"
+            "root.exec.limits.pids: 8388608 must be between 1 and 4194304\n"
+            "root.exec.limits.cpu_weight: 10001 must be between 1 and 10000\n");
+}
+
+TEST(CompileTest, AUserHasToBeAllowedWhereThatIsKnown) {
+  v1::JobSpec spec = Minimal();
+  spec.mutable_root()->mutable_exec()->add_argv("true");
+  spec.mutable_root()->mutable_exec()->set_user("build");
+  CompileOptions options;
+  EXPECT_EQ(Violations(spec, options), "");
+  options.users = {"ci", "build"};
+  EXPECT_EQ(Violations(spec, options), "");
+  options.users = {"ci", "test"};
+  EXPECT_EQ(Violations(spec, options),
+            "root.exec.user: 'build' is not among exec.users of the server's configuration: "
+            "ci, test\n");
+  options.users.emplace();
+  EXPECT_EQ(Violations(spec, options),
+            "root.exec.user: 'build' is not among exec.users of the server's configuration, "
+            "which has none\n");
+}
+
 TEST(CompileTest, NodesAreBounded) {
   CompileOptions options;
   options.limits.nodes_per_job = 3;

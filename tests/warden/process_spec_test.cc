@@ -17,6 +17,9 @@ ProcessSpec FullSpec() {
   spec.cwd = "/some/where";
   spec.limits[static_cast<size_t>(Limit::kFiles)] = 64;
   spec.limits[static_cast<size_t>(Limit::kProcesses)] = 0;
+  spec.tree_limits[static_cast<size_t>(TreeLimit::kMemory)] = uint64_t{1} << 40;
+  spec.tree_limits[static_cast<size_t>(TreeLimit::kCpuWeight)] = 0;
+  spec.account = Account{65534, 7, {7, 8, 4'000'000'000}};
   spec.nice = -3;
   spec.umask = 077;
   spec.no_new_privs = false;
@@ -38,9 +41,25 @@ TEST(ProcessSpecTest, DecodesWhatWasEncoded) {
   EXPECT_EQ(view->env.back(), nullptr);
   EXPECT_EQ(view->cwd, spec.cwd);
   EXPECT_EQ(view->limits, spec.limits);
+  EXPECT_EQ(view->tree_limits, spec.tree_limits);
+  EXPECT_EQ(view->account, spec.account);
   EXPECT_EQ(view->nice, -3);
   EXPECT_EQ(view->umask, 077u);
   EXPECT_FALSE(view->no_new_privs);
+}
+
+TEST(ProcessSpecTest, WithoutAnAccountThereIsNone) {
+  ProcessSpec spec = FullSpec();
+  spec.account.reset();
+  std::string bytes = EncodeSpec(spec);
+  const std::optional<SpecView> view = DecodeSpec(bytes);
+  ASSERT_TRUE(view);
+  EXPECT_FALSE(view->account);
+  spec.account.emplace();
+  std::string of_root = EncodeSpec(spec);
+  const std::optional<SpecView> root = DecodeSpec(of_root);
+  ASSERT_TRUE(root);
+  EXPECT_EQ(root->account, Account());
 }
 
 TEST(ProcessSpecTest, EveryTruncationIsRefused) {
@@ -64,7 +83,7 @@ TEST(ProcessSpecTest, DamagedBytesAreRefusedOrReadWithinBounds) {
     std::vector<char> damaged(bytes.begin(), bytes.end());
     for (unsigned i = 0; i <= random() % 4; ++i) {
       // Mostly in the header, where the counts are.
-      const size_t limit = random() % 4 == 0 ? damaged.size() : 80;
+      const size_t limit = random() % 4 == 0 ? damaged.size() : 128;
       damaged[random() % limit] = static_cast<char>(random());
     }
     const std::optional<SpecView> view = DecodeSpec(damaged);

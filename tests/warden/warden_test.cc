@@ -20,6 +20,7 @@
 #include <string>
 #include <vector>
 
+#include "server/warden/pidfd.h"
 #include "server/warden/process_tree.h"
 #include "tests/warden/test_client.h"
 
@@ -252,6 +253,50 @@ TEST_F(WardenTest, AppliesLimitsPriorityAndMask) {
   spec.no_new_privs = false;
   const std::string nice = std::to_string(std::min(19, getpriority(PRIO_PROCESS, 0) + 5));
   EXPECT_EQ(Output(spec), "77\n0\n9\n" + nice + "\n0027\nNoNewPrivs:\t0\n");
+}
+
+TEST_F(WardenTest, TakesOnTheRightsOfAnAccount) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root can be somebody else";
+  ProcessSpec spec = Shell("id -ru; id -u; id -rg; id -g; id -G; grep CapEff /proc/self/status");
+  spec.account = Account{65534, 65533, {65533, 65532}};
+  EXPECT_EQ(Output(spec), "65534\n65534\n65533\n65533\n65533 65532\nCapEff:\t0000000000000000\n");
+  // What the account may not enter is refused as the account.
+  spec.cwd = testing::TempDir() + "/" + NewMark();
+  ASSERT_TRUE(std::filesystem::create_directory(spec.cwd));
+  std::filesystem::permissions(spec.cwd, std::filesystem::perms::owner_all);
+  const std::optional<Packet> failed = Failure(spec);
+  std::filesystem::remove(spec.cwd);
+  ASSERT_TRUE(failed);
+  EXPECT_EQ(FailedStep(*failed), Step::kDirectory);
+  EXPECT_EQ(failed->code, EACCES);
+}
+
+TEST_F(WardenTest, OnlyRootCanBeSomebodyElse) {
+  if (geteuid() == 0) GTEST_SKIP() << "this is root";
+  ProcessSpec spec = Shell("exit 0");
+  spec.account = Account{0, 0, {}};
+  const std::optional<Packet> failed = Failure(spec);
+  ASSERT_TRUE(failed);
+  EXPECT_EQ(FailedStep(*failed), Step::kAccount);
+  EXPECT_EQ(failed->code, EPERM);
+}
+
+// The change of rights takes back that the leader dies with its reaper.
+TEST_F(WardenTest, AProcessOfAnAccountDiesWithItsReaper) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root can be somebody else";
+  Pipe in = MakePipe();
+  ProcessSpec spec = Shell("read line");
+  spec.account = Account{65534, 65534, {}};
+  const uint64_t attempt = client_.Spawn(spec, {in.reader.get(), -1, -1});
+  const std::optional<Packet> spawned = client_.Await(PacketType::kSpawned, attempt);
+  ASSERT_TRUE(spawned);
+  const UniqueFd leader = OpenPidfd(spawned->pid);
+  const pid_t reaper = ReadProcess(spawned->pid)->parent;
+  kill(client_.warden().pid, SIGSTOP);
+  kill(reaper, SIGKILL);
+  EXPECT_TRUE(AwaitReadable(leader.get()));
+  kill(client_.warden().pid, SIGCONT);
+  EXPECT_TRUE(client_.Await(PacketType::kGone, attempt));
 }
 
 TEST_F(WardenTest, EachProcessGetsSigtermOnceAndThenSigcont) {

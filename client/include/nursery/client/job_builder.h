@@ -48,10 +48,15 @@ struct Retry {
   std::vector<int> exit_codes;   // only these; empty: every failure
 };
 
-// RLIMITs of a program; 0: as the server has them.
+// Bounds of a program; 0: as the server has them.
 struct ExecLimits {
   ExecLimits() = default;
 
+  // Of everything that it starts together; AttemptInfo tells those that the server cannot hold.
+  int64_t memory = 0;  // bytes
+  int pids = 0;
+  int cpu_weight = 0;  // others have 100
+  // Of each process.
   int open_files = 0;
   int64_t file_size = 0;      // bytes
   int64_t address_space = 0;  // bytes
@@ -221,6 +226,8 @@ class Exec : public ActionFields<Exec> {
   // Anything but one JSON value fails.
   Exec& JsonOutput();
   Exec& Limits(const ExecLimits& limits);
+  // An account that the server's configuration allows.
+  Exec& User(const std::string& account);
   Exec& IdleTimeout(Duration limit) { return SetIdleTimeout(limit), *this; }
 };
 

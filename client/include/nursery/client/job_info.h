@@ -112,6 +112,8 @@ struct AttemptInfo {
   std::optional<int> signal;  // that ended it
   absl::StatusCode code = absl::StatusCode::kOk;
   std::string message;  // of a try that did not succeed
+  bool out_of_memory = false;
+  std::vector<std::string> limits_not_enforced;  // "memory", "pids", "cpu_weight"
 };
 
 // A vertex of a job's tree as it stands.

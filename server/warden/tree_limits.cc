@@ -1,0 +1,78 @@
+#include "server/warden/tree_limits.h"
+
+#include <cerrno>
+#include <cstdlib>
+#include <string>
+
+#include "server/warden/cgroup.h"
+
+namespace nursery::warden {
+namespace {
+
+struct Knob {
+  const char* name;
+  const char* controller;
+  const char* file;
+};
+
+// By TreeLimit.
+constexpr std::array<Knob, kTreeLimitCount> kKnobs = {{{"memory", "memory", "memory.max"},
+                                                       {"pids", "pids", "pids.max"},
+                                                       {"cpu_weight", "cpu", "cpu.weight"}}};
+
+// The number behind `key` in lines of "key number"; 0 if there is none.
+uint64_t NumberOf(const std::string& lines, std::string_view key) {
+  const std::string line = "\n" + std::string(key) + " ";
+  const size_t found = ("\n" + lines).find(line);
+  if (found == std::string::npos) return 0;
+  return std::strtoull(lines.c_str() + found + key.size() + 1, nullptr, 10);
+}
+
+// Of a file that not every kernel has.
+bool WriteIfThere(const Cgroup& leaf, const char* file, std::string_view text) {
+  return leaf.Write(file, text) || errno == ENOENT;
+}
+
+}  // namespace
+
+TreeLimitSet SetOf(const TreeLimits& limits) {
+  TreeLimitSet set = 0;
+  for (size_t i = 0; i < kTreeLimitCount; ++i) {
+    if (limits[i]) set |= static_cast<TreeLimitSet>(1u << i);
+  }
+  return set;
+}
+
+std::string_view TreeLimitName(TreeLimit limit) { return kKnobs[static_cast<size_t>(limit)].name; }
+
+std::string_view ControllerName(TreeLimit limit) {
+  return kKnobs[static_cast<size_t>(limit)].controller;
+}
+
+TreeLimitSet HeldBelow(const Cgroup& parent) {
+  TreeLimitSet held = 0;
+  for (size_t i = 0; i < kTreeLimitCount; ++i) {
+    if (parent.HandsOn(kKnobs[i].controller)) held |= static_cast<TreeLimitSet>(1u << i);
+  }
+  return held;
+}
+
+bool SetTreeLimits(const Cgroup& leaf, const TreeLimits& limits, TreeLimitSet held) {
+  for (size_t i = 0; i < kTreeLimitCount; ++i) {
+    if (!limits[i] || !Contains(held, static_cast<TreeLimit>(i))) continue;
+    if (!leaf.Write(kKnobs[i].file, std::to_string(*limits[i]))) return false;
+  }
+  const bool bounds_memory = limits[static_cast<size_t>(TreeLimit::kMemory)].has_value() &&
+                             Contains(held, TreeLimit::kMemory);
+  if (!bounds_memory) return true;
+  return WriteIfThere(leaf, "memory.swap.max", "0") && leaf.Write("memory.oom.group", "1");
+}
+
+MemoryFacts ReadMemoryFacts(const Cgroup& leaf) {
+  MemoryFacts facts;
+  facts.out_of_memory = NumberOf(leaf.Read("memory.events"), "oom_kill") > 0;
+  facts.peak_bytes = std::strtoull(leaf.Read("memory.peak").c_str(), nullptr, 10);
+  return facts;
+}
+
+}  // namespace nursery::warden
