@@ -24,11 +24,13 @@ configure_and_build() {
     cmake --build --preset "$preset" ${1:+--target "$@"}
 }
 
-# run_tests STEP PRESET [CTEST-ARGUMENT ...]: no test that matches is a failure, by the preset.
+# run_tests STEP PRESET [CTEST-ARGUMENT ...]: no test that matches is a failure, by the preset; so
+# is anything that the tests leave behind.
 run_tests() {
   local step=$1 preset=$2
   shift 2
-  ctest --preset "$preset" -j2 --output-junit "$PWD/$logs/$step.xml" "$@"
+  /usr/bin/python3 -B tests/leftovers.py \
+    ctest --preset "$preset" -j2 --output-junit "$PWD/$logs/$step.xml" "$@"
 }
 
 setup() { deploy/setup.sh --test; }

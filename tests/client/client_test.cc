@@ -508,6 +508,7 @@ TEST(ConnectTest, NobodyAtTheAddressIsUnavailable) {
   status = Client::Connect(options).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(Message(status)), HasSubstr("nobody answers"));
+  std::filesystem::remove(file);
 
   options.tls_ca_file = file;
   EXPECT_THAT(std::string(Message(Client::Connect(options).status())),

@@ -5,6 +5,7 @@
 #include <google/protobuf/util/time_util.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
 
 #include "client/src/messages.h"
@@ -220,6 +221,7 @@ nodes:
     map: {items: {output_of: list}, join: {max_failures: 5%}, node: *echo}
 )"),
             "");
+  std::filesystem::remove(lines);
 }
 
 TEST(JobBuilderTest, DefaultsAreThoseOfTheFile) {

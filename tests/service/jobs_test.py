@@ -498,7 +498,9 @@ class RunTest(ServiceTest):
                 "list(stub.RunJob(request))")
         client = subprocess.Popen([sys.executable, "-B", "-c", code,
                                    str(PROTO.parent / "tests" / "service"), self.server.address,
-                                   "x" + self.mark])
+                                   "x" + self.mark],
+                                  # It is killed, and removes nothing.
+                                  env=dict(os.environ, TMPDIR=str(self.server.directory)))
         wait_until(lambda: marked("x" + self.mark)[1:])  # the client's own arguments, and the task
         start = time.monotonic()
         client.kill()

@@ -1,0 +1,92 @@
+"""That the check of leftovers finds what is planted, and blames nothing else."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+import uuid
+
+TESTS = pathlib.Path(__file__).parents[1]
+sys.path.append(str(TESTS))
+import leftovers  # noqa: E402
+from processes import PATIENCE, marked  # noqa: E402
+
+
+class LeftoversTest(unittest.TestCase):
+    def setUp(self):
+        self.mark = "mark-" + uuid.uuid4().hex
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.directory = pathlib.Path(directory.name)
+
+    def check(self, *command):
+        """The exit code and what is said to be left; nothing of it may be there after that."""
+        done = subprocess.run(
+            ["/usr/bin/python3", "-B", TESTS / "leftovers.py", "--patience", "0", *command],
+            env=dict(os.environ, TMPDIR=str(self.directory)), stderr=subprocess.PIPE, text=True,
+            check=False, timeout=PATIENCE)
+        self.assertEqual(marked(self.mark), [])
+        self.assertEqual([path.name for path in self.directory.glob("nt-*")], [])
+        prefix = "left behind: "
+        lines = done.stderr.splitlines()
+        self.assertEqual([line for line in lines if not line.startswith(prefix)], [])
+        return done.returncode, [line[len(prefix):] for line in lines]
+
+    def script(self, text):
+        return self.check("sh", "-c", text, "sh", self.mark)
+
+    def test_of_what_cleans_up_nothing_is_left(self):
+        self.assertEqual(self.script("echo x > $TMPDIR/file; sleep 0 & rm $TMPDIR/file; wait"),
+                         (0, []))
+
+    def test_the_exit_code_is_the_command_s(self):
+        self.assertEqual(self.script("exit 7"), (7, []))
+        self.assertEqual(self.script("kill -9 $$"), (137, []))
+        self.assertEqual(self.script("touch $TMPDIR/file; exit 7"), (7, ["file file in TMPDIR"]))
+
+    def test_a_temporary_file_is_found(self):
+        self.assertEqual(self.script("mkdir -p $TMPDIR/a/b; touch $TMPDIR/c"),
+                         (1, ["file a in TMPDIR", "file c in TMPDIR"]))
+        self.assertEqual(self.script("touch $TEST_TMPDIR/d"), (1, ["file d in TMPDIR"]))
+
+    def test_a_process_is_found_however_it_has_left(self):
+        sleeper = "sh -c 'exec >&- 2>&- <&-; while :; do sleep 60; done' $1"
+        for start in (f"{sleeper} &", f"setsid {sleeper} &", f"(setsid {sleeper} &) &",
+                      f"env -i /usr/bin/setsid /bin/{sleeper} &"):
+            with self.subTest(start):
+                code, left = self.script(f"{start}\nexit 0")
+                self.assertEqual(code, 1)
+                self.assertGreaterEqual(len(left), 1)
+                self.assertRegex(left[0], r"^process \d+: ")
+
+    def test_one_that_is_about_to_end_is_not(self):
+        done = subprocess.run(
+            ["/usr/bin/python3", "-B", TESTS / "leftovers.py", "--patience", str(PATIENCE), "sh",
+             "-c", "read line & exit 0"], stdin=subprocess.DEVNULL, check=False)
+        self.assertEqual(done.returncode, 0)
+
+    def test_a_cgroup_is_found(self):
+        cgroup = leftovers.make_cgroup()
+        if cgroup is None:
+            self.skipTest("no cgroups here")
+        cgroup.rmdir()
+        plant = f"import sys; sys.path.append({str(TESTS)!r}); import leftovers; " \
+                "path = leftovers.own_cgroup() / 'planted' / 'below'; path.mkdir(parents=True)"
+        code, left = self.check("/usr/bin/python3", "-B", "-c", plant)
+        self.assertEqual(code, 1)
+        self.assertEqual([line.rpartition("/planted")[2] for line in left], ["/below", ""])
+        self.assertFalse(pathlib.Path(left[1].partition(" ")[2]).parent.exists())
+
+    def test_what_others_made_meanwhile_is_not_blamed(self):
+        other = subprocess.Popen(["sleep", "60"])
+        self.addCleanup(other.wait)
+        self.addCleanup(other.kill)
+        with tempfile.NamedTemporaryFile(dir=self.directory):
+            self.assertEqual(self.script(f"test -d /proc/{other.pid}"), (0, []))
+        self.assertIsNone(other.poll())
+
+
+if __name__ == "__main__":
+    unittest.main()

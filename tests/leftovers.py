@@ -1,0 +1,189 @@
+#!/usr/bin/python3
+"""Runs a command, and fails if something of it is left when it has ended.
+
+usage: leftovers.py [--patience SECONDS] COMMAND [ARGUMENT ...]
+
+Left is, and is named, ended and removed: a process that descends from the command, whatever it has
+done to its parents, its session and its environment, with all that it has open; a cgroup; a file or
+directory in TMPDIR. All three are its own, so that nobody else's are blamed: its orphans become
+children of this process, it is started in a cgroup of its own where one can be made, and with a
+TMPDIR of its own. What dies within the patience (5 s) is not left.
+
+The exit code is the command's; 1 if only something is left.
+"""
+
+import argparse
+import ctypes
+import os
+import pathlib
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def own_cgroup():
+    """The directory of this process's cgroup of version 2; None if there is none."""
+    paths = [line.strip()[3:] for line in open("/proc/self/cgroup", encoding="utf-8")
+             if line.startswith("0::")]
+    for line in open("/proc/self/mountinfo", encoding="utf-8"):
+        place, _, kind = line.partition(" - ")
+        root, point = place.split()[3:5]
+        if paths and kind.startswith("cgroup2 ") and root == "/":
+            return pathlib.Path(point, paths[0].lstrip("/"))
+    return None
+
+
+def make_cgroup():
+    base = own_cgroup()
+    if base is None:
+        return None
+    path = base / f"nursery-check-{uuid.uuid4().hex}"
+    try:
+        path.mkdir()
+        # That the command may go there is known only when somebody does.
+        subprocess.run(["true"], preexec_fn=lambda: enter(path), check=True)
+    except (OSError, subprocess.SubprocessError):
+        if path.is_dir():
+            path.rmdir()
+        return None
+    return path
+
+
+def enter(cgroup):
+    if cgroup is not None:
+        (cgroup / "cgroup.procs").write_text("0")
+
+
+def parents():
+    """The parent and the state of every process."""
+    found = {}
+    for name in os.listdir("/proc"):
+        try:
+            fields = pathlib.Path("/proc", name, "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if name.isdigit():
+            found[int(name)] = (int(fields[1]), fields[0])
+    return found
+
+
+def descendants():
+    """The pids of all below this process, zombies that it reaps itself apart."""
+    every = parents()
+    below, found = {os.getpid()}, []
+    while below:
+        below = {pid for pid, (parent, _) in every.items() if parent in below}
+        found += [pid for pid in below
+                  if not (every[pid][1] == "Z" and every[pid][0] == os.getpid())]
+    return found
+
+
+def command_line(pid):
+    try:
+        process = pathlib.Path(f"/proc/{pid}")
+        arguments = (process / "cmdline").read_bytes().replace(b"\0", b" ")
+        return " ".join(arguments.decode(errors="replace").split()) or \
+            "[" + (process / "comm").read_text().strip() + "]"
+    except OSError:
+        return "(gone by now)"
+
+
+def reap():
+    """Whether a child is alive: of a subreaper, whether anything below it is. The kernel's word; a
+    scan of /proc may miss one whose parent ends meanwhile."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return False
+    return True
+
+
+def run(command, environment, cgroup):
+    """The exit code of the command. Its orphans are reaped meanwhile, as init would."""
+    process = subprocess.Popen(command, env=environment, preexec_fn=lambda: enter(cgroup))
+    while True:
+        pid, status = os.wait()
+        if pid == process.pid:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return process.returncode if process.returncode >= 0 else 128 - process.returncode
+
+
+def await_ends(pids, end):
+    """Until one of them has ended, or the time has come."""
+    pidfds = []
+    for pid in pids:
+        try:
+            pidfds.append(os.pidfd_open(pid))
+        except ProcessLookupError:
+            pass
+    if pidfds and len(pidfds) == len(pids):
+        select.select(pidfds, [], [], max(0, end - time.monotonic()))
+    for pidfd in pidfds:
+        os.close(pidfd)
+
+
+def left_processes(patience):
+    end = time.monotonic() + patience
+    left = []
+    while reap() and not (left and time.monotonic() >= end):
+        left = descendants()
+        await_ends(left, end)
+    if not reap():
+        return []
+    named = [f"process {pid}: {command_line(pid)}" for pid in left]
+    while reap():
+        left = descendants()
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        await_ends(left, time.monotonic() + 1)
+    return named
+
+
+def left_cgroups(cgroup):
+    if cgroup is None:
+        return []
+    left = sorted((path for path in cgroup.rglob("*") if path.is_dir()), reverse=True)
+    for path in [*left, cgroup]:
+        path.rmdir()
+    return [f"cgroup {path}" for path in left]
+
+
+def left_files(directory):
+    left = sorted(os.listdir(directory))
+    shutil.rmtree(directory)
+    return [f"file {name} in TMPDIR" for name in left]
+
+
+def main():
+    parser = argparse.ArgumentParser(usage=__doc__.split("\n\n")[1][len("usage: "):])
+    parser.add_argument("--patience", type=float, default=5)
+    parser.add_argument("command", nargs=argparse.REMAINDER)
+    options = parser.parse_args()
+    if not options.command:
+        parser.error("what is to be run?")
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1) != 0:
+        raise OSError(ctypes.get_errno(), "cannot become a subreaper")
+    # Short: paths of sockets are.
+    directory = tempfile.mkdtemp(prefix="nt-")
+    os.chmod(directory, 0o1777)
+    cgroup = make_cgroup()
+    code = run(options.command, dict(os.environ, TMPDIR=directory, TEST_TMPDIR=directory), cgroup)
+    left = left_processes(options.patience) + left_cgroups(cgroup) + left_files(directory)
+    for each in left:
+        print(f"left behind: {each}", file=sys.stderr)
+    return code or (1 if left else 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
