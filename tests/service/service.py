@@ -116,11 +116,13 @@ class Server:
 class ServiceTest(unittest.TestCase):
     listen = None
     config = ""
+    slots = 500
 
     def setUp(self):
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
-        self.server = Server(directory.name, listen=self.listen, config=self.config)
+        self.server = Server(directory.name, listen=self.listen, config=self.config,
+                             slots=self.slots)
         self.addCleanup(self.stop_well)
         self.channel = self.server.channel()
         self.addCleanup(self.channel.close)

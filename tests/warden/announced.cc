@@ -27,7 +27,23 @@ const std::map<std::string, int> kShapes = {{"plain", 1},
                                             {"subreaper", 3},
                                             {"wide", 25},
                                             {"clean_environment", 2},
+                                            {"fork_storm", 9},
+                                            {"floods", 2},
+                                            {"setuid", 2},
                                             {"dead_main_thread", 2}};
+
+const std::set<std::string> kEndless = {"chain", "fork_storm"};
+
+ProcessSpec EscapeeSpec(const std::string& shape, const std::string& mark) {
+  ProcessSpec spec;
+  spec.argv = {BuiltBinary("../tests/escapee"), shape, mark};
+  spec.env = {std::string(kMarkVariable) + mark + ":1"};
+  if (const char* setuid = std::getenv("SETUID"); shape == "setuid" && setuid != nullptr) {
+    spec.env.push_back(std::string("SETUID=") + setuid);
+    spec.no_new_privs = false;
+  }
+  return spec;
+}
 
 bool Announced::Read(int fd, int count, const std::string& mark) {
   const std::string text = ReadLines(fd, count);
@@ -46,7 +62,7 @@ bool Announced::Read(int fd, int count, const std::string& mark) {
 
 bool Announced::AllAlive(const std::string& shape) const {
   // A process of the chain lives too briefly to be looked at after its announcement.
-  const int expected = shape == "chain" ? 1 : kShapes.at(shape);
+  const int expected = kEndless.contains(shape) ? 1 : kShapes.at(shape);
   return alive_ >= expected && Survivors().size() >= static_cast<size_t>(expected);
 }
 

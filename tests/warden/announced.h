@@ -5,15 +5,22 @@
 #include <sys/types.h>
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "server/warden/process_spec.h"
 #include "server/warden/unique_fd.h"
 
 namespace nursery::warden {
 
 // How many processes announce themselves per shape.
 extern const std::map<std::string, int> kShapes;
+// Those whose processes are replaced by others all the time.
+extern const std::set<std::string> kEndless;
+
+// An escapee under its mark. The setuid program of the shape `setuid` is that of $SETUID.
+ProcessSpec EscapeeSpec(const std::string& shape, const std::string& mark);
 
 // The task's processes as they announced themselves; each was seen alive under its mark.
 class Announced {

@@ -3,8 +3,11 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <spawn.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -12,7 +15,8 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
-#include <map>
+#include <fstream>
+#include <iterator>
 #include <sstream>
 #include <string>
 #include <tuple>
@@ -33,8 +37,12 @@ using Trial = std::tuple<std::string, std::string, Level>;
 class EscapeMatrixTest : public testing::TestWithParam<Trial> {
  protected:
   // Where a keeper is killed, what it leaves comes here and not to init, and is reaped.
-  void SetUp() override { ASSERT_EQ(prctl(PR_SET_CHILD_SUBREAPER, 1), 0); }
+  void SetUp() override {
+    ASSERT_EQ(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+    if (shape() == "setuid") MakeSetuidProgram();
+  }
   void TearDown() override {
+    if (!setuid_program_.empty()) std::filesystem::remove(setuid_program_);
     for (const pid_t escaped : outside_) kill(escaped, SIGKILL);
     while (waitpid(-1, nullptr, 0) > 0) {
     }
@@ -44,14 +52,31 @@ class EscapeMatrixTest : public testing::TestWithParam<Trial> {
   std::string ending() const { return std::get<1>(GetParam()); }
   Level level() const { return std::get<2>(GetParam()); }
 
-  ProcessSpec Spec() const {
-    ProcessSpec spec;
-    spec.argv = {BuiltBinary("../tests/escapee"), shape(), mark_};
-    spec.env = {Mark()};
-    return spec;
+  // Of an account that this process may kill. Who is not root has none, and its process becomes a
+  // program that gains nothing.
+  void MakeSetuidProgram() {
+    unsetenv("SETUID");
+    if (geteuid() != 0) return;
+    setuid_program_ = testing::TempDir() + mark_ + "-setuid";
+    std::filesystem::copy_file(BuiltBinary("../tests/escapee"), setuid_program_);
+    ASSERT_EQ(chown(setuid_program_.c_str(), 65534, 65534), 0);
+    ASSERT_EQ(chmod(setuid_program_.c_str(), 04755), 0);
+    setenv("SETUID", setuid_program_.c_str(), 1);
   }
 
-  std::string Mark() const { return std::string(kMarkVariable) + mark_ + ":1"; }
+  // That it did become somebody else, where the file system lets it.
+  void ExpectSetuid() const {
+    struct statvfs status;
+    if (setuid_program_.empty() || statvfs(setuid_program_.c_str(), &status) != 0) return;
+    if ((status.f_flag & ST_NOSUID) != 0) return;
+    size_t others = 0;
+    for (const pid_t pid : announced_.pids()) {
+      std::ifstream stream("/proc/" + std::to_string(pid) + "/status");
+      const std::string text{std::istreambuf_iterator<char>(stream), {}};
+      others += text.find("\nUid:\t0\t65534\t") != std::string::npos ? 1 : 0;
+    }
+    EXPECT_EQ(others, 1u);
+  }
 
   // Those that are in another session than the leader.
   void FindOutside() {
@@ -74,6 +99,7 @@ class EscapeMatrixTest : public testing::TestWithParam<Trial> {
     stdin_.reader.reset();
     ASSERT_TRUE(announced_.Read(stdout_.reader.get(), kShapes.at(shape()), mark_));
     ASSERT_TRUE(announced_.AllAlive(shape()));
+    if (shape() == "setuid") ExpectSetuid();
     if (level() == Level::kGroup) FindOutside();
   }
 
@@ -103,6 +129,7 @@ class EscapeMatrixTest : public testing::TestWithParam<Trial> {
   }
 
   const std::string mark_ = NewMark();
+  std::string setuid_program_;  // empty: none
   Pipe stdin_ = MakePipe();
   Pipe stdout_ = MakePipe();
   Pipe held_ = MakePipe();
@@ -116,7 +143,8 @@ class AttemptEndTest : public EscapeMatrixTest {};
 
 TEST_P(AttemptEndTest, NothingIsAliveWhenGoneIsReported) {
   TestClient client({held_.writer.get()}, level());
-  const uint64_t attempt = client.Spawn(Spec(), {stdin_.reader.get(), stdout_.writer.get(), -1});
+  const uint64_t attempt =
+      client.Spawn(EscapeeSpec(shape(), mark_), {stdin_.reader.get(), stdout_.writer.get(), -1});
   const std::optional<Packet> spawned = client.Await(PacketType::kSpawned, attempt);
   ASSERT_TRUE(spawned);
   AwaitAllAlive();
@@ -142,8 +170,49 @@ TEST_P(AttemptEndTest, NothingIsAliveWhenGoneIsReported) {
   EXPECT_EQ((gone->flags & kReaperLost) != 0, ending() == "reaper_killed");
   if (ending() == "reaper_killed") return;
   ExpectOutsideNamed(&client, attempt);
-  if (ending() == "leader_exits" && shape() != "chain") {
+  if (ending() == "leader_exits" && !kEndless.contains(shape())) {
     EXPECT_EQ(gone->count, kShapes.at(shape()) - 1u - outside_.size());
+  }
+}
+
+// What ends an attempt comes while it is being started: the warden finds both at once.
+class SpawningEndTest : public EscapeMatrixTest {};
+
+TEST_P(SpawningEndTest, NothingIsAliveWhenGoneIsReported) {
+  TestClient client({held_.writer.get()}, level());
+  ASSERT_TRUE(client.Await(PacketType::kHello));
+  kill(client.warden().pid, SIGSTOP);
+  const uint64_t attempt =
+      client.Spawn(EscapeeSpec(shape(), mark_), {stdin_.reader.get(), stdout_.writer.get(), -1});
+  if (ending() == "terminated_and_killed") client.Send(PacketType::kTerm, attempt);
+  if (ending() == "socket_closed") {
+    client.CloseSocket();
+  } else {
+    client.Send(PacketType::kKill, attempt);
+  }
+  kill(client.warden().pid, SIGCONT);
+  if (ending() == "socket_closed") {
+    AwaitKeepersEnd();
+  } else {
+    ASSERT_TRUE(client.Await(PacketType::kGone, attempt));
+  }
+  ExpectNothingAlive();
+  EXPECT_FALSE(std::filesystem::exists(client.run_cgroup() + "/" + LeafName(attempt)));
+}
+
+class SpawningKillTest : public testing::TestWithParam<Level> {};
+
+// At whatever point of its start: later from round to round.
+TEST_P(SpawningKillTest, NothingIsAliveWhenGoneIsReported) {
+  TestClient client({}, GetParam());
+  ASSERT_TRUE(client.Await(PacketType::kHello));
+  const std::string mark = NewMark();
+  for (int round = 0; round < 60; ++round) {
+    const uint64_t attempt = client.Spawn(EscapeeSpec("wide", mark));
+    for (int i = 0; i < 10 * round; ++i) sched_yield();
+    client.Send(PacketType::kKill, attempt);
+    ASSERT_TRUE(client.Await(PacketType::kGone, attempt));
+    ASSERT_THAT(FindMarked(mark), testing::IsEmpty()) << "round " << round;
   }
 }
 
@@ -151,7 +220,8 @@ class KeeperEndTest : public EscapeMatrixTest {};
 
 TEST_P(KeeperEndTest, NothingIsAliveWhenTheLastKeeperHasEnded) {
   TestClient client({held_.writer.get()}, level());
-  const uint64_t attempt = client.Spawn(Spec(), {stdin_.reader.get(), stdout_.writer.get(), -1});
+  const uint64_t attempt =
+      client.Spawn(EscapeeSpec(shape(), mark_), {stdin_.reader.get(), stdout_.writer.get(), -1});
   ASSERT_TRUE(client.Await(PacketType::kSpawned, attempt));
   AwaitAllAlive();
   if (HasFatalFailure()) return;
@@ -188,7 +258,9 @@ class ServerKillTest : public EscapeMatrixTest {
     std::string mark = "MARK=" + mark_;
     std::string directory = "NURSERY_BIN=" + BuiltBinary("");
     char* argv[] = {program.data(), shape_argument.data(), level_argument.data(), nullptr};
-    char* env[] = {mark.data(), directory.data(), nullptr};
+    std::string setuid = "SETUID=" + setuid_program_;
+    char* env[] = {mark.data(), directory.data(), nullptr, nullptr};
+    if (!setuid_program_.empty()) env[2] = setuid.data();
     ASSERT_EQ(posix_spawn(&server_, program.c_str(), &actions, nullptr, argv, env), 0);
     posix_spawn_file_actions_destroy(&actions);
     report.writer.reset();
@@ -266,10 +338,10 @@ auto Trials(const std::vector<std::string>& endings) {
   for (const Level level : LevelsHere()) {
     for (const std::string& ending : endings) {
       for (const std::string& shape : ShapeNames()) {
-        // What forks in a loop in ever new sessions cannot be ended at this level, nor found by its
-        // mark: each of its processes is gone before a scan comes to it.
+        // What forks in a loop cannot be ended at this level once its leader is gone, nor found by
+        // its mark: each of its processes is gone before a scan comes to it.
         const bool by_mark = ending == "all_killed" && level == Level::kSubreaper;
-        if (shape == "chain" && (by_mark || level == Level::kGroup)) continue;
+        if (kEndless.contains(shape) && (by_mark || level == Level::kGroup)) continue;
         trials.emplace_back(shape, ending, level);
       }
     }
@@ -281,6 +353,26 @@ INSTANTIATE_TEST_SUITE_P(All, AttemptEndTest,
                          Trials({"leader_exits", "killed", "terminated_then_killed",
                                  "reaper_killed"}),
                          TrialName);
+// But at the level `group`: how much of it had left the session is not known.
+std::vector<Level> WholeLevels() {
+  std::vector<Level> levels = LevelsHere();
+  std::erase(levels, Level::kGroup);
+  return levels;
+}
+
+auto SpawningTrials() {
+  std::vector<Trial> trials;
+  for (const Level level : WholeLevels()) {
+    for (const char* ending : {"killed", "terminated_and_killed", "socket_closed"}) {
+      for (const std::string& shape : ShapeNames()) trials.emplace_back(shape, ending, level);
+    }
+  }
+  return testing::ValuesIn(trials);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, SpawningEndTest, SpawningTrials(), TrialName);
+INSTANTIATE_TEST_SUITE_P(All, SpawningKillTest, testing::ValuesIn(WholeLevels()),
+                         [](const auto& info) { return std::string(LevelName(info.param)); });
 INSTANTIATE_TEST_SUITE_P(All, KeeperEndTest, Trials({"socket_closed", "warden_killed"}), TrialName);
 INSTANTIATE_TEST_SUITE_P(All, ServerKillTest, Trials({"server_killed", "server_and_warden_killed"}),
                          TrialName);

@@ -81,6 +81,46 @@ void IgnoreTerm() { signal(SIGTERM, SIG_IGN); }
   _exit(0);
 }
 
+// Eight such chains at once, all of them in the session.
+void ForkStorm() {
+  for (int i = 0; i < 8; ++i) {
+    StartChild([] {
+      Announce();
+      const std::time_t end = std::time(nullptr) + 20;
+      while (std::time(nullptr) < end) {
+        if (fork() > 0) _exit(0);
+      }
+    });
+  }
+}
+
+// Closed by the leader when it has announced itself.
+int leader_announced = -1;
+
+// Writes 1 GiB to a pipe that nobody reads.
+[[noreturn]] void Flood(int start) {
+  char ignored;
+  while (read(start, &ignored, 1) > 0) {
+  }
+  static char block[1 << 16];
+  for (int i = 0; i < 1 << 14; ++i) {
+    if (write(STDOUT_FILENO, block, sizeof(block)) < 0) break;
+  }
+  Stay();
+}
+
+void StartFlood() {
+  static int ends[2];
+  if (pipe(ends) != 0) _exit(4);
+  StartChild([] {
+    close(ends[1]);
+    Announce();
+    Flood(ends[0]);
+  });
+  close(ends[0]);
+  leader_announced = ends[1];
+}
+
 [[noreturn]] void StopAndStay() {
   Announce();
   raise(SIGSTOP);
@@ -176,6 +216,8 @@ constexpr Shape kShapes[] = {
     {"dead_main_thread", [] { StartOrphan(EndFirstThread); }},
     {"subreaper", [] { StartChild(Subreaper); }},
     {"wide", Wide},
+    {"fork_storm", ForkStorm},
+    {"floods", StartFlood},
 };
 
 // "env -i setsid" by a process without parent, session or environment.
@@ -192,6 +234,20 @@ void StartClean(char** argv) {
   });
 }
 
+// Its child becomes a setuid program, of $SETUID, or itself.
+void StartSetuid(char** argv) {
+  static char** arguments;
+  arguments = argv;
+  StartChild([] {
+    setsid();
+    static char shape[] = "stay";
+    arguments[1] = shape;
+    const char* program = std::getenv("SETUID");
+    execv(program != nullptr ? program : "/proc/self/exe", arguments);
+    _exit(6);
+  });
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -200,10 +256,12 @@ int main(int argc, char** argv) {
   alarm(kLongestLife);
   if (name == "stay") AnnounceAndStay();
   if (name == "clean_environment") StartClean(argv);
+  if (name == "setuid") StartSetuid(argv);
   for (const Shape& shape : kShapes) {
     if (name == shape.name) shape.start();
   }
   Announce();
+  if (leader_announced >= 0) close(leader_announced);
   char ignored;
   while (read(STDIN_FILENO, &ignored, 1) > 0) {
   }

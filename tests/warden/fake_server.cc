@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "tests/warden/announced.h"
 #include "tests/warden/test_client.h"
 
 int main(int argc, char** argv) {
@@ -16,9 +17,7 @@ int main(int argc, char** argv) {
   // Leaked on purpose: this process never ends in an orderly way.
   auto* client = new nursery::warden::TestClient({3}, nursery::warden::LevelOf(argv[2]));
   dprintf(4, "%d %s\n", client->warden().pid, client->run_cgroup().c_str());
-  nursery::warden::ProcessSpec spec;
-  spec.argv = {nursery::warden::BuiltBinary("../tests/escapee"), argv[1], std::getenv("MARK")};
-  spec.env = {std::string(nursery::warden::kMarkVariable) + std::getenv("MARK") + ":1"};
-  client->Spawn(spec, {STDIN_FILENO, STDOUT_FILENO, -1});
+  client->Spawn(nursery::warden::EscapeeSpec(argv[1], std::getenv("MARK")),
+                {STDIN_FILENO, STDOUT_FILENO, -1});
   while (true) pause();
 }

@@ -26,7 +26,7 @@ using Milliseconds = std::chrono::duration<double, std::milli>;
 
 // At the level `group`: what forks in a loop in ever new sessions cannot be ended there, and what
 // cleared its environment cannot be named.
-const std::set<std::string> kNotInGroup = {"chain", "clean_environment"};
+const std::set<std::string> kNotInGroup = {"chain", "clean_environment", "fork_storm"};
 
 struct Counts {
   int trials = 0;
@@ -56,9 +56,7 @@ class Trials {
 
   void Run(const std::string& shape, Counts* counts) {
     const std::string mark = NewMark();
-    ProcessSpec spec;
-    spec.argv = {BuiltBinary("../tests/escapee"), shape, mark};
-    spec.env = {std::string(kMarkVariable) + mark + ":1"};
+    const ProcessSpec spec = EscapeeSpec(shape, mark);
     Pipe in = MakePipe();
     Pipe out = MakePipe();
     const uint64_t attempt = client_.Spawn(spec, {in.reader.get(), out.writer.get(), -1});
