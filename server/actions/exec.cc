@@ -219,7 +219,7 @@ Async<ActionResult> Exec::Run(Context context, const spec::Exec& exec,
   co_await OnWorker();
   Attempt attempt(context, request);
   ActionResult result;
-  result.status = Prepare(exec, request, options_, &attempt.prepared);
+  result.status = Prepare(exec, request, options_, &scratch_, &attempt.prepared);
   if (!result.status.ok()) co_return result;
   const int64_t cap =
       std::min(exec.options->max_output.value_or(options_.max_output), options_.max_output);
@@ -239,6 +239,10 @@ Async<ActionResult> Exec::Run(Context context, const spec::Exec& exec,
   NURSERY_CHECK(attempt.readers.context().cancelled()) << driven.status;
   for (const Stream& stream : attempt.streams) stream.Read(kFinalDrain);
   result = ResultOf(attempt.ran, exec);
+  // At `group` somebody may be left who knows it.
+  if (attempt.ran.ok() && attempt.ran->end.level >= warden::Level::kSubreaper) {
+    attempt.prepared.scratch.AllowReuse();
+  }
   if (attempt.idle) {
     result.idle = true;
     result.status = Error(

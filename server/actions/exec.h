@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "server/actions/actions.h"
+#include "server/actions/scratch.h"
 #include "server/engine/limits.h"
 #include "server/warden/process_host.h"
 
@@ -56,6 +57,7 @@ class Exec final : public ExecRunner {
  private:
   warden::ProcessHost& host_;
   const ExecOptions options_;
+  Scratch scratch_{options_.data_dir};
 };
 
 }  // namespace nursery::actions

@@ -17,24 +17,6 @@ namespace nursery::actions {
 using engine::AttemptRequest;
 using warden::UniqueFd;
 
-ScratchDirectory::~ScratchDirectory() {
-  std::error_code ignored;
-  if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
-}
-
-absl::Status ScratchDirectory::Make(const std::string& parent,
-                                    const std::optional<warden::Account>& owner) {
-  std::string pattern = parent + "/attempt-XXXXXX";
-  if (mkdtemp(pattern.data()) == nullptr) {
-    return ErrnoError(errno, "cannot make a scratch directory in " + parent);
-  }
-  path_ = pattern;
-  if (owner && chown(path_.c_str(), owner->user, owner->group) != 0) {
-    return ErrnoError(errno, "cannot give away the scratch directory " + path_);
-  }
-  return absl::OkStatus();
-}
-
 namespace {
 
 // The job's text, as it was checked when the job came; null: the server's own.
@@ -54,11 +36,11 @@ absl::Status SetAccount(const spec::Exec& exec, const ExecOptions& options, Prep
   return absl::OkStatus();
 }
 
-absl::Status SetDirectory(const spec::Exec& exec, const AttemptRequest& request,
-                          const ExecOptions& options, Prepared* prepared) {
+absl::Status SetDirectory(const spec::Exec& exec, const AttemptRequest& request, Scratch* scratch,
+                          Prepared* prepared) {
   std::string base = request.workdir;
   if (base.empty()) {
-    NURSERY_RETURN_IF_ERROR(prepared->scratch.Make(options.data_dir, prepared->spec.account));
+    NURSERY_RETURN_IF_ERROR(prepared->scratch.Make(scratch, prepared->spec.account));
     base = prepared->scratch.path();
   }
   prepared->spec.cwd = base;
@@ -197,9 +179,9 @@ absl::Status SetStdio(const spec::Exec& exec, const AttemptRequest& request,
 }  // namespace
 
 absl::Status Prepare(const spec::Exec& exec, const AttemptRequest& request,
-                     const ExecOptions& options, Prepared* prepared) {
+                     const ExecOptions& options, Scratch* scratch, Prepared* prepared) {
   NURSERY_RETURN_IF_ERROR(SetAccount(exec, options, prepared));
-  NURSERY_RETURN_IF_ERROR(SetDirectory(exec, request, options, prepared));
+  NURSERY_RETURN_IF_ERROR(SetDirectory(exec, request, scratch, prepared));
   NURSERY_RETURN_IF_ERROR(SetArguments(exec, request, prepared));
   NURSERY_RETURN_IF_ERROR(SetEnvironment(exec, request, options, prepared));
   SetLimits(exec, prepared);

@@ -4,31 +4,15 @@
 #ifndef NURSERY_SERVER_ACTIONS_EXEC_PREPARE_H_
 #define NURSERY_SERVER_ACTIONS_EXEC_PREPARE_H_
 
-#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "server/actions/exec.h"
+#include "server/actions/scratch.h"
 #include "server/warden/process_host.h"
 #include "server/warden/unique_fd.h"
 
 namespace nursery::actions {
-
-// A directory of its own for one attempt; removed, with all that is in it, when it dies.
-class ScratchDirectory {
- public:
-  ScratchDirectory() = default;
-  ScratchDirectory(const ScratchDirectory&) = delete;
-  ScratchDirectory& operator=(const ScratchDirectory&) = delete;
-  ~ScratchDirectory();
-
-  // Of `owner`, if there is one.
-  absl::Status Make(const std::string& parent, const std::optional<warden::Account>& owner);
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 struct Prepared {
   Prepared() = default;
@@ -44,7 +28,7 @@ struct Prepared {
 // INVALID_ARGUMENT or FAILED_PRECONDITION: an expression has no usable value; what the system says:
 // stdin or a directory cannot be had.
 absl::Status Prepare(const spec::Exec& exec, const engine::AttemptRequest& request,
-                     const ExecOptions& options, Prepared* prepared);
+                     const ExecOptions& options, Scratch* scratch, Prepared* prepared);
 
 }  // namespace nursery::actions
 

@@ -1,0 +1,74 @@
+// Scratch directories: one of its own for each attempt. One that comes back as it was given out
+// serves the next attempt, since to make a directory and to remove it may take longer than the
+// attempt itself.
+//
+// Thread safety: Scratch: any thread; ScratchDirectory: one task.
+//
+//   Scratch scratch("/var/lib/nursery/scratch");
+//   ScratchDirectory directory;
+//   NURSERY_RETURN_IF_ERROR(directory.Make(&scratch, std::nullopt));
+//   // ... whoever used it is gone:
+//   directory.AllowReuse();
+#ifndef NURSERY_SERVER_ACTIONS_SCRATCH_H_
+#define NURSERY_SERVER_ACTIONS_SCRATCH_H_
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "nursery/core/mutex.h"
+#include "server/warden/process_spec.h"
+
+namespace nursery::actions {
+
+class Scratch {
+ public:
+  // So many that were used lie there, empty, until somebody needs one.
+  static constexpr size_t kMaxSpare = 64;
+
+  // `parent` is where they are made, a directory.
+  explicit Scratch(std::string parent) : parent_(std::move(parent)) {}
+  // Removes those that nobody uses.
+  ~Scratch();
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+
+ private:
+  friend class ScratchDirectory;
+
+  // An empty one that nobody uses, of mode 0700.
+  absl::StatusOr<std::string> Take() NURSERY_EXCLUDES(mutex_);
+  // Keeps it for the next one if it is as new.
+  bool GiveBack(const std::string& path) NURSERY_EXCLUDES(mutex_);
+
+  const std::string parent_;
+  Mutex mutex_;
+  std::vector<std::string> spare_ NURSERY_GUARDED_BY(mutex_);
+};
+
+// Removed, with all that is in it, when it dies.
+class ScratchDirectory {
+ public:
+  ScratchDirectory() = default;
+  ScratchDirectory(const ScratchDirectory&) = delete;
+  ScratchDirectory& operator=(const ScratchDirectory&) = delete;
+  ~ScratchDirectory();
+
+  // Of `owner`, if there is one. `from` outlives it.
+  absl::Status Make(Scratch* from, const std::optional<warden::Account>& owner);
+  // Nobody who knew it is left: if it is as new it need not be removed.
+  void AllowReuse() { is_reusable_ = true; }
+  // Empty: it was not made.
+  const std::string& path() const { return path_; }
+
+ private:
+  Scratch* from_ = nullptr;
+  std::string path_;
+  bool is_reusable_ = false;
+};
+
+}  // namespace nursery::actions
+
+#endif  // NURSERY_SERVER_ACTIONS_SCRATCH_H_
