@@ -21,8 +21,11 @@ AllSleepers& All() {
   return all;
 }
 
-// Sequentially consistent: the last of two that leave at once sees that the other has left.
-std::atomic<int64_t> awake{0};
+// How many are awake, and above that how often one has entered: who has seen nobody awake and the
+// same again later has seen all asleep in between. Sequentially consistent: the last of two that
+// leave at once sees that the other has left.
+constexpr uint64_t kEntered = uint64_t{1} << 32;
+std::atomic<uint64_t> awake{0};
 std::atomic<int64_t> known_threads{0};
 thread_local bool is_known = false;
 
@@ -34,10 +37,14 @@ int64_t ThreadsOfProcess() {
   return static_cast<int64_t>(tasks.st_nlink) - 2;
 }
 
-// If all are asleep: `preferred` when tasks of it are among them; else makes the reactor of another
-// one look.
-Sleeper* FindAsleep(const Sleeper* preferred) {
+bool IsLast(uint64_t before_leaving) { return (before_leaving & (kEntered - 1)) == 1; }
+
+// If all are asleep since `awake` became `asleep`: `preferred` when tasks of it are among them;
+// else makes the reactor of another one look.
+Sleeper* FindAsleep(const Sleeper* preferred, uint64_t asleep) {
   MutexLock lock(All().mutex);
+  // First: then no thread of anybody else is there while the rest is looked at.
+  if (known_threads.load() != ThreadsOfProcess()) return nullptr;
   List<Sleeper, SleeperTag>& list = All().list;
   Sleeper* waits = nullptr;
   for (Sleeper* each = list.front(); each != nullptr; each = list.next(each)) {
@@ -45,10 +52,8 @@ Sleeper* FindAsleep(const Sleeper* preferred) {
     if (each->HasTasks() && (waits == nullptr || each == preferred)) waits = each;
   }
   if (waits == nullptr) return nullptr;
-  const int64_t known = known_threads.load();
-  if (known != ThreadsOfProcess() || known != known_threads.load()) return nullptr;
   // Nobody has come meanwhile, so that all of it was so at one moment, and stays.
-  if (awake.load() != 0) return nullptr;
+  if (awake.load() != asleep) return nullptr;
   if (waits != preferred) waits->LookWhetherAsleep();
   return waits;
 }
@@ -75,14 +80,16 @@ KnownThread::~KnownThread() {
   is_known = false;
 }
 
-void Awake::Enter() { awake.fetch_add(1); }
+void Awake::Enter() { awake.fetch_add(kEntered + 1); }
 
 void Awake::Leave() {
-  if (awake.fetch_sub(1) == 1) FindAsleep(nullptr);
+  const uint64_t before = awake.fetch_sub(1);
+  if (IsLast(before)) FindAsleep(nullptr, before - 1);
 }
 
 bool Awake::LeaveAndLook(const Sleeper& self) {
-  return awake.fetch_sub(1) == 1 && FindAsleep(&self) == &self;
+  const uint64_t before = awake.fetch_sub(1);
+  return IsLast(before) && FindAsleep(&self, before - 1) == &self;
 }
 
 }  // namespace nursery::internal

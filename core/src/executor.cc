@@ -119,7 +119,7 @@ absl::Status ThreadExecutor::Run(std::string name, Root root, std::source_locati
   task.context = &context.node();
   task.owner = &owner;
   internal::RunInTask(context, std::move(root)).BindTo(task);
-  registry().AddRoot(&task);
+  registry().AddBeyondLimit(&task);
   Schedule(&task);
   internal::Awake::Leave();
   absl::Status result = owner.Wait();
@@ -165,9 +165,7 @@ void ThreadExecutor::React() {
 void ThreadExecutor::LookAfterWorkers(Time now) {
   if (!scheduler_->look_wanted() || now < next_look_) return;
   next_look_ = now + internal::Scheduler::kLookInterval;
-  scheduler_->Look(now, registry(), [this](const Stall& stall) {
-    if (options_.on_stall) options_.on_stall(stall);
-  });
+  scheduler_->Look(now, registry(), options_.on_stall);
 }
 
 void ThreadExecutor::TellAsleep() {

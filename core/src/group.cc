@@ -40,6 +40,7 @@ Group::Group(const Context& parent, GroupOptions options)
     : scope_(parent),
       limit_(options.limit),
       plain_(options.limit == 0 && !options.join.wants_success()),
+      beyond_max_tasks_(options.beyond_max_tasks),
       observer_(internal::ObserverOf(parent)),
       join_(options.join) {}
 
@@ -77,7 +78,12 @@ void Group::Discard(TaskRecord* task) {
 }
 
 Group::Started Group::Start(TaskRecord* task) {
-  if (!task->executor->registry().Add(task)) return Started::kNo;
+  internal::TaskRegistry& registry = task->executor->registry();
+  if (beyond_max_tasks_) {
+    registry.AddBeyondLimit(task);
+  } else if (!registry.Add(task)) {
+    return Started::kNo;
+  }
   if (observer_ != nullptr) observer_->OnStart(InfoOf(*task));
   return task->executor->Schedule(task) ? Started::kCrowded : Started::kYes;
 }

@@ -153,12 +153,12 @@ bool TaskRegistry::Add(TaskRecord* task) {
   return true;
 }
 
-void TaskRegistry::AddRoot(TaskRecord* task) {
+void TaskRegistry::AddBeyondLimit(TaskRecord* task) {
   if (!kKeepsRecords) return;
   Shard& shard = OwnShard(task);
-  // Below 0 the next ones are refused; what others keep counts against it.
-  if (free_places_.fetch_sub(1, std::memory_order_relaxed) <= 0) GatherPlaces();
+  const Hurry hurry(*this);
   MutexLock lock(shard.mutex);
+  if (!TakePlace(shard)) free_places_.fetch_sub(1, std::memory_order_relaxed);
   Insert(shard, task);
 }
 
@@ -167,7 +167,7 @@ bool TaskRegistry::TakePlace(Shard& shard) {
     int64_t free = free_places_.load(std::memory_order_relaxed);
     int64_t taken;
     do {
-      taken = std::clamp<int64_t>(free, 0, kPlaces);
+      taken = free <= 0 ? 0 : std::clamp<int64_t>(free / (2 * kShards), 1, kPlaces);
     } while (!free_places_.compare_exchange_weak(free, free - taken, std::memory_order_relaxed));
     shard.places = taken;
   }
@@ -201,7 +201,9 @@ void TaskRegistry::Remove(TaskRecord* task) {
   const Hurry hurry(*this);
   MutexLock lock(shard.mutex);
   --shard.live;
-  if (++shard.places > 2 * kPlaces) {
+  if (free_places_.load(std::memory_order_relaxed) < 0) {
+    free_places_.fetch_add(1, std::memory_order_relaxed);
+  } else if (++shard.places > 2 * kPlaces) {
     shard.places -= kPlaces;
     free_places_.fetch_add(kPlaces, std::memory_order_relaxed);
   }

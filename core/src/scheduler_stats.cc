@@ -78,7 +78,7 @@ void Scheduler::WantLook() {
 }
 
 void Scheduler::Look(Time now, const TaskRegistry& registry,
-                     absl::FunctionRef<void(const Stall&)> name) {
+                     const std::function<void(const Stall&)>& on_stall) {
   bool guest_runs = false;
   for (const auto& each : workers_) {
     Worker& worker = *each;
@@ -95,12 +95,12 @@ void Scheduler::Look(Time now, const TaskRegistry& registry,
     if (look.counted == look.first) Add(long_slices_, 1);
     Add(stalled_, (now - look.counted).count());
     look.counted = now;
-    if (length < kNamedStall || look.named) continue;
+    if (length < kNamedStall || look.named || !on_stall) continue;
     look.named = true;
     std::optional<Stall> stall = registry.Describe(worker.running);
     if (!stall) continue;
     stall->length = length;
-    name(*stall);
+    on_stall(*stall);
   }
   look_wanted_.store(false);
   std::atomic_thread_fence(std::memory_order_seq_cst);

@@ -39,7 +39,7 @@ absl::Status SeededExecutor::Run(std::string name, Executor::Root root, std::sou
   task.context = &scope.context().node();
   task.owner = &owner;
   internal::RunInTask(scope.context(), std::move(root)).BindTo(task);
-  registry().AddRoot(&task);
+  registry().AddBeyondLimit(&task);
   Schedule(&task);
   std::optional<absl::Status> deadlock;
   while (!owner.result()) {

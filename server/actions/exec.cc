@@ -234,6 +234,7 @@ Async<ActionResult> Exec::Run(Context context, const spec::Exec& exec,
   }
   GroupOptions options;
   options.join = nursery::Join::Collect();
+  options.beyond_max_tasks = true;  // the slots of its pool bound them
   GroupResult driven =
       co_await WithGroup(attempt.readers.context(), options, Drive, &host_, &attempt);
   NURSERY_CHECK(attempt.readers.context().cancelled()) << driven.status;

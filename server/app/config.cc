@@ -20,7 +20,7 @@ namespace nursery::app {
 namespace {
 
 constexpr int64_t kMaxCallsPerConnection = 1'000'000;
-// The server itself takes a fifth of them.
+// The server itself takes some twenty, and more where it listens in many places.
 constexpr int64_t kMinTasks = 100;
 
 // What is in the contract and not yet in the program is refused by name.

@@ -106,7 +106,7 @@ Job::Form Job::form() const {
   return form_;
 }
 
-Async<void> Job::Run(Context context, absl::Status refused) {
+Async<void> Job::Run(Context context) {
   const CancelScope bounded(context, deadline_, deadline_source_);
   if (bounded.context().deadline() < deadline_) {
     MutexLock lock(mutex_);
@@ -116,11 +116,7 @@ Async<void> Job::Run(Context context, absl::Status refused) {
   Tree& tree = *live->tree;
   const CancelScope shield = CancelScope::Shielded(context, Duration::max(), "");
   live->runtime.shield = shield.context();
-  if (refused.ok()) {
-    co_await RunNode(bounded.context(), &live->runtime, &tree.root());
-  } else {
-    co_await RefuseNode(&live->runtime, &tree.root(), std::move(refused));
-  }
+  co_await RunNode(bounded.context(), &live->runtime, &tree.root());
   live->runtime.shield.reset();
   if (std::string dir = TakeDir(); !dir.empty()) {
     auto remove = [dir] {

@@ -76,9 +76,8 @@ class Job {
   Time deadline() const { return deadline_; }
 
   // Runs the tree in the calling scope: its cancellation and deadline are the job's. Returns when
-  // nothing of the job is left. `refused`, if it is an error: the runtime has no task for the job,
-  // which therefore fails, and runs no more than its root's `finally`.
-  Async<void> Run(Context context, absl::Status refused = absl::OkStatus());
+  // nothing of the job is left.
+  Async<void> Run(Context context);
 
   // Closes admission below the path, before it returns; what runs there is taken down meanwhile.
   // NOT_FOUND: no such node is open. A job that has ended is not an error: `already_ended` says so.

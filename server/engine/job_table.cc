@@ -6,7 +6,6 @@
 #include <limits>
 
 #include "nursery/core/blocking.h"
-#include "nursery/core/internal/planted.h"
 #include "nursery/core/status.h"
 #include "server/engine/reason.h"
 
@@ -261,6 +260,7 @@ Async<absl::Status> JobTable::RunDetached(Context context) {
   const CancelScope shield = CancelScope::Shielded(context, Duration::max(), "");
   GroupOptions collect;
   collect.join = nursery::Join::Collect();
+  collect.beyond_max_tasks = true;  // the limit of live jobs bounds them
   GroupResult result =
       co_await WithGroup(shield.context(), collect, ReceiveJobs, this, std::move(context));
   co_return result.status;
@@ -354,30 +354,21 @@ Async<absl::Status> JobTable::ReceiveJobs(Group& group, JobTable* table, Context
   for (;;) {
     absl::StatusOr<std::shared_ptr<Job>> job = co_await table->detached_.Receive(context);
     if (!job.ok()) break;
-    co_await StartJob(group, table, *std::move(job));
+    absl::Status spawned = group.TrySpawn("job " + (*job)->id(), RunOne, table, *job);
+    if (!spawned.ok()) co_return spawned;
   }
   // Those that were admitted but not received yet are cancelled like all others, and end so.
   for (;;) {
     absl::StatusOr<std::shared_ptr<Job>> job = table->detached_.TryReceive();
     if (!job.ok()) co_return absl::OkStatus();
-    co_await StartJob(group, table, *std::move(job));
+    absl::Status spawned = group.TrySpawn("job " + (*job)->id(), RunOne, table, *job);
+    if (!spawned.ok()) co_return spawned;
   }
 }
 
-Async<void> JobTable::StartJob(Group& group, JobTable* table, std::shared_ptr<Job> job) {
-  absl::Status spawned =
-      group.TrySpawn("job " + job->id(), RunOne, table, job, /*refused=*/absl::OkStatus());
-  if (spawned.ok() || PLANTED(refused_job_forgotten)) co_return;
-  // The scope is shielded, so it is the runtime that has no task for it. It was admitted, so it has
-  // to end.
-  absl::Status ended = co_await RunOne(group.context(), table, std::move(job), std::move(spawned));
-  NURSERY_CHECK(ended.ok());
-}
-
-Async<absl::Status> JobTable::RunOne(Context context, JobTable* table, std::shared_ptr<Job> job,
-                                     absl::Status refused) {
+Async<absl::Status> JobTable::RunOne(Context context, JobTable* table, std::shared_ptr<Job> job) {
   const CancelScope bounded(context, job->options().deadline, "deadline of the call");
-  co_await job->Run(bounded.context(), std::move(refused));
+  co_await job->Run(bounded.context());
   table->OnEnded(job);
   co_return absl::OkStatus();
 }

@@ -154,10 +154,7 @@ class JobTable {
   void OnNotPacked(const std::shared_ptr<Job>& job) NURSERY_EXCLUDES(mutex_);
   void AddFreed(int64_t bytes, Time now) NURSERY_REQUIRES(mutex_);
   static Async<absl::Status> ReceiveJobs(Group& group, JobTable* table, Context context);
-  static Async<void> StartJob(Group& group, JobTable* table, std::shared_ptr<Job> job);
-  // `refused`: as of Job::Run.
-  static Async<absl::Status> RunOne(Context context, JobTable* table, std::shared_ptr<Job> job,
-                                    absl::Status refused);
+  static Async<absl::Status> RunOne(Context context, JobTable* table, std::shared_ptr<Job> job);
 
   Engine& engine_;
   const std::function<void()> give_memory_back_;

@@ -43,8 +43,8 @@ absl::Status StatusOf(const v1::Job& described, const Clock& clock, Time deadlin
 }
 
 Async<absl::Status> RunAttached(Context context, engine::JobTable* table,
-                                std::shared_ptr<engine::Job> job, absl::Status refused) {
-  co_await job->Run(context, std::move(refused));
+                                std::shared_ptr<engine::Job> job) {
+  co_await job->Run(context);
   table->OnEnded(job);
   co_return absl::OkStatus();
 }
@@ -56,14 +56,12 @@ Async<absl::Status> RunAndSend(Group& group, engine::JobTable* table,
   absl::Status running = group.TrySpawn(
       "job " + job->id(),
       [](Context, engine::JobTable* of, std::shared_ptr<engine::Job> each, Context within) {
-        return RunAttached(std::move(within), of, std::move(each), absl::OkStatus());
+        return RunAttached(std::move(within), of, std::move(each));
       },
       table, job, bounded.context());
   if (!running.ok()) {
-    // The client has gone, or the runtime has no task for it. The job was admitted, so it ends all
-    // the same: cancelled, or failed.
-    absl::Status refused = group.context().cancelled() ? absl::OkStatus() : std::move(running);
-    absl::Status ended = co_await RunAttached(bounded.context(), table, job, std::move(refused));
+    // The client has gone. The job was admitted, so it ends all the same: cancelled.
+    absl::Status ended = co_await RunAttached(bounded.context(), table, job);
     co_return ended;
   }
   // A job that need not wait ends now, and one message says it all.
@@ -112,6 +110,7 @@ Async<absl::Status> JobService::RunJob(Context context, JobService* service, Ses
   }
   GroupOptions collect;
   collect.join = Join::Collect();
+  collect.beyond_max_tasks = true;  // the limit of live jobs bounds them
   GroupResult ran = co_await WithGroup(context, collect, RunAndSend, &service->table_, job, session,
                                        &feed, &next, deadline);
   if (!ran.status.ok() && !context.cancelled()) co_return ran.status;

@@ -142,6 +142,7 @@ Async<absl::Status> Server::Serve(Context context) {
   const CancelScope shield = CancelScope::Shielded(context, Duration::max(), "");
   GroupOptions collect;
   collect.join = Join::Collect();
+  collect.beyond_max_tasks = true;  // the limit of calls bounds them
   GroupResult result =
       co_await WithGroup(shield.context(), collect, SpawnAll, this, std::move(context));
   co_return result.status;
@@ -181,31 +182,21 @@ Async<absl::Status> Server::SpawnAll(Group& group, Server* server, Context calls
 
 Async<void> Server::AcceptCalls(Context, Server* server, Group* group, Context calls) {
   for (;;) {
-    // Shared: a task that is refused takes its arguments with it.
-    auto call = std::make_shared<Call>(server->service_, *server->queue_);
+    auto call = std::make_unique<Call>(server->service_, *server->queue_);
     const bool accepted = co_await call->Accept();
     if (!accepted) co_return;
     // Before the next one is accepted, so that a flood is counted, and refused, as it comes.
     server->calls_.fetch_add(1, std::memory_order_relaxed);
     const Method& method = server->methods_.Find(call->method());
-    // The group has no limit, and its scope is shielded: only the runtime may have no task for it.
-    absl::Status spawned = group->TrySpawn(method.path, RunCall, server, &method, call, calls);
-    if (!spawned.ok()) co_await RefuseCall(server, call.get(), std::move(spawned));
+    // The group has no limit, and its scope is shielded: it refuses nothing while this task runs.
+    absl::Status spawned =
+        group->TrySpawn(method.path, RunCall, server, &method, std::move(call), calls);
+    NURSERY_CHECK(spawned.ok()) << spawned;
   }
 }
 
-Async<void> Server::RefuseCall(Server* server, Call* call, absl::Status refused) {
-  server->rejected_.fetch_add(1, std::memory_order_relaxed);
-  call->SetStatus(ToGrpc(engine::TooManyTasks(refused)));
-  const bool finished = co_await call->Finish();
-  static_cast<void>(finished);
-  const bool gone = co_await call->Gone();
-  static_cast<void>(gone);
-  server->calls_.fetch_sub(1, std::memory_order_relaxed);
-}
-
 Async<void> Server::RunCall(Context, Server* server, const Method* method,
-                            std::shared_ptr<Call> call, Context calls) {
+                            std::unique_ptr<Call> call, Context calls) {
   co_await AnswerCall(std::move(calls), server, method, call.get());
   const bool gone = co_await call->Gone();
   static_cast<void>(gone);

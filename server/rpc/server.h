@@ -102,9 +102,7 @@ class Server {
   static Async<absl::Status> SpawnAll(Group& group, Server* server, Context calls);
   static Async<void> AcceptCalls(Context context, Server* server, Group* group, Context calls);
   static Async<void> RunCall(Context context, Server* server, const Method* method,
-                             std::shared_ptr<Call> call, Context calls);
-  // A call that the runtime has no task for.
-  static Async<void> RefuseCall(Server* server, Call* call, absl::Status refused);
+                             std::unique_ptr<Call> call, Context calls);
   static Async<void> AnswerCall(Context calls, Server* server, const Method* method, Call* call);
 
   const ServerOptions options_;

@@ -62,6 +62,43 @@ SEEDED_TEST(TaskLimitTest, ASpawnBeyondIsRefusedByNameUntilATaskHasEnded) {
   co_return absl::OkStatus();
 }
 
+Async<absl::Status> GoBeyond(Group& group) {
+  for (int i = 0; i < 5; ++i) {
+    absl::Status spawned = co_await group.Spawn("beyond", SleepShortly);
+    if (!spawned.ok()) co_return spawned;
+  }
+  EXPECT_EQ(group.Stats().running, 5);
+  auto one = [](Group& limited) -> Async<absl::Status> {
+    co_return co_await limited.Spawn("one", SleepShortly);
+  };
+  GroupResult refused = co_await WithGroup(group.context(), GroupOptions(), one);
+  EXPECT_EQ(refused.status, AtTheLimit());
+  absl::Status slept = co_await Sleep(group.context(), seconds(2));
+  if (!slept.ok()) co_return slept;
+  // What was beyond the limit has ended, and owes nothing.
+  auto two = [](Group& limited) -> Async<absl::Status> {
+    absl::Status first = co_await limited.Spawn("first", SleepShortly);
+    absl::Status second = co_await limited.Spawn("second", SleepShortly);
+    absl::Status third = co_await limited.Spawn("third", SleepShortly);
+    EXPECT_EQ(third, AtTheLimit());
+    co_return first.ok() ? second : first;
+  };
+  GroupResult accepted = co_await WithGroup(group.context(), GroupOptions(), two);
+  co_return accepted.status;
+}
+
+SEEDED_TEST(TaskLimitTest, AGroupMayGoBeyondIt) {
+  SeededExecutor inner(executor.Random(1'000'000), /*max_tasks=*/3);
+  absl::Status status = inner.Run("root", [](Context of) -> Async<absl::Status> {
+    GroupOptions options;
+    options.beyond_max_tasks = true;
+    GroupResult result = co_await WithGroup(of, options, GoBeyond);
+    co_return result.status;
+  });
+  EXPECT_TRUE(status.ok()) << status;
+  co_return absl::OkStatus();
+}
+
 // Two tasks spawn until they are refused, then all wait.
 Async<absl::Status> Fill(Context, Group* group) {
   constexpr auto kWait = [](Context waiting) -> Async<absl::Status> {

@@ -5,9 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <memory>
 #include <new>
-#include <vector>
 
 #include "nursery/core/group.h"
 #include "nursery/core/sleep.h"
@@ -125,7 +123,9 @@ Async<absl::Status> SeeLongLogs(Context context, JobTable* table, Seen* seen) {
   co_return slept;
 }
 
-Seen SeeOn(SeededExecutor& executor, TableLimits limits, Scenario scenario) {
+// One seed: its many events take their time.
+Seen SeeWith(TableLimits limits, Scenario scenario) {
+  SeededExecutor executor(1);
   JobHarness harness(executor, 1000);
   JobTable table(harness.engine(), limits);
   Seen seen;
@@ -138,12 +138,6 @@ Seen SeeOn(SeededExecutor& executor, TableLimits limits, Scenario scenario) {
   const absl::Status ran = executor.Run("root", root);
   EXPECT_TRUE(ran.ok()) << ran;
   return seen;
-}
-
-// One seed: its many events take their time.
-Seen SeeWith(TableLimits limits, Scenario scenario) {
-  SeededExecutor executor(1);
-  return SeeOn(executor, limits, scenario);
 }
 
 TEST(JobTableTest, WhatIsKeptOfJobsCountsWithItsEvents) {
@@ -269,35 +263,6 @@ SEEDED_TEST(JobTableTest, WhatCouldNotBePackedIsPackedLater) {
   JobTable table(harness.engine(), TableLimits());
   const Seen packed = co_await WithTable(ctx, &table, SeeSecondTry);
   EXPECT_THAT(packed, testing::ElementsAre(0, 1));
-  co_return absl::OkStatus();
-}
-
-// How three jobs of 1.5 s ended that came a second apart.
-Async<absl::Status> SeeRefused(Context context, JobTable* table, Seen* seen) {
-  std::vector<std::shared_ptr<Job>> jobs;
-  for (int i = 0; i < 3; ++i) {
-    absl::StatusOr<std::shared_ptr<Job>> job = Submit(
-        *table, JobHarness::Compile("name: one\ncall: {function: script, argument: 1500ms one}\n"));
-    if (!job.ok()) co_return job.status();
-    jobs.push_back(*std::move(job));
-    absl::Status slept = co_await Sleep(context, seconds(1));
-    if (!slept.ok()) co_return slept;
-  }
-  absl::Status slept = co_await Sleep(context, seconds(1));
-  for (const auto& job : jobs) seen->push_back(static_cast<int64_t>(job->state()));
-  EXPECT_THAT(jobs[1]->Describe().cause().reason(),
-              testing::HasSubstr("limit of 4 live tasks; limits.tasks"));
-  EXPECT_EQ(table->Stats().live, 0);
-  co_return slept;
-}
-
-SEEDED_TEST(JobTableTest, AJobWithoutATaskFailsAndTheNextOneRuns) {
-  // The root, the table and its chores, and one job.
-  SeededExecutor limited(executor.Random(1'000'000), /*max_tasks=*/4);
-  constexpr auto kSucceeded = static_cast<int64_t>(NodeState::kSucceeded);
-  constexpr auto kFailed = static_cast<int64_t>(NodeState::kFailed);
-  EXPECT_THAT(SeeOn(limited, TableLimits(), SeeRefused),
-              testing::ElementsAre(kSucceeded, kFailed, kSucceeded));
   co_return absl::OkStatus();
 }
 

@@ -151,6 +151,7 @@ class Group final : private internal::TaskOwner {
   const int64_t limit_;
   // Without a limit, and its join does not count successes: spawns and good ends take no lock.
   const bool plain_;
+  const bool beyond_max_tasks_;
   TaskObserver* const observer_;  // null when nobody looks
   internal::TaskRecord* owner_ = nullptr;
 

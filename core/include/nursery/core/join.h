@@ -45,6 +45,9 @@ struct GroupOptions {
   Join join = Join::All();
   // At most so many tasks at once; 0: no limit.
   int64_t limit = 0;
+  // Its tasks are started also beyond the executor's limit of live tasks, in which they count: for
+  // those whose number something else bounds.
+  bool beyond_max_tasks = false;
 };
 
 // Errors kept with their text by one group; the rest is counted.

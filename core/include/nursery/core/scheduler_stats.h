@@ -1,8 +1,9 @@
 // SchedulerStats: how long tasks wait for a thread, how long they keep one, and who kept one too
 // long. Part of TaskStats; of the executors for tests it stays empty.
 //
-// One in 64 of the tasks that become runnable is timed, with the slice that follows: the histograms
-// are a sample, whose shares count, not its numbers. Long slices are all counted.
+// One in 61 of the tasks that become runnable is timed, with the slice that follows: the histograms
+// are a sample, whose shares count, not its numbers. Long slices are
+// counted where two looks, some 10 ms apart, see them: up to that much of each is missed.
 //
 // Thread safety: plain values.
 //

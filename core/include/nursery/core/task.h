@@ -120,7 +120,8 @@ struct TaskRecord : ListNode<>, Pooled {
   void Enter(TaskState new_state, WaitReason new_reason, const void* new_object);
   // It has become runnable: one in so many is timed from now on. `turn` changes, by one, whenever
   // the caller makes one runnable.
-  static constexpr uint32_t kTimedInterval = 64;
+  // A prime, so that tasks that take turns are timed in turn.
+  static constexpr uint32_t kTimedInterval = 61;
   void MayBeTimed(uint32_t turn) {
     if (turn % kTimedInterval == kTimedInterval - 1) TimeFromNow();
   }

@@ -56,8 +56,9 @@ class TaskRegistry : public ListNode<> {
 
   // False: the limit is reached.
   bool Add(TaskRecord* task);
-  // Roots are not refused: one is there for each thread that waits for it.
-  void AddRoot(TaskRecord* task);
+  // Not refused, but counted: roots, of which there is one for each thread that waits for it, and
+  // tasks of groups that go beyond the limit.
+  void AddBeyondLimit(TaskRecord* task);
   void Remove(TaskRecord* task);
   // RESOURCE_EXHAUSTED, for whom Add has refused.
   absl::Status FullStatus() const;
@@ -95,7 +96,8 @@ class TaskRegistry : public ListNode<> {
     int64_t places NURSERY_GUARDED_BY(mutex) = 0;  // under the limit, for its next tasks
   };
   static constexpr size_t kShards = 16;
-  // So many places a shard takes at once, so that threads that spawn rarely meet.
+  // So many places a shard takes at once, so that threads that spawn rarely meet; fewer where there
+  // are few left.
   static constexpr int64_t kPlaces = 64;
 
   Shard& OwnShard(TaskRecord* task);
@@ -110,7 +112,8 @@ class TaskRegistry : public ListNode<> {
   const int64_t limit_;
   mutable std::atomic<int> walking_{0};
   mutable std::atomic<int> hurried_{0};  // spawns and ends that began while somebody walks
-  // Under the limit, of no shard. Relaxed: only the number counts.
+  // Under the limit, of no shard; below 0: so many tasks are beyond it. Relaxed: only the number
+  // counts.
   std::atomic<int64_t> free_places_;
   alignas(128) std::atomic<uint64_t> last_id_{0};  // raised under the lock of the task's shard
   std::array<Shard, kShards> shards_;

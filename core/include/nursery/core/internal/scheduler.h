@@ -19,12 +19,12 @@
 #define NURSERY_CORE_INTERNAL_SCHEDULER_H_
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <thread>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
-#include "absl/functional/function_ref.h"
 #include "nursery/core/internal/run_queue.h"
 #include "nursery/core/mutex.h"
 #include "nursery/core/scheduler_stats.h"
@@ -62,7 +62,8 @@ class Scheduler {
   static constexpr Duration kLookInterval = kLongSlice;
   bool look_wanted() const { return look_wanted_.load(std::memory_order_relaxed); }
   // `name` is called once with each slice that has become longer than kNamedStall.
-  void Look(Time now, const TaskRegistry& registry, absl::FunctionRef<void(const Stall&)> name);
+  void Look(Time now, const TaskRegistry& registry,
+            const std::function<void(const Stall&)>& on_stall);
   SchedulerStats Stats() const;
   bool has_tasks() const { return HasWork() || AnyTaskLies(); }
   // Changes whenever a task runs.
