@@ -163,11 +163,12 @@ void TaskRegistry::AddBeyondLimit(TaskRecord* task) {
 }
 
 bool TaskRegistry::TakePlace(Shard& shard) {
+  constexpr auto kTakers = static_cast<int64_t>(2 * kShards);
   if (shard.places == 0) {
     int64_t free = free_places_.load(std::memory_order_relaxed);
     int64_t taken;
     do {
-      taken = free <= 0 ? 0 : std::clamp<int64_t>(free / (2 * kShards), 1, kPlaces);
+      taken = free <= 0 ? 0 : std::clamp<int64_t>(free / kTakers, 1, kPlaces);
     } while (!free_places_.compare_exchange_weak(free, free - taken, std::memory_order_relaxed));
     shard.places = taken;
   }

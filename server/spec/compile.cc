@@ -201,7 +201,7 @@ void JobCompiler::CheckParams() {
     }
     if (param.required() && !spec_.arguments().contains(name)) {
       const std::string what = param.description().empty() ? "" : " (" + param.description() + ")";
-      Fail("", "is required" + what + "; give it, as in --param " + name + "=VALUE");
+      Fail("", absl::StrCat("is required", what, "; give it, as in --param ", name, "=VALUE"));
     }
   }
   for (const std::string& name : KeysOf(spec_.arguments())) {
