@@ -26,13 +26,17 @@ import time
 import uuid
 
 PR_SET_CHILD_SUBREAPER = 36
+# To kill what is left, which may fork meanwhile; what is alive after it cannot be killed.
+KILL_SECONDS = 10
+# More are not waited for at once; whoever of them ends, all are looked at again.
+MOST_AWAITED = 500
 
 
 def own_cgroup():
     """The directory of this process's cgroup of version 2; None if there is none."""
-    paths = [line.strip()[3:] for line in open("/proc/self/cgroup", encoding="utf-8")
-             if line.startswith("0::")]
-    for line in open("/proc/self/mountinfo", encoding="utf-8"):
+    cgroups = pathlib.Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    paths = [line[3:] for line in cgroups if line.startswith("0::")]
+    for line in pathlib.Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
         place, _, kind = line.partition(" - ")
         root, point = place.split()[3:5]
         if paths and kind.startswith("cgroup2 ") and root == "/":
@@ -66,12 +70,20 @@ def parents():
     found = {}
     for name in os.listdir("/proc"):
         try:
-            fields = pathlib.Path("/proc", name, "stat").read_text().rpartition(")")[2].split()
+            fields = pathlib.Path("/proc", name, "stat").read_bytes().rpartition(b")")[2].split()
         except OSError:
             continue
         if name.isdigit():
             found[int(name)] = (int(fields[1]), fields[0])
     return found
+
+
+def has_threads(pid):
+    """Of a process whose first thread has ended: whether it lives on."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/task")) > 1
+    except OSError:
+        return False
 
 
 def descendants():
@@ -81,7 +93,7 @@ def descendants():
     while below:
         below = {pid for pid, (parent, _) in every.items() if parent in below}
         found += [pid for pid in below
-                  if not (every[pid][1] == "Z" and every[pid][0] == os.getpid())]
+                  if every[pid] != (os.getpid(), b"Z") or has_threads(pid)]
     return found
 
 
@@ -108,7 +120,19 @@ def reap():
 
 def run(command, environment, cgroup):
     """The exit code of the command. Its orphans are reaped meanwhile, as init would."""
-    process = subprocess.Popen(command, env=environment, preexec_fn=lambda: enter(cgroup))
+    # Whoever ends this one ends the command, and what is left is told and ended all the same. A
+    # terminal tells the command itself.
+    asked = []
+    signal.signal(signal.SIGTERM, lambda *_: asked.append(True))
+    signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        process = subprocess.Popen(command, env=environment, preexec_fn=lambda: enter(cgroup))
+    except OSError as error:
+        print(error, file=sys.stderr)
+        return 127
+    signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGTERM))
+    if asked:
+        process.send_signal(signal.SIGTERM)
     while True:
         pid, status = os.wait()
         if pid == process.pid:
@@ -118,14 +142,15 @@ def run(command, environment, cgroup):
 
 def await_ends(pids, end):
     """Until one of them has ended, or the time has come."""
-    pidfds = []
-    for pid in pids:
+    ends, pidfds = select.poll(), []
+    for pid in pids[:MOST_AWAITED]:
         try:
             pidfds.append(os.pidfd_open(pid))
+            ends.register(pidfds[-1], select.POLLIN)
         except ProcessLookupError:
-            pass
-    if pidfds and len(pidfds) == len(pids):
-        select.select(pidfds, [], [], max(0, end - time.monotonic()))
+            end = 0
+    if pidfds:
+        ends.poll(1e3 * max(0, end - time.monotonic()))
     for pidfd in pidfds:
         os.close(pidfd)
 
@@ -139,8 +164,11 @@ def left_processes(patience):
     if not reap():
         return []
     named = [f"process {pid}: {command_line(pid)}" for pid in left]
+    end = time.monotonic() + KILL_SECONDS
     while reap():
         left = descendants()
+        if time.monotonic() >= end:
+            return named + [f"process {pid}, which SIGKILL does not end" for pid in left]
         for pid in left:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -155,13 +183,16 @@ def left_cgroups(cgroup):
         return []
     left = sorted((path for path in cgroup.rglob("*") if path.is_dir()), reverse=True)
     for path in [*left, cgroup]:
-        path.rmdir()
+        try:
+            path.rmdir()
+        except OSError as error:
+            left.append(f"{path}: {error.strerror}")
     return [f"cgroup {path}" for path in left]
 
 
 def left_files(directory):
     left = sorted(os.listdir(directory))
-    shutil.rmtree(directory)
+    shutil.rmtree(directory, ignore_errors=True)
     return [f"file {name} in TMPDIR" for name in left]
 
 
@@ -179,7 +210,8 @@ def main():
     os.chmod(directory, 0o1777)
     cgroup = make_cgroup()
     code = run(options.command, dict(os.environ, TMPDIR=directory, TEST_TMPDIR=directory), cgroup)
-    left = left_processes(options.patience) + left_cgroups(cgroup) + left_files(directory)
+    left = left_processes(options.patience)
+    left += left_cgroups(cgroup) + left_files(directory)
     for each in left:
         print(f"left behind: {each}", file=sys.stderr)
     return code or (1 if left else 0)

@@ -37,14 +37,20 @@ Scratch::~Scratch() {
   for (const std::string& path : spare_) rmdir(path.c_str());
 }
 
+std::optional<std::string> Scratch::TakeSpare() {
+  MutexLock lock(mutex_);
+  if (spare_.empty()) return std::nullopt;
+  std::string path = std::move(spare_.back());
+  spare_.pop_back();
+  return path;
+}
+
 absl::StatusOr<std::string> Scratch::Take() {
-  {
-    MutexLock lock(mutex_);
-    if (!spare_.empty()) {
-      std::string path = std::move(spare_.back());
-      spare_.pop_back();
-      return path;
-    }
+  while (std::optional<std::string> spare = TakeSpare()) {
+    if (IsAsNew(*spare)) return *std::move(spare);
+    // Somebody has been there meanwhile.
+    std::error_code ignored;
+    std::filesystem::remove_all(*spare, ignored);
   }
   std::string pattern = parent_ + "/attempt-XXXXXX";
   if (mkdtemp(pattern.data()) == nullptr) {

@@ -39,7 +39,8 @@ class Scratch {
   friend class ScratchDirectory;
 
   // An empty one that nobody uses, of mode 0700.
-  absl::StatusOr<std::string> Take() NURSERY_EXCLUDES(mutex_);
+  absl::StatusOr<std::string> Take();
+  std::optional<std::string> TakeSpare() NURSERY_EXCLUDES(mutex_);
   // Keeps it for the next one if it is as new.
   bool GiveBack(const std::string& path) NURSERY_EXCLUDES(mutex_);
 

@@ -49,7 +49,7 @@ std::string NewId() {
 }
 
 absl::Status WriteAndSync(const std::string& file, const std::string& text) {
-  const warden::UniqueFd fd(open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  const warden::UniqueFd fd(open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (!fd.valid()) return ErrnoError(errno, "cannot write " + file);
   const ssize_t written = write(fd.get(), text.data(), text.size());
   if (written < 0) return ErrnoError(errno, "cannot write " + file);
@@ -61,7 +61,8 @@ absl::Status WriteAndSync(const std::string& file, const std::string& text) {
 
 // A file that is there is whole, also after a crash, and stays if it was there before.
 absl::Status MakeWhole(const std::string& file, const std::string& text) {
-  const std::string draft = file + "." + std::to_string(getpid());
+  // By chance: pids may be the same where two containers share a volume.
+  const std::string draft = file + "." + NewId();
   absl::Status made = WriteAndSync(draft, text);
   if (made.ok() && link(draft.c_str(), file.c_str()) != 0 && errno != EEXIST) {
     made = ErrnoError(errno, "cannot write " + file);

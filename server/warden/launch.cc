@@ -103,6 +103,7 @@ bool DieWithReaper(pid_t reaper) {
 // raw calls, for this thread: those of glibc ask all threads to follow by a signal, whose handler
 // is gone since the warden's start, and a sanitizer has one.
 bool TakeOn(const Account& account) {
+  static_assert(sizeof(void*) == 8, "where these calls take 32 bits");
   return syscall(SYS_setgroups, account.groups.size(), account.groups.data()) == 0 &&
          syscall(SYS_setresgid, account.group, account.group, account.group) == 0 &&
          syscall(SYS_setresuid, account.user, account.user, account.user) == 0;

@@ -141,10 +141,13 @@ absl::Status SweepLeftovers(const Instance& instance, std::chrono::milliseconds 
 }
 
 absl::Status NoteCgroup(const std::string& record, const std::string& path) {
-  std::ofstream stream(record, std::ios::app);
-  stream << path << "\n";
-  stream.close();
-  return stream ? absl::OkStatus() : ErrnoError(errno, "cannot write " + record);
+  const std::string line = path + "\n";
+  // Nobody else's: what it names is ended by the next start.
+  const UniqueFd fd(open(record.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600));
+  if (!fd.valid()) return ErrnoError(errno, "cannot write " + record);
+  errno = ENOSPC;  // what a disk gives that gets full in the middle, without an error
+  const bool whole = write(fd.get(), line.data(), line.size()) == std::ssize(line);
+  return whole ? absl::OkStatus() : ErrnoError(errno, "cannot write " + record);
 }
 
 }  // namespace nursery::warden

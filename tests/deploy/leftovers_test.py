@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -66,6 +67,42 @@ class LeftoversTest(unittest.TestCase):
             ["/usr/bin/python3", "-B", TESTS / "leftovers.py", "--patience", str(PATIENCE), "sh",
              "-c", "read line & exit 0"], stdin=subprocess.DEVNULL, check=False)
         self.assertEqual(done.returncode, 0)
+
+    def test_many_are_found(self):
+        code, left = self.script("for i in $(seq 1200); do sleep 60 & done")
+        self.assertEqual(code, 1)
+        self.assertEqual(len(left), 1200)
+
+    def test_one_whose_first_thread_has_ended_is_found(self):
+        lives_on = "import ctypes, threading, time; " \
+                   "threading.Thread(target=time.sleep, args=[60]).start(); " \
+                   "ctypes.CDLL(None).pthread_exit(None)"
+        code, left = self.script(f"/usr/bin/python3 -c '{lives_on}' $1 & exit 0")
+        self.assertEqual((code, len(left)), (1, 1))
+
+    def test_who_ends_the_check_ends_the_command_and_leaves_nothing(self):
+        script = "sleep 60 & trap 'exit 3' TERM; echo ready; while :; do wait; done"
+        process = subprocess.Popen(
+            ["/usr/bin/python3", "-B", TESTS / "leftovers.py", "--patience", "0", "sh", "-c",
+             script, "sh", self.mark], env=dict(os.environ, TMPDIR=str(self.directory)),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        with process:
+            process.stdout.readline()
+            process.send_signal(signal.SIGINT)  # a terminal sends it to all
+            process.terminate()
+            self.assertRegex(process.stderr.read(), r"^left behind: process \d+: sleep 60\n$")
+        self.assertEqual(process.returncode, 3)
+        self.assertEqual(marked(self.mark), [])
+        self.assertEqual(list(self.directory.glob("nt-*")), [])
+
+    def test_a_command_that_is_none(self):
+        done = subprocess.run(
+            ["/usr/bin/python3", "-B", TESTS / "leftovers.py", "/nonsense"],
+            env=dict(os.environ, TMPDIR=str(self.directory)), stderr=subprocess.PIPE, text=True,
+            check=False)
+        self.assertEqual(done.returncode, 127)
+        self.assertIn("/nonsense", done.stderr)
+        self.assertEqual(list(self.directory.glob("nt-*")), [])
 
     def test_a_cgroup_is_found(self):
         cgroup = leftovers.make_cgroup()

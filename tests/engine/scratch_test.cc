@@ -79,6 +79,16 @@ TEST_F(ScratchTest, OneThatLooksOtherwiseIsRemoved) {
   }
 }
 
+TEST_F(ScratchTest, OneThatSomebodyHasTouchedSinceIsNotUsed) {
+  const std::string filled = Use([](const std::string&) {});
+  std::filesystem::create_directory(filled + "/below");
+  const std::string second = Use([](const std::string&) {});
+  EXPECT_NE(second, filled);
+  EXPECT_FALSE(std::filesystem::exists(filled));
+  std::filesystem::remove(second);
+  EXPECT_NE(Use([](const std::string&) {}), second);
+}
+
 TEST_F(ScratchTest, OneThatSomebodyMayKnowIsRemoved) {
   EXPECT_FALSE(std::filesystem::exists(Use([](const std::string&) {}, /*reusable=*/false)));
 }

@@ -32,7 +32,7 @@ class TaskLimitTest(ServiceTest):
         self.assertEqual(self.wait(small.name).state, resources.NODE_STATE_SUCCEEDED)
 
     def test_who_fills_it_is_cancelled_like_anybody(self):
-        sleep = ("sh", "-c", "sleep 60", self.mark)
+        sleep = ("sh", "-c", "sleep 60; :", self.mark)
         many = group(*(exec_node(*sleep, name=f"n{i}") for i in range(150)))
         many.group.join.mode = job.JOIN_MODE_COLLECT
         workers = job.NodeSpec(map=job.MapSpec(
