@@ -64,7 +64,9 @@ TEST_F(ScratchTest, OneThatLooksOtherwiseIsRemoved) {
       [](const std::string& path) {
         const int set = setxattr(path.c_str(), "user.x", "1", 1, 0);
         // A file system without attributes: then something else.
-        if (set != 0) ASSERT_EQ(chmod(path.c_str(), 0750), 0);
+        if (set != 0) {
+          ASSERT_EQ(chmod(path.c_str(), 0750), 0);
+        }
       },
       [](const std::string& path) {
         std::filesystem::remove(path);
