@@ -74,6 +74,12 @@ int ComplainOf(const absl::Status& status) {
   }
 }
 
+void WarnOfLimits(const v1::Job& job) {
+  for (const std::string& limit : job.limits_not_enforced()) {
+    std::fprintf(stderr, "warning: %s\n", Printable(limit).c_str());
+  }
+}
+
 absl::StatusOr<v1::Job> FindJob(client::Connection& connection, const std::string& word) {
   v1::GetJobRequest exact;
   exact.set_name("jobs/" + word);

@@ -39,6 +39,9 @@ absl::StatusOr<std::vector<engine::NodeView>> ListUrgentNodes(client::Connection
 // Prints the error of a remote command and gives its exit code.
 int ComplainOf(const absl::Status& status);
 
+// Tells on stderr which limits the job asks for and the server cannot enforce.
+void WarnOfLimits(const v1::Job& job);
+
 }  // namespace nursery::cli
 
 #endif  // NURSERY_CLIENT_CLI_REMOTE_H_

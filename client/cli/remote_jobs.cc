@@ -47,9 +47,7 @@ int Submit(const SubmitOptions& options) {
   request.set_durability(v1::DURABILITY_EPHEMERAL);
   absl::StatusOr<v1::Job> job = (*connection)->SubmitJob(request);
   if (!job.ok()) return ComplainOf(job.status());
-  for (const std::string& limit : job->limits_not_enforced()) {
-    std::fprintf(stderr, "warning: %s\n", Printable(limit).c_str());
-  }
+  WarnOfLimits(*job);
   std::puts(options.output.json ? JobJson(*job).c_str() : job->id().c_str());
   return kSucceeded;
 }

@@ -115,13 +115,6 @@ bool IsSingleCommand(const RunOptions& options) {
 // What a run's call is made on: an executor, or a server of our own.
 using Host = std::function<absl::Status(const app::Embedded::Client& client)>;
 
-// What was asked for and does not hold where the job ran.
-void WarnOfLimits(const v1::Job& job) {
-  for (const std::string& limit : job.limits_not_enforced()) {
-    std::fprintf(stderr, "warning: %s\n", Printable(limit).c_str());
-  }
-}
-
 int RunOn(const Host& host, client::Connection& connection, const RunOptions& options,
           v1::RunJobRequest request, app::Signals& signals) {
   Display display(Display::FormFor(options));

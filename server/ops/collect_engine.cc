@@ -48,7 +48,7 @@ void CollectScheduler(const SchedulerStats& stats, Families& families) {
                stats.slices);
   families
       .Counter("nursery_sched_long_slices_total",
-               "Times that a task kept its thread for more than 10 ms.")
+               "Times that a task was seen to keep its thread for more than 10 ms.")
       .Add({}, stats.long_slices);
   families.Counter("nursery_sched_stalled_seconds_total", "How long tasks kept their threads so.")
       .Add({}, std::chrono::duration<double>(stats.stalled).count());

@@ -95,6 +95,25 @@ TEST_F(ScratchTest, OneThatSomebodyMayKnowIsRemoved) {
   EXPECT_FALSE(std::filesystem::exists(Use([](const std::string&) {}, /*reusable=*/false)));
 }
 
+TEST_F(ScratchTest, OneThatWasGivenAwayIsRemoved) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root can give away a directory";
+  constexpr unsigned kNobody = 65534;
+  std::string path;
+  {
+    ScratchDirectory directory;
+    warden::Account nobody;
+    nobody.user = kNobody;
+    nobody.group = kNobody;
+    ASSERT_TRUE(directory.Make(&*scratch_, nobody).ok());
+    path = directory.path();
+    struct stat found = {};
+    ASSERT_EQ(stat(path.c_str(), &found), 0);
+    EXPECT_EQ(found.st_uid, kNobody);
+    directory.AllowReuse();
+  }
+  EXPECT_FALSE(std::filesystem::exists(path));
+}
+
 TEST_F(ScratchTest, NoMoreThanTheBoundAreKept) {
   {
     std::list<ScratchDirectory> many(Scratch::kMaxSpare + 10);

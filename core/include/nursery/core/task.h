@@ -118,9 +118,8 @@ struct TaskRecord : ListNode<>, Pooled {
   absl::Status result;
 
   void Enter(TaskState new_state, WaitReason new_reason, const void* new_object);
-  // It has become runnable: one in so many is timed from now on. `turn` changes, by one, whenever
-  // the caller makes one runnable.
-  // A prime, so that tasks that take turns are timed in turn.
+  // It has become runnable: one in so many is timed from now on. `turn` grows with what the caller
+  // makes runnable, or runs. A prime, so that tasks that take turns are timed in turn.
   static constexpr uint32_t kTimedInterval = 61;
   void MayBeTimed(uint32_t turn) {
     if (turn % kTimedInterval == kTimedInterval - 1) TimeFromNow();

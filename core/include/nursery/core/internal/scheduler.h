@@ -61,7 +61,8 @@ class Scheduler {
   // kLookInterval as long as it is wanted: something has run since the last look.
   static constexpr Duration kLookInterval = kLongSlice;
   bool look_wanted() const { return look_wanted_.load(std::memory_order_relaxed); }
-  // `name` is called once with each slice that has become longer than kNamedStall.
+  // `on_stall`, if there is any, is called once for each slice that has become longer than
+  // kNamedStall.
   void Look(Time now, const TaskRegistry& registry,
             const std::function<void(const Stall&)>& on_stall);
   SchedulerStats Stats() const;
