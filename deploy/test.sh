@@ -25,12 +25,13 @@ configure_and_build() {
 }
 
 # run_tests STEP PRESET [CTEST-ARGUMENT ...]: no test that matches is a failure, by the preset; so
-# is anything that the tests leave behind.
+# is anything that the tests leave behind. Half of the tests wait most of the time, so that two for
+# each core keep it busy.
 run_tests() {
   local step=$1 preset=$2
   shift 2
   /usr/bin/python3 -B tests/leftovers.py \
-    ctest --preset "$preset" -j2 --output-junit "$PWD/$logs/$step.xml" "$@"
+    ctest --preset "$preset" -j"$((2 * $(nproc)))" --output-junit "$PWD/$logs/$step.xml" "$@"
 }
 
 setup() { deploy/setup.sh --test; }

@@ -24,6 +24,15 @@ elseif(NURSERY_SANITIZE)
   message(FATAL_ERROR "NURSERY_SANITIZE is '${NURSERY_SANITIZE}'; it takes address or thread")
 endif()
 
+# nursery_plain(PART): what follows in this directory and below it is PART, compiled without
+# optimisation where NURSERY_PLAIN names it: because it is only to be built, or because that takes
+# longer than it saves.
+macro(nursery_plain part)
+  if("${part}" IN_LIST NURSERY_PLAIN)
+    add_compile_options(-O0)
+  endif()
+endmacro()
+
 # nursery_precompile(NAME [HEADER ...]): what the sources of a larger target would parse again and
 # again. Compiled by g++, what we ship goes without, which proves that each file includes what it uses.
 function(nursery_precompile name)

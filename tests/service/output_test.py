@@ -245,9 +245,10 @@ class RunOutputTest(ServiceTest):
                                             workers=8))
         root.map.items.range.to = count
         stream = self.run_job(root, job_service.OUTPUT_MODE_ALL)
-        name = next(stream).job
-        self.wait(name)
-        chunks = [chunk for message in stream for chunk in message.output]
+        first = next(stream)
+        self.wait(first.job)
+        messages = itertools.chain([first], stream)
+        chunks = [chunk for message in messages for chunk in message.output]
         self.assertEqual(sum(len(each.data) + each.gap for each in chunks), size * count)
         left_out = [each for each in chunks if each.attempt == 0]
         self.assertTrue(left_out)
