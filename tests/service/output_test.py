@@ -1,5 +1,6 @@
 """ReadOutput: what a node writes, while it writes and afterwards."""
 
+import itertools
 import pathlib
 import tempfile
 import unittest
