@@ -17,7 +17,7 @@ usage() {
 targets=()
 case "${1:-}" in
   service) targets=(nurseryd nursery-warden rpc_bench spawn_loop) ;;
-  core) targets=(core_bench core_bench_bare tbb_bench) ;;
+  core) targets=(core_bench core_bench_bare dump_bench tbb_bench) ;;
   -h | --help) usage; exit 0 ;;
   *) usage >&2; exit 2 ;;
 esac
