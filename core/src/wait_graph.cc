@@ -100,7 +100,12 @@ class Graph {
 
  private:
   static leak::LiveTask TaskOf(const Node& node) {
-    return leak::LiveTaskOf(*node.entry, node.snapshot->taken);
+    leak::LiveTask task = leak::LiveTaskOf(*node.entry, node.snapshot->taken);
+    for (const Node* above = node.parent; above != nullptr; above = above->parent) {
+      task.scopes.push_back(above->entry->name);
+    }
+    std::reverse(task.scopes.begin(), task.scopes.end());
+    return task;
   }
 
   Node* Find(TaskKey key) {

@@ -9,6 +9,7 @@
 #include "server/engine/convert.h"
 #include "server/rpc/describe_node.h"
 #include "server/rpc/describe_semaphore.h"
+#include "server/rpc/describe_waits.h"
 #include "server/rpc/errors.h"
 #include "server/rpc/names.h"
 #include "server/spec/limits.h"
@@ -92,6 +93,7 @@ void IntrospectionService::AddTo(Methods& methods) {
   add(introspection, "ListPools", kRead, &IntrospectionService::ListPools);
   add(introspection, "ListSemaphores", kRead, &IntrospectionService::ListSemaphores).is_long = true;
   add(introspection, "ExplainNode", kRead, &IntrospectionService::ExplainNode).is_long = true;
+  add(introspection, "FindWaitCycles", kRead, &IntrospectionService::FindWaitCycles).is_long = true;
   add("nursery.v1.AdminService", "DrainServer", kAdmin, &IntrospectionService::DrainServer);
   const auto dump = [this](Context context, Session* session, v1::DumpTasksRequest request) {
     return DumpTasks(std::move(context), session, &dumps_, std::move(request));
@@ -236,6 +238,11 @@ absl::StatusOr<v1::Explanation> IntrospectionService::ExplainNode(
   explanation.set_text(TextOf(*node, name->path.empty() ? job->display_name() : name->path) +
                        HoldersText(explanation));
   return explanation;
+}
+
+absl::StatusOr<v1::FindWaitCyclesResponse> IntrospectionService::FindWaitCycles(
+    const v1::FindWaitCyclesRequest&) {
+  return ToProto(nursery::FindWaitCycles(), table_);
 }
 
 absl::StatusOr<v1::DrainServerResponse> IntrospectionService::DrainServer(

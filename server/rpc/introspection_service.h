@@ -48,6 +48,8 @@ class IntrospectionService {
       const v1::ListSemaphoresRequest& request);
   absl::StatusOr<std::shared_ptr<engine::Job>> Find(const std::string& id) const;
   absl::StatusOr<v1::Explanation> ExplainNode(const v1::ExplainNodeRequest& request);
+  absl::StatusOr<v1::FindWaitCyclesResponse> FindWaitCycles(
+      const v1::FindWaitCyclesRequest& request);
   absl::StatusOr<v1::DrainServerResponse> DrainServer(const v1::DrainServerRequest& request);
   static Async<absl::Status> DumpTasks(Context context, Session* session, Semaphore* dumps,
                                        v1::DumpTasksRequest request);

@@ -40,6 +40,12 @@ class SocketTest(ServiceTest):
         text = b"".join(each.chunk for each in chunks).decode()
         self.assertIn("/nursery.v1.IntrospectionService/DumpTasks", text)
 
+    def test_no_task_of_a_healthy_server_waits_for_itself(self):
+        self.submit(self.sleepers(3))
+        wait_until(lambda: len(marked(self.mark)) >= 3)
+        found = self.introspection.FindWaitCycles(introspection.FindWaitCyclesRequest())
+        self.assertEqual(found, introspection.FindWaitCyclesResponse())
+
     def dump(self, **fields):
         chunks = self.introspection.DumpTasks(introspection.DumpTasksRequest(**fields))
         return b"".join(each.chunk for each in chunks).decode()
