@@ -9,7 +9,6 @@
 #include "server/engine/convert.h"
 #include "server/engine/job.h"
 #include "server/engine/text.h"
-#include "server/rpc/describe_node.h"
 #include "server/rpc/names.h"
 
 namespace nursery::rpc {
@@ -31,7 +30,7 @@ std::string NodeOf(const leak::LiveTask& task, const engine::JobTable& table) {
   const std::shared_ptr<engine::Job> job = table.Find(id);
   if (job == nullptr) return "";
   const auto of_node = std::find_if(names.rbegin(), of_job, [&](const std::string& name) {
-    return DescribeNode(*job, name).ok();
+    return job->ViewOf(name).has_value();
   });
   return NameOfNode(job->id(), of_node == of_job ? "" : *of_node);
 }

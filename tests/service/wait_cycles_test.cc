@@ -89,13 +89,13 @@ Async<void> FillIn(Context ctx, JobHarness* harness, Seen* seen) {
   absl::StatusOr<engine::Admitted> admitted = table.Admit(std::move(submission));
   EXPECT_TRUE(admitted.ok()) << admitted.status();
   if (!admitted.ok()) co_return;
+  // Nodes are known once they were opened.
+  co_await admitted->job->Run(ctx);
+  table.OnEnded(admitted->job);
   seen->table = &table;
   if (seen->job.empty()) seen->job = admitted->job->id();
   GroupResult result = co_await WithGroup(ctx, GroupOptions(), Look, seen);
   EXPECT_EQ(Message(result.status), "looked");
-  // The job that the tasks were taken for ends as any other.
-  co_await admitted->job->Run(ctx);
-  table.OnEnded(admitted->job);
 }
 
 std::vector<std::string> Nodes(const google::protobuf::RepeatedPtrField<v1::WaitEdge>& edges) {
