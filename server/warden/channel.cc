@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <cstring>
@@ -15,12 +16,13 @@ union FdBuffer {
   char bytes[CMSG_SPACE(sizeof(int) * kMaxPassedFds)];
 };
 
-bool SendPacket(int fd, const Packet& packet, std::span<const int> fds) {
-  iovec data = {const_cast<Packet*>(&packet), sizeof(packet)};
+iovec BytesOf(const Packet& packet) { return {const_cast<Packet*>(&packet), sizeof(packet)}; }
+
+bool SendMessage(int fd, std::span<iovec> packets, std::span<const int> fds) {
   FdBuffer buffer = {};
   msghdr header = {};
-  header.msg_iov = &data;
-  header.msg_iovlen = 1;
+  header.msg_iov = packets.data();
+  header.msg_iovlen = packets.size();
   if (!fds.empty()) {
     header.msg_control = buffer.bytes;
     header.msg_controllen = CMSG_SPACE(fds.size_bytes());
@@ -37,6 +39,11 @@ bool SendPacket(int fd, const Packet& packet, std::span<const int> fds) {
     return errno != EAGAIN && errno != ENOBUFS && errno != ENOMEM && errno != ETOOMANYREFS;
   }
   return true;
+}
+
+bool SendPacket(int fd, const Packet& packet, std::span<const int> fds) {
+  iovec bytes = BytesOf(packet);
+  return SendMessage(fd, std::span(&bytes, 1), fds);
 }
 
 void TakeFds(const msghdr& header, ReceivedPacket* received) {
@@ -67,7 +74,13 @@ void Channel::Send(const Packet& packet) {
 }
 
 void Channel::Flush() {
-  while (!queue_.empty() && SendPacket(fd_.get(), queue_.front(), {})) queue_.pop_front();
+  while (!queue_.empty()) {
+    std::array<iovec, kMaxPacketsAtOnce> packets;
+    const size_t count = std::min(queue_.size(), packets.size());
+    for (size_t i = 0; i < count; ++i) packets[i] = BytesOf(queue_[i]);
+    if (!SendMessage(fd_.get(), std::span(packets).first(count), {})) return;
+    queue_.erase(queue_.begin(), queue_.begin() + static_cast<ptrdiff_t>(count));
+  }
 }
 
 bool Channel::TrySend(const Packet& packet, std::span<const int> fds) {
@@ -78,9 +91,17 @@ void Channel::ShutdownSending() { shutdown(fd_.get(), SHUT_WR); }
 
 Channel::Result Channel::Receive(ReceivedPacket* received) {
   *received = ReceivedPacket();
-  // One byte more than a packet, so that a longer packet is seen as malformed.
-  char bytes[sizeof(Packet) + 1];
-  iovec data = {bytes, sizeof(bytes)};
+  if (!has_received()) {
+    const Result result = ReadSocket(received);
+    if (result != Result::kPacket) return result;
+  }
+  received->packet = received_[next_++];
+  return Result::kPacket;
+}
+
+Channel::Result Channel::ReadSocket(ReceivedPacket* received) {
+  // What is longer than a message may be is cut off, and told by a flag.
+  iovec data = {received_.data(), sizeof(received_)};
   FdBuffer buffer;
   msghdr header = {};
   header.msg_iov = &data;
@@ -98,8 +119,10 @@ Channel::Result Channel::Receive(ReceivedPacket* received) {
   }
   if (size == 0) return Result::kClosed;
   TakeFds(header, received);
-  if (size != sizeof(Packet)) return Result::kMalformed;
-  std::memcpy(&received->packet, bytes, sizeof(Packet));
+  const auto bytes = static_cast<size_t>(size);
+  if ((header.msg_flags & MSG_TRUNC) != 0 || bytes % sizeof(Packet) != 0) return Result::kMalformed;
+  next_ = 0;
+  count_ = bytes / sizeof(Packet);
   return Result::kPacket;
 }
 

@@ -1,5 +1,6 @@
 #include "server/warden/enclosure.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -13,15 +14,13 @@ bool Enclosure::Prepare(uint64_t attempt) {
   return leaf_.valid();
 }
 
-bool Enclosure::SetLimits(const TreeLimits& limits) const {
-  return !leaf_.valid() || SetTreeLimits(leaf_, limits, containment_.held);
+std::optional<TreeLimit> Enclosure::SetLimits(const TreeLimits& limits) const {
+  return leaf_.valid() ? SetTreeLimits(leaf_, limits, containment_.held) : std::nullopt;
 }
 
-pid_t Enclosure::Fork() {
-  const pid_t pid = leaf_.valid() && containment_.join == Join::kClone ? leaf_.Fork() : fork();
-  if (pid > 0) session_ = pid;
-  return pid;
-}
+int Enclosure::birthplace() const { return containment_.join == Join::kClone ? leaf_.fd() : -1; }
+
+pid_t Enclosure::Fork() const { return birthplace() >= 0 ? leaf_.Fork() : fork(); }
 
 int Enclosure::to_enter() const { return containment_.join == Join::kWrite ? leaf_.fd() : -1; }
 
@@ -42,9 +41,15 @@ size_t Enclosure::KillRound() const {
   return found == 0 && in_leaf ? 1 : found;
 }
 
-bool Enclosure::OthersAlive() const {
+bool Enclosure::OthersAlive() {
   if (containment_.level == Level::kGroup) return !LiveSession(session_).empty();
-  return leaf_.valid() && leaf_.populated();
+  if (!leaf_.valid()) return false;
+  memory_ = ReadMemory();
+  if (unlinkat(containment_.cgroup, leaf_name_.c_str(), AT_REMOVEDIR) != 0) {
+    return leaf_.populated();  // or there are others below it
+  }
+  leaf_ = Cgroup();
+  return false;
 }
 
 std::vector<ProcessInfo> Enclosure::Escaped(const std::string& mark) const {
@@ -56,7 +61,7 @@ std::vector<ProcessInfo> Enclosure::Escaped(const std::string& mark) const {
   return escaped;
 }
 
-MemoryFacts Enclosure::Memory() const {
+MemoryFacts Enclosure::ReadMemory() const {
   return Contains(containment_.held, TreeLimit::kMemory) ? ReadMemoryFacts(leaf_) : MemoryFacts();
 }
 

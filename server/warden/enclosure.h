@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,10 +33,14 @@ class Enclosure {
 
   // Makes the attempt's leaf where there is one; false, and errno, if it cannot be made.
   bool Prepare(uint64_t attempt);
-  // Sets those of them that hold here; false, and errno, if one cannot be set.
-  bool SetLimits(const TreeLimits& limits) const;
+  // Sets those of them that hold here. Gives the one that cannot be set, and errno.
+  std::optional<TreeLimit> SetLimits(const TreeLimits& limits) const;
   // As fork, into the leaf unless the child has to enter by itself.
-  pid_t Fork();
+  pid_t Fork() const;
+  // The open cgroup into which a child has to be cloned; -1: none.
+  int birthplace() const;
+  // Whose session it is; -1: there is none.
+  void set_leader(pid_t leader) { session_ = leader; }
   // What the child has to enter by itself; -1: nothing.
   int to_enter() const;
 
@@ -46,19 +51,23 @@ class Enclosure {
   bool KillAtOnce(pid_t leader) const;
   // One round against all of it. Gives the number of live processes found.
   size_t KillRound() const;
-  // Whether anything of it is alive that is no child of the calling process.
-  bool OthersAlive() const;
+  // Whether anything of it is alive, when the calling process has no child any more. If not, its
+  // leaf is removed: the kernel does that with an empty one only.
+  bool OthersAlive();
   // At the level kGroup: what carries `mark` in its environment and is not in the session any more.
   std::vector<ProcessInfo> Escaped(const std::string& mark) const;
-  // Before it is removed.
-  MemoryFacts Memory() const;
+  // Whether it is still there or removed.
+  MemoryFacts Memory() const { return leaf_.valid() ? ReadMemory() : memory_; }
   // When nothing of it is left.
   void Remove();
 
  private:
+  MemoryFacts ReadMemory() const;
+
   const Containment containment_;
   std::string leaf_name_;
   Cgroup leaf_;
+  MemoryFacts memory_;  // of a leaf that is removed
   pid_t session_ = -1;
 };
 

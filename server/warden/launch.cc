@@ -9,10 +9,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <csignal>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <string>
 #include <string_view>
 
@@ -38,7 +39,9 @@ bool SetStdio(const std::array<int, 3>& stdio) {
 // Raising the score needs no privilege. Without /proc it cannot be set; the task runs all the same.
 void SetOomScore(int score) {
   const UniqueFd fd(open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
-  if (fd.valid()) dprintf(fd.get(), "%d", score);
+  char text[16];  // not by dprintf, whose lock a child that is killed would keep
+  const auto [end, error] = std::to_chars(std::begin(text), std::end(text), score);
+  [[maybe_unused]] const ssize_t written = write(fd.get(), text, static_cast<size_t>(end - text));
 }
 
 bool SetLimits(const Limits& limits, const rlimit& files) {
@@ -64,28 +67,11 @@ std::string_view PathOf(const SpecView& spec) {
   return kDefaultPath;
 }
 
-// The files to try for argv[0], in order.
-std::vector<std::string> Candidates(const SpecView& spec) {
-  const std::string program = spec.argv[0];
-  if (program.find('/') != std::string::npos) return {program};
-  std::vector<std::string> candidates;
-  std::string_view path = PathOf(spec);
-  while (true) {
-    const size_t colon = path.find(':');
-    std::string& candidate = candidates.emplace_back(path.substr(0, colon));
-    if (candidate.empty()) candidate = ".";
-    candidate += '/';
-    candidate += program;
-    if (colon == std::string_view::npos) return candidates;
-    path.remove_prefix(colon + 1);
-  }
-}
-
 // Gives the errno that says most: a file that may not be executed beats one that is not there.
-int Execute(const std::vector<std::string>& candidates, const SpecView& spec) {
+int Execute(const std::vector<std::string>& programs, const SpecView& spec) {
   int error = ENOENT;
-  for (const std::string& candidate : candidates) {
-    execve(candidate.c_str(), spec.argv.data(), spec.env.data());
+  for (const std::string& program : programs) {
+    execve(program.c_str(), spec.argv.data(), spec.env.data());
     if (errno == ENOENT || errno == ENOTDIR) continue;
     if (errno != EACCES) return errno;
     error = EACCES;
@@ -94,7 +80,8 @@ int Execute(const std::vector<std::string>& candidates, const SpecView& spec) {
 }
 
 // Dies with the reaper: the last line of defence for the leader when warden and reaper are killed
-// at once. (It is bound to the reaper's only thread, and does not hold for the leader's children.)
+// at once. (It is bound to the thread that made it, which lives as long as the reaper, and does not
+// hold for the leader's children.)
 bool DieWithReaper(pid_t reaper) {
   return prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == reaper;
 }
@@ -116,8 +103,6 @@ bool AddNice(int increment) {
 
 LaunchFailure SetUpAndExecute(const SpecView& spec, const Inherited& inherited,
                               const LaunchSite& site) {
-  // Allocated before the limits, which may leave no memory.
-  const std::vector<std::string> candidates = Candidates(spec);
   if (!DieWithReaper(site.reaper)) return {Step::kFork, ESRCH};
   if (!EnterCgroup(site.cgroup_fd)) return {Step::kCgroup, errno};
   if (setsid() < 0) return {Step::kSession, errno};
@@ -138,10 +123,26 @@ LaunchFailure SetUpAndExecute(const SpecView& spec, const Inherited& inherited,
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
-  return {Step::kProgram, Execute(candidates, spec)};
+  return {Step::kProgram, Execute(site.programs, spec)};
 }
 
 }  // namespace
+
+std::vector<std::string> ProgramsOf(const SpecView& spec) {
+  const std::string program = spec.argv[0];
+  if (program.find('/') != std::string::npos) return {program};
+  std::vector<std::string> programs;
+  std::string_view path = PathOf(spec);
+  while (true) {
+    const size_t colon = path.find(':');
+    std::string& each = programs.emplace_back(path.substr(0, colon));
+    if (each.empty()) each = ".";
+    each += '/';
+    each += program;
+    if (colon == std::string_view::npos) return programs;
+    path.remove_prefix(colon + 1);
+  }
+}
 
 void CloseFilesExcept(std::vector<int> keep) {
   std::sort(keep.begin(), keep.end());

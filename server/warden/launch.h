@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 
 #include <array>
+#include <string>
 #include <vector>
 
 #include "server/warden/process_spec.h"
@@ -33,8 +34,12 @@ struct LaunchFailure {
   int error;
 };
 
+// The files to try for argv[0], in order.
+std::vector<std::string> ProgramsOf(const SpecView& spec);
+
 // What the child has from its parent, the reaper. All descriptors are above 2.
 struct LaunchSite {
+  std::vector<std::string> programs;  // ProgramsOf(spec)
   pid_t reaper = -1;
   std::array<int, 3> stdio = {-1, -1, -1};  // -1: /dev/null
   int report_fd = -1;
@@ -43,7 +48,8 @@ struct LaunchSite {
 
 // Sets up the calling process after `spec` and executes the program: own session, empty signal mask
 // (dispositions are the default since the warden's start), every other descriptor closed at exec.
-// Does not return.
+// Does not return. Makes only calls that are async-signal-safe and need no memory: it may be the
+// reaper's.
 [[noreturn]] void Launch(const SpecView& spec, const Inherited& inherited, const LaunchSite& site);
 
 }  // namespace nursery::warden

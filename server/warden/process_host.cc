@@ -63,10 +63,6 @@ std::string MarkOf(const std::string& instance) {
   return std::string(kMarkVariable) + id + ":";
 }
 
-absl::Status SpawnError(const Packet& packet) {
-  return ErrnoError(packet.code, StepText(static_cast<Step>(packet.detail)));
-}
-
 }  // namespace
 
 ProcessHost::ProcessHost(Options options)
@@ -159,6 +155,7 @@ absl::Status ProcessHost::StartWardenLocked() {
   ++stats_.wardens_started;
   Watch(events_.get(), warden_.pidfd.get(), EPOLLIN, EPOLL_CTL_ADD);
   Watch(events_.get(), channel_.fd(), EPOLLIN, EPOLL_CTL_ADD);
+  awaits_room_ = false;
   return absl::OkStatus();
 }
 
@@ -272,6 +269,7 @@ void ProcessHost::WatchSocketLocked() {
   // Out of credits there is nothing to send until an answer comes.
   const bool blocked = hello_ && !waiting_.empty() && unanswered_ < kSpawnCredits;
   const bool sending = blocked || channel_.queued() > 0;
+  if (std::exchange(awaits_room_, sending) == sending) return;
   Watch(events_.get(), channel_.fd(), EPOLLIN | (sending ? uint32_t{EPOLLOUT} : 0u), EPOLL_CTL_MOD);
 }
 
@@ -367,8 +365,10 @@ void ProcessHost::HandleReportLocked(const Packet& packet, std::vector<Call>* ca
       return;
     }
     case PacketType::kSpawnFailed:
-      calls->push_back(
-          {[handler, why = SpawnError(packet)] { handler->OnSpawnFailed(why); }, true});
+      calls->push_back({[handler, why = ErrnoError(packet.code, FailureText(packet))] {
+                          handler->OnSpawnFailed(why);
+                        },
+                        true});
       break;
     case PacketType::kGone: {
       if ((packet.flags & kReaperLost) != 0) {

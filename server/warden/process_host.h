@@ -208,7 +208,8 @@ class ProcessHost {
   UniqueFd keepers_
       NURSERY_GUARDED_BY(mutex_);  // a pipe that warden and reapers hold at its other end
   Channel channel_ NURSERY_GUARDED_BY(mutex_){UniqueFd()};
-  std::string run_cgroup_ NURSERY_GUARDED_BY(mutex_);  // the warden's; empty: it has none
+  bool awaits_room_ NURSERY_GUARDED_BY(mutex_) = false;  // of the channel, to send
+  std::string run_cgroup_ NURSERY_GUARDED_BY(mutex_);    // the warden's; empty: it has none
   bool hello_ NURSERY_GUARDED_BY(mutex_) = false;
   absl::Status refused_ NURSERY_GUARDED_BY(mutex_);  // why there was no good hello
   bool stopping_ NURSERY_GUARDED_BY(mutex_) = false;

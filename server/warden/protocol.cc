@@ -25,11 +25,12 @@ Toll TollOf(const Packet& packet) {
 
 void SetMemoryFacts(const MemoryFacts& facts, Packet* packet) {
   if (facts.out_of_memory) packet->flags |= kOutOfMemory;
+  if (facts.by_own_limit) packet->flags |= kByOwnLimit;
   packet->payload[4] = facts.peak_bytes;
 }
 
 MemoryFacts MemoryFactsOf(const Packet& packet) {
-  return {(packet.flags & kOutOfMemory) != 0, packet.payload[4]};
+  return {(packet.flags & kOutOfMemory) != 0, (packet.flags & kByOwnLimit) != 0, packet.payload[4]};
 }
 
 void SetCounters(const Counters& counters, Packet* packet) {
@@ -50,8 +51,16 @@ std::string_view TextOf(const Packet& packet) {
   return {text, strnlen(text, sizeof(packet.payload))};
 }
 
-std::string_view StepText(Step step) {
-  switch (step) {
+namespace {
+
+TreeLimit LimitOf(const Packet& failed) {
+  return static_cast<TreeLimit>(std::min<uint32_t>(failed.count, kTreeLimitCount - 1));
+}
+
+}  // namespace
+
+std::string FailureText(const Packet& failed) {
+  switch (static_cast<Step>(failed.detail)) {
     case Step::kSpec:
       return "malformed process spec";
     case Step::kDescriptors:
@@ -77,7 +86,8 @@ std::string_view StepText(Step step) {
     case Step::kCgroup:
       return "cannot make a cgroup for the attempt";
     case Step::kTreeLimits:
-      return "cannot limit the memory, pids or cpu_weight of the attempt's cgroup";
+      return "cannot set the limit '" + std::string(TreeLimitName(LimitOf(failed))) +
+             "' of the attempt's cgroup";
     case Step::kAccount:
       return "cannot take on the account's rights";
   }

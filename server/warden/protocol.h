@@ -1,6 +1,6 @@
-// The language that server, warden and reapers speak: packets of 64 bytes, one per SOCK_SEQPACKET
-// packet. A reaper's reports have the form in which the server reads them, so the warden passes
-// them on as they are.
+// The language that server, warden and reapers speak: packets of 64 bytes, one or a few in each
+// message of a SOCK_SEQPACKET socket. A reaper's reports have the form in which the server reads
+// them, so the warden passes them on as they are.
 //
 //   server -> warden   SPAWN (with the memfd of the spec and up to three descriptors), TERM, KILL,
 //                      DRAIN, STATS
@@ -19,6 +19,7 @@
 
 #include <array>
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <type_traits>
 
@@ -26,7 +27,7 @@
 
 namespace nursery::warden {
 
-inline constexpr int32_t kProtocolVersion = 3;
+inline constexpr int32_t kProtocolVersion = 4;
 
 // SPAWN packets that may be without an answer (SPAWNED or SPAWN_FAILED) at one time. Each holds up
 // to four descriptors in flight, which the kernel counts against the sender's limit of open files.
@@ -81,12 +82,15 @@ inline constexpr uint16_t kHasStderr = 4;
 inline constexpr uint16_t kKilledByUs = 8;    // EXITED: the warden's side sent SIGKILL
 inline constexpr uint16_t kReaperLost = 16;   // GONE: the reaper died before its attempt
 inline constexpr uint16_t kOutOfMemory = 32;  // GONE: the kernel killed a process for want of it
+inline constexpr uint16_t kByOwnLimit = 64;   // GONE: by the limit of the attempt
 
 struct Packet {
   PacketType type = PacketType::kHello;
   uint8_t detail = 0;  // Level, Step, or the state letter of a SURVIVOR
   uint16_t flags = 0;  // HELLO: the TreeLimitSet that holds
-  uint32_t count = 0;  // HELLO: credits; SURVIVOR: how many in all; GONE: leftovers
+  // HELLO: credits; SPAWN_FAILED at kTreeLimits: the TreeLimit; SURVIVOR: how many in all; GONE:
+  // leftovers
+  uint32_t count = 0;
   uint64_t attempt = 0;
   int32_t pid = 0;  // SPAWNED, SURVIVOR
   // HELLO: version; SPAWN_FAILED: errno; EXITED: wait status; GONE: the TreeLimitSet that was asked
@@ -124,7 +128,7 @@ void SetUsage(const Usage& usage, Packet* packet);
 Usage UsageOf(const Packet& packet);
 void SetToll(const Toll& toll, Packet* packet);
 Toll TollOf(const Packet& packet);
-// With the flag kOutOfMemory, in GONE.
+// With its flags, in GONE.
 void SetMemoryFacts(const MemoryFacts& facts, Packet* packet);
 MemoryFacts MemoryFactsOf(const Packet& packet);
 void SetCounters(const Counters& counters, Packet* packet);
@@ -133,8 +137,8 @@ Counters CountersOf(const Packet& packet);
 void SetText(std::string_view text, Packet* packet);
 std::string_view TextOf(const Packet& packet);
 
-// As in "cannot enter the working directory".
-std::string_view StepText(Step step);
+// Of SPAWN_FAILED, as in "cannot enter the working directory".
+std::string FailureText(const Packet& failed);
 std::string_view LevelName(Level level);
 // kNone if it is no name of a level.
 Level LevelOf(std::string_view name);

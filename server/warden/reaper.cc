@@ -21,6 +21,7 @@
 #include <utility>
 #include <vector>
 
+#include "server/warden/launcher.h"
 #include "server/warden/process_spec.h"
 #include "server/warden/process_tree.h"
 
@@ -35,6 +36,9 @@ using std::chrono::milliseconds;
 constexpr milliseconds kSurvivorsAfter{200};
 // What the first signal to the group gets before /proc is searched for more.
 constexpr milliseconds kFirstRoundAfter{1};
+// SPAWNED waits so long for what follows it. Most that ends sooner is told by one message, which
+// wakes the warden and the server once.
+constexpr milliseconds kHoldSpawned{1};
 // Zombies reaped before looking at the socket again.
 constexpr int kReapBatch = 256;
 
@@ -92,11 +96,13 @@ std::string MarkOf(const SpecView& spec) {
 // One attempt, from its SPAWN to its last word.
 class AttemptReaper {
  public:
-  AttemptReaper(const ReaperOptions& options, int signals, Channel* control, ReceivedPacket spawn)
+  AttemptReaper(const ReaperOptions& options, int signals, Launcher* launcher, Channel* control,
+                ReceivedPacket spawn)
       : inherited_(options.inherited),
         level_(options.containment.level),
         held_(options.containment.held),
         signals_(signals),
+        launcher_(*launcher),
         control_(*control),
         spawn_(std::move(spawn)),
         enclosure_(options.containment) {}
@@ -105,9 +111,12 @@ class AttemptReaper {
 
  private:
   bool Start();
+  bool Launch(UniqueFd report);
+  bool launching() const { return launch_report_.valid(); }
+  void KnowLeader();
   void Report(PacketType type, Packet packet);
   void Poll();
-  int PollTimeout() const;
+  int PollTimeout(bool holding) const;
   void ReadControl();
   void Terminate();
   void BeginKill();
@@ -129,16 +138,19 @@ class AttemptReaper {
   const Level level_;
   const TreeLimitSet held_;
   const int signals_;
+  Launcher& launcher_;
   Channel& control_;
   ReceivedPacket spawn_;
   Enclosure enclosure_;
-  std::string mark_;           // in the environment of what the attempt starts
-  TreeLimitSet not_held_ = 0;  // of the limits that were asked for
-  UniqueFd launch_report_;
+  std::string mark_;                // in the environment of what the attempt starts
+  TreeLimitSet not_held_ = 0;       // of the limits that were asked for
+  std::optional<MappedSpec> spec_;  // while it is launched
+  UniqueFd launch_report_;          // until then
 
-  pid_t leader_ = -1;     // -1 once reaped: its group may be somebody else's then
+  pid_t leader_ = -1;     // -1 until known, and once reaped: its group may be somebody else's then
   bool started_ = false;  // the program runs or ran
   std::optional<LaunchFailure> failure_;
+  std::optional<TreeLimit> refused_limit_;
   bool told_to_end_ = false;    // TERM came: what the leader leaves behind has its grace, too
   uint64_t told_ = 0;           // how many processes lived then
   bool control_ended_ = false;  // KILL, or the warden's death
@@ -149,20 +161,18 @@ class AttemptReaper {
   bool more_zombies_ = false;
   uint32_t leftovers_ = 0;
   uint64_t killed_count_ = 0;
-  Usage usage_;  // of all that was reaped
+  Usage usage_;                   // of all that was reaped
+  Clock::time_point hold_until_;  // what is queued
   Clock::time_point kill_start_;
   Clock::time_point first_round_;
 };
 
 void AttemptReaper::Run() {
   if (Start()) {
-    while (true) {
-      Poll();
-      ReadControl();
-      ReadLaunchReport();
-      if (Over()) break;
+    do {
       if (killing_ && Clock::now() >= first_round_) KillRound();
-    }
+      Poll();
+    } while (!Over());
   }
   SayLastWord();
 }
@@ -170,7 +180,7 @@ void AttemptReaper::Run() {
 // The kernel's word that no child is left; but the session may hold others' children, and the
 // cgroup such as were moved there.
 bool AttemptReaper::Over() {
-  if (Reap()) return false;
+  if (launching() || Reap()) return false;
   if (!enclosure_.OthersAlive()) return true;
   if (!others_left_) kill_start_ = Clock::now();
   others_left_ = true;
@@ -187,54 +197,69 @@ bool AttemptReaper::Start() {
   int report[2];
   if (pipe2(report, O_CLOEXEC | O_NONBLOCK) != 0) return fail(Step::kReaper, errno);
   launch_report_ = UniqueFd(report[0]);
-  const UniqueFd report_writer(report[1]);
-  const MappedSpec spec(spawn_.fds[0].get());
-  if (!spec.view()) return fail(Step::kSpec, EINVAL);
-  LaunchSite site;
-  site.reaper = getpid();
-  site.report_fd = report_writer.get();
+  UniqueFd report_writer(report[1]);
+  const std::optional<SpecView>& spec = spec_.emplace(spawn_.fds[0].get()).view();
+  if (!spec) return fail(Step::kSpec, EINVAL);
+  if (level_ == Level::kGroup) mark_ = MarkOf(*spec);
+  if (!enclosure_.Prepare(spawn_.packet.attempt)) return fail(Step::kCgroup, errno);
+  refused_limit_ = enclosure_.SetLimits(spec->tree_limits);
+  if (refused_limit_) return fail(Step::kTreeLimits, errno);
+  not_held_ = static_cast<TreeLimitSet>(SetOf(spec->tree_limits) & ~held_);
+  return Launch(std::move(report_writer)) || fail(Step::kFork, errno);
+}
+
+bool AttemptReaper::Launch(UniqueFd report) {
+  Launcher::Plan plan;
+  plan.spec = &*spec_->view();
+  plan.inherited = &inherited_;
+  plan.enclosure = &enclosure_;
+  plan.report = std::move(report);
+  plan.site.programs = ProgramsOf(*plan.spec);
+  plan.site.reaper = getpid();
+  plan.site.cgroup_fd = enclosure_.to_enter();
   size_t next = 1;
   for (size_t i = 0; i < 3; ++i) {
-    if ((spawn_.packet.flags >> i & 1) != 0) site.stdio[i] = spawn_.fds[next++].get();
+    if ((spawn_.packet.flags >> i & 1) != 0) plan.site.stdio[i] = spawn_.fds[next++].get();
   }
-  if (level_ == Level::kGroup) mark_ = MarkOf(*spec.view());
-  if (!enclosure_.Prepare(spawn_.packet.attempt)) return fail(Step::kCgroup, errno);
-  const TreeLimits& limits = spec.view()->tree_limits;
-  if (!enclosure_.SetLimits(limits)) return fail(Step::kTreeLimits, errno);
-  not_held_ = static_cast<TreeLimitSet>(SetOf(limits) & ~held_);
-  site.cgroup_fd = enclosure_.to_enter();
-  leader_ = enclosure_.Fork();
-  if (leader_ == 0) Launch(*spec.view(), inherited_, site);
-  if (leader_ < 0) return fail(Step::kFork, errno);
-  // A reader sees the end of the task's output only when nobody else holds the writing end.
-  for (UniqueFd& fd : spawn_.fds) fd.reset();
-  return true;
+  return launcher_.Launch(std::move(plan));
+}
+
+void AttemptReaper::KnowLeader() {
+  if (!launching() || leader_ > 0) return;
+  leader_ = launcher_.pid();
+  enclosure_.set_leader(leader_);
 }
 
 void AttemptReaper::Report(PacketType type, Packet packet) {
   packet.type = type;
   packet.attempt = spawn_.packet.attempt;
-  control_.Send(packet);
+  control_.Queue(packet);
+  hold_until_ = type == PacketType::kSpawned ? Clock::now() + kHoldSpawned : Clock::time_point();
 }
 
-int AttemptReaper::PollTimeout() const {
+int AttemptReaper::PollTimeout(bool holding) const {
   if (more_zombies_) return 0;
+  if (holding) return static_cast<int>(kHoldSpawned.count());
   if (!killing_ && !others_left_) return -1;
   return static_cast<int>(TimeToNextRound(Clock::now() - kill_start_).count());
 }
 
 void AttemptReaper::Poll() {
+  const bool holding = control_.queued() > 0 && Clock::now() < hold_until_;
+  if (!holding) control_.Flush();
+  const bool is_full = !holding && control_.queued() > 0;
   const auto control_events =
-      static_cast<short>((control_ended_ ? 0 : POLLIN) | (control_.queued() > 0 ? POLLOUT : 0));
+      static_cast<short>((control_ended_ ? 0 : POLLIN) | (is_full ? POLLOUT : 0));
   // A negative descriptor is passed over; a closed socket would report its hang-up for ever.
   pollfd fds[] = {{control_events != 0 ? control_.fd() : -1, control_events, 0},
                   {signals_, POLLIN, 0},
                   {launch_report_.get(), POLLIN, 0}};
-  poll(fds, std::size(fds), PollTimeout());
+  poll(fds, std::size(fds), PollTimeout(holding));
   signalfd_siginfo ignored;
-  while (read(signals_, &ignored, sizeof(ignored)) > 0) {
+  while (fds[1].revents != 0 && read(signals_, &ignored, sizeof(ignored)) > 0) {
   }
-  control_.Flush();
+  if (fds[0].revents != 0) ReadControl();
+  if (fds[2].revents != 0) ReadLaunchReport();
 }
 
 void AttemptReaper::ReadControl() {
@@ -259,6 +284,7 @@ void AttemptReaper::ReadControl() {
 // Each process gets one SIGTERM: many take a second one as "at once". SIGCONT after it, because a
 // stopped process does not see it.
 void AttemptReaper::Terminate() {
+  KnowLeader();
   const std::vector<ProcessInfo> live = enclosure_.Live();
   if (!told_to_end_) told_ = live.size();
   told_to_end_ = true;
@@ -272,6 +298,7 @@ void AttemptReaper::Terminate() {
 
 void AttemptReaper::BeginKill() {
   if (killing_) return;
+  KnowLeader();
   killing_ = true;
   kill_start_ = Clock::now();
   first_round_ = kill_start_;
@@ -300,15 +327,16 @@ void AttemptReaper::ReportSurvivors(const std::vector<ProcessInfo>& live) {
 }
 
 void AttemptReaper::ReadLaunchReport() {
-  if (!launch_report_.valid()) return;
   LaunchFailure failure;
-  const ssize_t size = read(launch_report_.get(), &failure, sizeof(failure));
+  ssize_t size;
+  while ((size = read(launch_report_.get(), &failure, sizeof(failure))) > 0) failure_ = failure;
   if (size < 0) return;  // the child is still on its way
+  KnowLeader();
   launch_report_.reset();
-  if (size == sizeof(failure)) {
-    failure_ = failure;
-    return;
-  }
+  spec_.reset();
+  // A reader sees the end of the task's output only when nobody else holds the writing end.
+  for (UniqueFd& fd : spawn_.fds) fd.reset();
+  if (failure_) return;
   started_ = true;
   Packet packet;
   packet.pid = leader_;
@@ -342,7 +370,6 @@ AttemptReaper::Dead AttemptReaper::ReapChild(pid_t pid) {
 
 // Invariant: the group is signalled only before this, while the zombie keeps its number from reuse.
 void AttemptReaper::ReapLeader() {
-  ReadLaunchReport();  // the child is dead: the report is there, or end of file
   const Dead leader = ReapChild(std::exchange(leader_, -1));
   first_round_ = kill_start_;
   if (!started_) return;
@@ -365,6 +392,7 @@ void AttemptReaper::SayLastWord() {
   if (failure_) {
     packet.detail = static_cast<uint8_t>(failure_->step);
     packet.code = failure_->error;
+    if (refused_limit_) packet.count = static_cast<uint32_t>(*refused_limit_);
     Report(PacketType::kSpawnFailed, packet);
   } else {
     packet.detail = static_cast<uint8_t>(level_);
@@ -376,10 +404,9 @@ void AttemptReaper::SayLastWord() {
     Report(PacketType::kGone, packet);
   }
   // The warden may be slow; it may also be dead, and then its socket takes everything.
-  while (control_.queued() > 0) {
+  for (control_.Flush(); control_.queued() > 0; control_.Flush()) {
     pollfd writable = {control_.fd(), POLLOUT, 0};
     poll(&writable, 1, -1);
-    control_.Flush();
   }
 }
 
@@ -423,8 +450,9 @@ void RunReaper(ReaperOptions options) {
   const bool subreaper = options.containment.level != Level::kGroup;
   if (!signals.valid() || prctl(PR_SET_CHILD_SUBREAPER, subreaper ? 1 : 0) != 0) return;
   Channel control(std::move(options.control));
+  Launcher launcher;
   while (std::optional<ReceivedPacket> spawn = AwaitSpawn(&control)) {
-    AttemptReaper(options, signals.get(), &control, *std::move(spawn)).Run();
+    AttemptReaper(options, signals.get(), &launcher, &control, *std::move(spawn)).Run();
   }
   // The last reaper of a dead warden finds it empty; the others, and the warden's own, fail.
   if (getppid() != warden && !options.run_cgroup.empty()) rmdir(options.run_cgroup.c_str());

@@ -57,20 +57,26 @@ TreeLimitSet HeldBelow(const Cgroup& parent) {
   return held;
 }
 
-bool SetTreeLimits(const Cgroup& leaf, const TreeLimits& limits, TreeLimitSet held) {
+std::optional<TreeLimit> SetTreeLimits(const Cgroup& leaf, const TreeLimits& limits,
+                                       TreeLimitSet held) {
   for (size_t i = 0; i < kTreeLimitCount; ++i) {
-    if (!limits[i] || !Contains(held, static_cast<TreeLimit>(i))) continue;
-    if (!leaf.Write(kKnobs[i].file, std::to_string(*limits[i]))) return false;
+    const auto limit = static_cast<TreeLimit>(i);
+    if (!limits[i] || !Contains(held, limit)) continue;
+    if (!leaf.Write(kKnobs[i].file, std::to_string(*limits[i]))) return limit;
+    if (limit != TreeLimit::kMemory) continue;
+    if (!WriteIfThere(leaf, "memory.swap.max", "0") || !leaf.Write("memory.oom.group", "1")) {
+      return limit;
+    }
   }
-  const bool bounds_memory = limits[static_cast<size_t>(TreeLimit::kMemory)].has_value() &&
-                             Contains(held, TreeLimit::kMemory);
-  if (!bounds_memory) return true;
-  return WriteIfThere(leaf, "memory.swap.max", "0") && leaf.Write("memory.oom.group", "1");
+  return std::nullopt;
 }
 
 MemoryFacts ReadMemoryFacts(const Cgroup& leaf) {
   MemoryFacts facts;
-  facts.out_of_memory = NumberOf(leaf.Read("memory.events"), "oom_kill") > 0;
+  const std::string events = leaf.Read("memory.events");
+  facts.out_of_memory = NumberOf(events, "oom_kill") > 0;
+  // Counted where the limit was, and above.
+  facts.by_own_limit = facts.out_of_memory && NumberOf(events, "oom") > 0;
   facts.peak_bytes = std::strtoull(leaf.Read("memory.peak").c_str(), nullptr, 10);
   return facts;
 }

@@ -38,13 +38,15 @@ std::string_view ControllerName(TreeLimit limit);
 // Those that hold in what is made below `parent`: whose controllers it hands on.
 TreeLimitSet HeldBelow(const Cgroup& parent);
 
-// Sets those of `limits` that are in `held`, before a process is in `leaf`; false, and errno, if
-// one cannot be set. What exceeds its memory is killed as a whole, and has no swap to get around
-// it.
-bool SetTreeLimits(const Cgroup& leaf, const TreeLimits& limits, TreeLimitSet held);
+// Sets those of `limits` that are in `held`, before a process is in `leaf`. Gives the one that
+// cannot be set, and errno. What exceeds its memory is killed as a whole, and has no swap to get
+// around it.
+std::optional<TreeLimit> SetTreeLimits(const Cgroup& leaf, const TreeLimits& limits,
+                                       TreeLimitSet held);
 
 struct MemoryFacts {
   bool out_of_memory = false;  // the kernel killed a process for want of memory
+  bool by_own_limit = false;   // that of the attempt, and not of a cgroup above it or the machine
   uint64_t peak_bytes = 0;     // of all together; 0: not known
 };
 

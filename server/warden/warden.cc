@@ -79,7 +79,6 @@ void Warden::Run() {
     for (int i = 0; i < count; ++i) {
       switch (events[static_cast<size_t>(i)].data.u64) {
         case kServer:
-          server_.Flush();
           ReadServer();
           break;
         case kSignals:
@@ -93,6 +92,7 @@ void Warden::Run() {
       }
     }
     if (sweeping_) SweepStrays();
+    server_.Flush();
   }
   // The server does it as well, if it lives.
   if (!run_cgroup_.empty()) RemoveCgroup(run_cgroup_);
@@ -116,11 +116,16 @@ void Warden::UpdateInterest() {
   }
   if (!server_.open()) return;
   const uint32_t wanted = Interest(reading, server_.queued() > 0);
+  if (std::exchange(server_interest_, wanted) == wanted) return;
   Watch(events_.get(), server_.fd(), wanted, kServer, EPOLL_CTL_MOD);
 }
 
 void Warden::ReadServer() {
-  for (int i = 0; i < kEventBatch && server_.open() && server_.queued() < kMaxQueued; ++i) {
+  // A message is read to its end: nothing would tell that a part of it is left.
+  const auto goes_on = [this](int done) {
+    return server_.has_received() || (done < kEventBatch && server_.queued() < kMaxQueued);
+  };
+  for (int i = 0; server_.open() && goes_on(i); ++i) {
     ReceivedPacket received;
     switch (server_.Receive(&received)) {
       case Channel::Result::kPacket:
@@ -277,7 +282,7 @@ void Warden::ReadReaper(Reaper* reaper) {
     counters_.spawned += type == PacketType::kSpawned ? 1 : 0;
     counters_.failed += type == PacketType::kSpawnFailed ? 1 : 0;
     if (type == PacketType::kSpawned) reaper->leader = received.packet.pid;
-    server_.Send(received.packet);
+    server_.Queue(received.packet);
     if (type == PacketType::kGone || type == PacketType::kSpawnFailed) EndAttempt(reaper);
   }
   if (result != Channel::Result::kClosed) return;

@@ -6,6 +6,7 @@
 #ifndef NURSERY_SERVER_WARDEN_WARDEN_H_
 #define NURSERY_SERVER_WARDEN_WARDEN_H_
 
+#include <sys/epoll.h>
 #include <sys/types.h>
 
 #include <chrono>
@@ -113,6 +114,7 @@ class Warden {
   std::chrono::steady_clock::time_point sweep_start_;
   bool ending_ = false;
   bool reading_ = true;  // see invariant 3
+  uint32_t server_interest_ = EPOLLIN;
   Counters counters_;
 };
 

@@ -58,7 +58,7 @@ class LeafFilesTest : public testing::Test {
 
 TEST_F(LeafFilesTest, EachLimitHasItsFile) {
   PutKnobs();
-  ASSERT_TRUE(SetTreeLimits(leaf_, Limits(1 << 20, 33, 7), kAll));
+  ASSERT_FALSE(SetTreeLimits(leaf_, Limits(1 << 20, 33, 7), kAll));
   EXPECT_EQ(Get("memory.max"), "1048576");
   EXPECT_EQ(Get("memory.swap.max"), "0");
   EXPECT_EQ(Get("memory.oom.group"), "1");
@@ -68,27 +68,29 @@ TEST_F(LeafFilesTest, EachLimitHasItsFile) {
 
 TEST_F(LeafFilesTest, WhatIsNotAskedForStaysAsItIs) {
   PutKnobs();
-  ASSERT_TRUE(SetTreeLimits(leaf_, Limits({}, 33, {}), kAll));
+  ASSERT_FALSE(SetTreeLimits(leaf_, Limits({}, 33, {}), kAll));
   EXPECT_EQ(Get("memory.max") + Get("memory.swap.max") + Get("memory.oom.group"), "");
   EXPECT_EQ(Get("pids.max"), "33");
   EXPECT_EQ(Get("cpu.weight"), "");
 }
 
 TEST_F(LeafFilesTest, WhatDoesNotHoldIsNotTried) {
-  EXPECT_TRUE(SetTreeLimits(leaf_, Limits(1, 2, 3), 0));
+  EXPECT_FALSE(SetTreeLimits(leaf_, Limits(1, 2, 3), 0));
   EXPECT_TRUE(std::filesystem::is_empty(path_));
 }
 
 TEST_F(LeafFilesTest, AKernelWithoutSwapHasNothingToForbid) {
   Put("memory.max");
   Put("memory.oom.group");
-  EXPECT_TRUE(SetTreeLimits(leaf_, Limits(4096, {}, {}), kAll));
+  EXPECT_FALSE(SetTreeLimits(leaf_, Limits(4096, {}, {}), kAll));
   EXPECT_EQ(Get("memory.oom.group"), "1");
 }
 
-TEST_F(LeafFilesTest, AFileThatIsNotThereIsAnError) {
-  EXPECT_FALSE(SetTreeLimits(leaf_, Limits({}, 2, {}), kAll));
+TEST_F(LeafFilesTest, TheLimitWhoseFileIsNotThereIsNamed) {
+  EXPECT_EQ(SetTreeLimits(leaf_, Limits({}, 2, {}), kAll), TreeLimit::kPids);
   EXPECT_EQ(errno, ENOENT);
+  Put("memory.max");
+  EXPECT_EQ(SetTreeLimits(leaf_, Limits(4096, 2, {}), kAll), TreeLimit::kMemory);
 }
 
 TEST_F(LeafFilesTest, WhatHoldsIsWhatIsHandedOn) {
@@ -113,8 +115,15 @@ TEST_F(LeafFilesTest, TellsWhetherTheKernelKilledForMemory) {
   EXPECT_EQ(ReadMemoryFacts(leaf_).peak_bytes, 16777216u);
   Put("memory.events", "low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\n");
   EXPECT_TRUE(ReadMemoryFacts(leaf_).out_of_memory);
+  EXPECT_TRUE(ReadMemoryFacts(leaf_).by_own_limit);
   Put("memory.events", "oom_kill 1");
   EXPECT_TRUE(ReadMemoryFacts(leaf_).out_of_memory);
+}
+
+TEST_F(LeafFilesTest, TellsALimitAboveFromItsOwn) {
+  Put("memory.events", "low 0\nhigh 0\nmax 12\noom 0\noom_kill 2\n");
+  EXPECT_TRUE(ReadMemoryFacts(leaf_).out_of_memory);
+  EXPECT_FALSE(ReadMemoryFacts(leaf_).by_own_limit);
 }
 
 TEST(TreeLimitTest, AreCalledAsInAJob) {
@@ -122,6 +131,13 @@ TEST(TreeLimitTest, AreCalledAsInAJob) {
   EXPECT_EQ(TreeLimitName(TreeLimit::kPids), "pids");
   EXPECT_EQ(TreeLimitName(TreeLimit::kCpuWeight), "cpu_weight");
   EXPECT_EQ(ControllerName(TreeLimit::kCpuWeight), "cpu");
+}
+
+TEST(TreeLimitTest, TheOneThatCannotBeSetIsNamed) {
+  Packet failed;
+  failed.detail = static_cast<uint8_t>(Step::kTreeLimits);
+  failed.count = static_cast<uint32_t>(TreeLimit::kPids);
+  EXPECT_EQ(FailureText(failed), "cannot set the limit 'pids' of the attempt's cgroup");
 }
 
 ProcessSpec Shell(const std::string& script, const TreeLimits& limits) {

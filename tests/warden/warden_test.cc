@@ -370,7 +370,7 @@ TEST_F(WardenTest, HundredsAtOnceAreKilledAtOnce) {
 }
 
 TEST_F(WardenTest, GoesOnReapingForAServerThatDoesNotRead) {
-  constexpr int kAttempts = 300;  // three packets each: more than a socket holds
+  constexpr int kAttempts = 600;  // a message for each: more than a socket holds
   std::vector<uint64_t> attempts;
   for (int i = 0; i < kAttempts; ++i) attempts.push_back(client_.Spawn(Shell("exit 0")));
   const auto end = std::chrono::steady_clock::now() + kPatience;
