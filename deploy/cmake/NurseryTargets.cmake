@@ -86,6 +86,9 @@ function(nursery_label_test name)
   endif()
 endfunction()
 
+# Runs every test: what it leaves behind is its failure.
+set(NURSERY_CHECKED /usr/bin/python3 -ISB ${CMAKE_SOURCE_DIR}/tests/checked.py)
+
 # nursery_test(NAME SOURCES ... [LIBS ...] [ARGS ...] [PRECOMPILE HEADER ...]): one test binary, one
 # CTest test; its cases are counted from the JUnit file it writes to build/<preset>/test-results/.
 function(nursery_test name)
@@ -99,7 +102,7 @@ function(nursery_test name)
   if(sources GREATER 1)
     nursery_precompile(${name} <gmock/gmock.h> <gtest/gtest.h> ${ARG_PRECOMPILE})
   endif()
-  add_test(NAME ${name} COMMAND ${name} ${ARG_ARGS}
+  add_test(NAME ${name} COMMAND ${NURSERY_CHECKED} $<TARGET_FILE:${name}> ${ARG_ARGS}
     --gtest_output=xml:${CMAKE_BINARY_DIR}/test-results/${name}.xml WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
@@ -113,7 +116,8 @@ endfunction()
 # The cases find the build in NURSERY_BUILD and the programs in NURSERY_BIN.
 function(nursery_python_test name script)
   cmake_parse_arguments(ARG "" "TIMEOUT" "" ${ARGN})
-  add_test(NAME ${name} COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/tests/run_unittest.py
+  add_test(NAME ${name} COMMAND ${NURSERY_CHECKED}
+    /usr/bin/python3 ${CMAKE_SOURCE_DIR}/tests/run_unittest.py
     ${CMAKE_CURRENT_SOURCE_DIR}/${script} ${CMAKE_BINARY_DIR}/test-results/${name}.xml
     WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   if(NOT ARG_TIMEOUT)

@@ -1,5 +1,6 @@
-"""That the check of leftovers finds what is planted, and blames nothing else."""
+"""That the checks of leftovers find what is planted, and blame nothing else."""
 
+import json
 import os
 import pathlib
 import signal
@@ -12,7 +13,7 @@ import uuid
 TESTS = pathlib.Path(__file__).parents[1]
 sys.path.append(str(TESTS))
 import leftovers  # noqa: E402
-from processes import PATIENCE, marked  # noqa: E402
+from processes import PATIENCE, marked, wait_until  # noqa: E402
 
 
 class LeftoversTest(unittest.TestCase):
@@ -123,6 +124,88 @@ class LeftoversTest(unittest.TestCase):
         with tempfile.NamedTemporaryFile(dir=self.directory):
             self.assertEqual(self.script(f"test -d /proc/{other.pid}"), (0, []))
         self.assertIsNone(other.poll())
+
+
+class CheckedTest(unittest.TestCase):
+    """The check of one test."""
+
+    def setUp(self):
+        self.mark = "mark-" + uuid.uuid4().hex
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.directory = pathlib.Path(directory.name)
+        self.command = ["/usr/bin/python3", "-ISB", TESTS / "checked.py"]
+        self.options = {"env": dict(os.environ, TMPDIR=str(self.directory)),
+                        "stderr": subprocess.PIPE, "text": True}
+
+    def script(self, text, patience=0):
+        """The exit code and what is said; nothing of it may be there after that."""
+        done = subprocess.run(
+            [*self.command, "--patience", str(patience), "sh", "-c", text, "sh", self.mark],
+            check=False, timeout=PATIENCE, **self.options)
+        self.assertEqual(marked(self.mark), [])
+        self.assertEqual(list(self.directory.iterdir()), [])
+        return done.returncode, done.stderr
+
+    def test_of_what_cleans_up_nothing_is_said(self):
+        self.assertEqual(self.script("touch $TMPDIR/a; rm $TEST_TMPDIR/a; sleep 0 & wait"), (0, ""))
+
+    def test_the_exit_code_is_the_test_s(self):
+        self.assertEqual(self.script("exit 7"), (7, ""))
+        self.assertEqual(self.script("kill -9 $$"), (137, ""))
+        self.assertEqual(self.script("touch $TMPDIR/a; exit 7"),
+                         (7, "left behind: file a in TMPDIR\n"))
+
+    def test_a_file_that_is_left_is_a_failure(self):
+        self.assertEqual(self.script("mkdir -p $TMPDIR/a/b"),
+                         (1, "left behind: file a in TMPDIR\n"))
+
+    def test_a_process_that_is_left_is_a_failure(self):
+        for start in ("sleep 60 &", "(setsid sleep 60 &)", "env -i setsid sleep 60 & exit 0"):
+            with self.subTest(start):
+                code, said = self.script(start)
+                self.assertEqual(code, 1)
+                self.assertRegex(said, r"^left behind: process \d+: ")
+
+    def test_one_that_ends_in_time_is_not(self):
+        done = subprocess.run([*self.command, "--patience", str(PATIENCE), "sh", "-c",
+                               "read line & exit 0"], stdin=subprocess.DEVNULL, check=False)
+        self.assertEqual(done.returncode, 0)
+
+    def test_another_test_is_not_blamed(self):
+        other = subprocess.Popen([*self.command, "sh", "-c", "touch $TMPDIR/a; echo; read line",
+                                  "sh"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                 **self.options)
+        with other:
+            other.stdout.readline()
+            done = subprocess.run([*self.command, "--patience", "0", "true"], check=False,
+                                  **self.options)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertIsNone(other.poll())
+            other.stdin.close()
+            self.assertEqual(other.stderr.read(), "left behind: file a in TMPDIR\n")
+        self.assertEqual(other.returncode, 1)
+
+    def test_whoever_ends_the_check_ends_the_test(self):
+        with subprocess.Popen([*self.command, "sh", "-c", "echo; read line", "sh", self.mark],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              **self.options) as process:
+            process.stdout.readline()
+            process.kill()
+            wait_until(lambda: not marked(self.mark))
+
+    def test_a_command_that_is_none(self):
+        done = subprocess.run([*self.command, "/nonsense"], check=False, **self.options)
+        self.assertEqual(done.returncode, 127)
+        self.assertEqual(done.stderr, "/nonsense: No such file or directory\n")
+
+    def test_every_test_is_run_by_it(self):
+        told = subprocess.run(["ctest", "--show-only=json-v1"], cwd=os.environ["NURSERY_BUILD"],
+                              stdout=subprocess.PIPE, check=True).stdout
+        tests = json.loads(told)["tests"]
+        self.assertGreater(len(tests), 50)
+        for test in tests:
+            self.assertIn("/tests/checked.py", " ".join(test["command"]), test["name"])
 
 
 if __name__ == "__main__":
