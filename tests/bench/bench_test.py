@@ -73,13 +73,34 @@ class ServiceTest(unittest.TestCase):
         self.assertIn("there is no row 'nonsense'; there are run_job_p50_us,", done.stdout)
 
 
+class ProcessesTest(unittest.TestCase):
+    def test_every_level_is_measured(self):
+        done = bench(of="processes")
+        self.assertIn(done.returncode, (0, 1), done.stdout)
+        lines = [line.split() for line in done.stdout.splitlines()]
+        self.assertEqual(
+            [line[0] for line in lines],
+            [f"{level}_{figure}{memory}" for memory in ("", "_4gib")
+             for level in ("group", "subreaper", "cgroup") for figure in ("p50", "p99", "rate")])
+        for line in lines:
+            # The first two levels work everywhere.
+            may = "ok|short" + ("|no-peer" if line[0].startswith("cgroup") else "")
+            self.assertRegex(line[5], f"^({may})$")
+        self.assertEqual(done.returncode == 1, any(line[5] == "short" for line in lines))
+
+    def test_a_row_can_be_chosen(self):
+        done = bench("--row", "group_p50", "--goal", "group_p50=0.000001", of="processes")
+        self.assertRegex(done.stdout, r"^group_p50 \d\S* \d\S* \d\S* >=1e-06 ok\n$")
+        self.assertEqual(done.returncode, 0)
+
+
 class ScriptTest(unittest.TestCase):
     def script(self, *arguments):
         return subprocess.run([HERE / "compare.sh", *arguments], stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, check=False)
 
     def test_help_and_nonsense(self):
-        for arguments in (["--help"], ["service", "--help"]):
+        for arguments in (["--help"], ["service", "--help"], ["processes", "--help"]):
             done = self.script(*arguments)
             self.assertEqual((done.returncode, done.stdout.split()[0]), (0, "usage:"))
         self.assertEqual(self.script("nonsense").returncode, 2)

@@ -5,11 +5,11 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 usage() {
-  echo "usage: tests/bench/compare.sh service|core [OPTION ...]"
+  echo "usage: tests/bench/compare.sh service|processes|core [OPTION ...]"
   echo "  prints 'NAME OURS PEER RATIO GOAL ok|short|no-peer' for each row, as medians with"
   echo "  quartiles; exits with 1 if one is short. Options:"
   echo "  --quick            smallest sizes, one round: shows that it runs, not how fast"
-  echo "  --rounds N         how often each is measured, in turns; 5, of core 11"
+  echo "  --rounds N         how often each is measured, in turns; 5, of core 11, of processes 1"
   echo "  --row NAME         only this row; may be given more than once"
   echo "  --goal NAME=VALUE  another goal for a row"
 }
@@ -17,6 +17,7 @@ usage() {
 targets=()
 case "${1:-}" in
   service) targets=(nurseryd nursery-warden rpc_bench spawn_loop) ;;
+  processes) targets=(nursery-warden spawn_bench) ;;
   core) targets=(core_bench core_bench_bare dump_bench tbb_bench) ;;
   -h | --help) usage; exit 0 ;;
   *) usage >&2; exit 2 ;;

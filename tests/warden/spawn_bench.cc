@@ -1,6 +1,7 @@
 // How fast processes come and go through the warden, against a bare loop: spawn_bench [COUNT [LEVEL
 // [GIGABYTES]]]. The two take turns, so that both see the same machine; the server's process has so
-// much memory resident. Not a test; prints its figures.
+// much memory resident. Not a test; prints its figures as JSON, of both: milliseconds for one at a
+// time, and processes per second with some under way.
 #include <spawn.h>
 #include <sys/wait.h>
 
@@ -68,11 +69,9 @@ void TakeTurns(TestClient* client, int count) {
     bare.push_back(1e3 / PerSecond(1, [] { BareLoop(1, 1); }));
     warden.push_back(1e3 / PerSecond(1, [client] { WardenLoop(client, 1, 1); }));
   }
-  for (const double share : {0.5, 0.99}) {
-    const double b = Percentile(bare, share);
-    const double w = Percentile(warden, share);
-    std::printf("taking turns, p%.0f: bare %.3f ms, warden %.3f ms, ratio %.2f\n", share * 100, b,
-                w, b / w);
+  for (const int percent : {50, 99}) {
+    std::printf(", \"p%d_ms\": [%.4f, %.4f]", percent, Percentile(warden, percent / 100.0),
+                Percentile(bare, percent / 100.0));
   }
 }
 
@@ -83,21 +82,18 @@ int main(int argc, char** argv) {
   const auto level = argc > 2 ? nursery::warden::LevelOf(argv[2]) : nursery::warden::Level::kNone;
   const size_t gigabytes = argc > 3 ? static_cast<size_t>(std::atoi(argv[3])) : 0;
   const std::string resident(gigabytes << 30, 'x');
-  const auto start = std::chrono::steady_clock::now();
   TestClient client({}, level);
   const auto hello = client.Await(PacketType::kHello);
   if (!hello) return 1;
-  const std::chrono::duration<double, std::milli> ready = std::chrono::steady_clock::now() - start;
   const auto reached = static_cast<nursery::warden::Level>(hello->detail);
-  std::printf("containment %s, warden ready after %.1f ms, %zu GB resident\n",
-              std::string(nursery::warden::LevelName(reached)).c_str(), ready.count(),
-              resident.size() >> 30);
   if (reached == nursery::warden::Level::kNone) return 1;
+  std::printf("{\"level\": \"%s\", \"resident_gib\": %zu",
+              std::string(nursery::warden::LevelName(reached)).c_str(), resident.size() >> 30);
   TakeTurns(&client, count);
   for (const size_t window : {1, 4, 32}) {
     const double bare = PerSecond(count, [&] { BareLoop(count, window); });
     const double warden = PerSecond(count, [&] { WardenLoop(&client, count, window); });
-    std::printf("%2zu under way: bare %.0f/s, warden %.0f/s, ratio %.2f\n", window, bare, warden,
-                warden / bare);
+    std::printf(", \"rate_of_%zu\": [%.1f, %.1f]", window, warden, bare);
   }
+  std::printf("}\n");
 }
