@@ -79,8 +79,13 @@ int Main(int argc, char** argv) {
     options.drain_timeout = *bound;
   }
   if (!check_config) return Serve(std::move(options));
-  const absl::Status config = ReadConfig(options.config_file).status();
-  return config.ok() ? 0 : Complain(config, kUsage);
+  std::string not_here;
+  const absl::Status config = ReadConfig(options.config_file, &not_here).status();
+  if (!config.ok()) return Complain(config, kUsage);
+  if (!not_here.empty()) {
+    std::fprintf(stderr, "nurseryd: not checked: exec.users: %s\n", not_here.c_str());
+  }
+  return 0;
 }
 
 }  // namespace

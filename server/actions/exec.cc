@@ -9,6 +9,7 @@
 #include <csignal>
 #include <cstring>
 
+#include "nursery/core/blocking.h"
 #include "nursery/core/group.h"
 #include "nursery/core/io.h"
 #include "nursery/core/sleep.h"
@@ -56,12 +57,15 @@ class Reporter final : public warden::ProcessObserver {
 };
 
 // What is said of a SIGKILL that was not ours. The kernel tells of a cgroup with a controller of
-// memory whether it was its own; elsewhere that is the most likely of all.
+// memory whether it was its own, and by whose limit; elsewhere that is the most likely of all.
 std::string OutsideText(const warden::MemoryFacts& memory, const spec::Exec& exec) {
   if (!memory.out_of_memory) {
     return memory.peak_bytes > 0 ? " from outside" : " from outside (out of memory?)";
   }
   if (exec.options->limits == nullptr || !exec.options->limits->memory) return ": out of memory";
+  if (!memory.by_own_limit) {
+    return ": out of memory, of a cgroup above it or of the machine, and not by its limits.memory";
+  }
   return ": out of memory, with limits.memory of " + std::to_string(*exec.options->limits->memory) +
          " bytes";
 }
@@ -208,6 +212,21 @@ Async<absl::Status> Drive(Group& group, warden::ProcessHost* host, Attempt* atte
   co_return absl::OkStatus();
 }
 
+// Of its directory, which may be large.
+Async<void> LetGo(Context context, Attempt* attempt) {
+  ScratchDirectory* const scratch = &attempt->prepared.scratch;
+  // At `group` somebody may be left who knows it.
+  const bool is_unknown = attempt->ran.ok() && attempt->ran->end.level >= warden::Level::kSubreaper;
+  if (is_unknown && scratch->TryReuse()) co_return;
+  const CancelScope shield = CancelScope::Shielded(std::move(context), Duration::max(), "");
+  auto remove = [scratch] {
+    scratch->Remove();
+    return absl::OkStatus();
+  };
+  absl::Status removed = co_await RunBlocking(shield.context(), std::move(remove));
+  static_cast<void>(removed);
+}
+
 }  // namespace
 
 Exec::Exec(warden::ProcessHost& host, ExecOptions options)
@@ -240,10 +259,7 @@ Async<ActionResult> Exec::Run(Context context, const spec::Exec& exec,
   NURSERY_CHECK(attempt.readers.context().cancelled()) << driven.status;
   for (const Stream& stream : attempt.streams) stream.Read(kFinalDrain);
   result = ResultOf(attempt.ran, exec);
-  // At `group` somebody may be left who knows it.
-  if (attempt.ran.ok() && attempt.ran->end.level >= warden::Level::kSubreaper) {
-    attempt.prepared.scratch.AllowReuse();
-  }
+  co_await LetGo(context, &attempt);
   if (attempt.idle) {
     result.idle = true;
     result.status = Error(

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "nursery/core/status.h"
+#include "server/engine/remove_tree.h"
 #include "server/warden/unique_fd.h"
 
 namespace nursery::actions {
@@ -49,8 +50,7 @@ absl::StatusOr<std::string> Scratch::Take() {
   while (std::optional<std::string> spare = TakeSpare()) {
     if (IsAsNew(*spare)) return *std::move(spare);
     // Somebody has been there meanwhile.
-    std::error_code ignored;
-    std::filesystem::remove_all(*spare, ignored);
+    Remove(*spare);
   }
   std::string pattern = parent_ + "/attempt-XXXXXX";
   if (mkdtemp(pattern.data()) == nullptr) {
@@ -67,6 +67,25 @@ bool Scratch::GiveBack(const std::string& path) {
   return true;
 }
 
+void Scratch::Remove(const std::string& path) {
+  const Time until = Later(Clock::Steady().Now(), kMostRemoval);
+  RemoveUntil(path, until);
+  std::string earlier;
+  {
+    MutexLock lock(mutex_);
+    if (unfinished_.empty() || unfinished_.back() == path) return;
+    earlier = std::move(unfinished_.back());
+    unfinished_.pop_back();
+  }
+  RemoveUntil(earlier, until);
+}
+
+void Scratch::RemoveUntil(const std::string& path, Time until) {
+  if (engine::RemoveTree(path, until)) return;
+  MutexLock lock(mutex_);
+  if (unfinished_.size() < kMaxUnfinished) unfinished_.push_back(path);
+}
+
 absl::Status ScratchDirectory::Make(Scratch* from, const std::optional<warden::Account>& owner) {
   absl::StatusOr<std::string> path = from->Take();
   if (!path.ok()) return path.status();
@@ -78,11 +97,17 @@ absl::Status ScratchDirectory::Make(Scratch* from, const std::optional<warden::A
   return absl::OkStatus();
 }
 
-ScratchDirectory::~ScratchDirectory() {
-  if (path_.empty()) return;
-  if (is_reusable_ && from_->GiveBack(path_)) return;
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
+bool ScratchDirectory::TryReuse() {
+  if (path_.empty()) return true;
+  if (!from_->GiveBack(path_)) return false;
+  path_.clear();
+  return true;
 }
+
+void ScratchDirectory::Remove() {
+  if (!path_.empty()) from_->Remove(std::exchange(path_, ""));
+}
+
+ScratchDirectory::~ScratchDirectory() { Remove(); }
 
 }  // namespace nursery::actions

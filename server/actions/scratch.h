@@ -8,16 +8,18 @@
 //   ScratchDirectory directory;
 //   NURSERY_RETURN_IF_ERROR(directory.Make(&scratch, std::nullopt));
 //   // ... whoever used it is gone:
-//   directory.AllowReuse();
+//   if (!directory.TryReuse()) directory.Remove();
 #ifndef NURSERY_SERVER_ACTIONS_SCRATCH_H_
 #define NURSERY_SERVER_ACTIONS_SCRATCH_H_
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "nursery/core/clock.h"
 #include "nursery/core/mutex.h"
 #include "server/warden/process_spec.h"
 
@@ -27,6 +29,10 @@ class Scratch {
  public:
   // So many that were used lie there, empty, until somebody needs one.
   static constexpr size_t kMaxSpare = 64;
+  // An attempt does not end before its directory is removed, but waits no longer than this. What is
+  // left then goes when others are removed, or with the next start.
+  static constexpr Duration kMostRemoval = std::chrono::seconds(1);
+  static constexpr size_t kMaxUnfinished = 64;
 
   // `parent` is where they are made, a directory.
   explicit Scratch(std::string parent) : parent_(std::move(parent)) {}
@@ -43,13 +49,16 @@ class Scratch {
   std::optional<std::string> TakeSpare() NURSERY_EXCLUDES(mutex_);
   // Keeps it for the next one if it is as new.
   bool GiveBack(const std::string& path) NURSERY_EXCLUDES(mutex_);
+  void Remove(const std::string& path) NURSERY_EXCLUDES(mutex_);
+  void RemoveUntil(const std::string& path, Time until) NURSERY_EXCLUDES(mutex_);
 
   const std::string parent_;
   Mutex mutex_;
   std::vector<std::string> spare_ NURSERY_GUARDED_BY(mutex_);
+  std::vector<std::string> unfinished_ NURSERY_GUARDED_BY(mutex_);
 };
 
-// Removed, with all that is in it, when it dies.
+// Removed, with all that is in it, when it dies, unless it was before.
 class ScratchDirectory {
  public:
   ScratchDirectory() = default;
@@ -59,15 +68,16 @@ class ScratchDirectory {
 
   // Of `owner`, if there is one. `from` outlives it.
   absl::Status Make(Scratch* from, const std::optional<warden::Account>& owner);
-  // Nobody who knew it is left: if it is as new it need not be removed.
-  void AllowReuse() { is_reusable_ = true; }
-  // Empty: it was not made.
+  // Nobody who knew it is left: if it is as new it serves another attempt. False if it is not.
+  bool TryReuse();
+  // Blocks, for kMostRemoval.
+  void Remove();
+  // Empty: it was not made, or is gone.
   const std::string& path() const { return path_; }
 
  private:
   Scratch* from_ = nullptr;
   std::string path_;
-  bool is_reusable_ = false;
 };
 
 }  // namespace nursery::actions

@@ -53,15 +53,13 @@ absl::StatusOr<std::map<std::string, actions::Account>> AccountsOf(const v1::Ser
   return accounts;
 }
 
+std::string WhyNotAsOthers(const v1::ServerConfig& config) {
+  if (config.exec().users().empty() || geteuid() == 0) return "";
+  return "only root can run programs as others; this is uid " + std::to_string(geteuid()) +
+         ": leave it out, or run as root";
+}
+
 void CheckAccounts(const v1::ServerConfig& config, std::vector<spec::Violation>* problems) {
-  if (config.exec().users().empty()) return;
-  if (geteuid() != 0) {
-    problems->push_back({"exec.users",
-                         "only root can run programs as others; this is uid " +
-                             std::to_string(geteuid()) + ": leave it out, or run as root",
-                         0, 0});
-    return;
-  }
   std::set<std::string> names;
   for (int i = 0; i < config.exec().users_size(); ++i) {
     const std::string& name = config.exec().users(i);

@@ -21,8 +21,11 @@ absl::StatusOr<actions::Account> FindAccount(const std::string& name);
 // Those of exec.users.
 absl::StatusOr<std::map<std::string, actions::Account>> AccountsOf(const v1::ServerConfig& config);
 
-// Adds what is wrong with exec.users: one that is not there, or a server that is not root.
+// Adds what is wrong with exec.users: one that is not there.
 void CheckAccounts(const v1::ServerConfig& config, std::vector<spec::Violation>* problems);
+
+// Why this process cannot run programs as those of exec.users; empty: it can, or there are none.
+std::string WhyNotAsOthers(const v1::ServerConfig& config);
 
 }  // namespace nursery::app
 

@@ -124,7 +124,7 @@ void CheckNumbers(const google::protobuf::Message& section, const std::string& p
 
 }  // namespace
 
-absl::StatusOr<v1::ServerConfig> ReadConfig(const std::string& file) {
+absl::StatusOr<v1::ServerConfig> ReadConfig(const std::string& file, std::string* not_here) {
   v1::ServerConfig config;
   if (file.empty()) return config;
   std::ifstream stream(file, std::ios::binary);
@@ -148,6 +148,12 @@ absl::StatusOr<v1::ServerConfig> ReadConfig(const std::string& file) {
     CheckNumbers(config.retention(), "retention.", &problems);
     CheckAuth(config.auth(), &problems);
     CheckAccounts(config, &problems);
+    const std::string why_not = WhyNotAsOthers(config);
+    if (not_here != nullptr) {
+      *not_here = why_not;
+    } else if (!why_not.empty()) {
+      problems.push_back({"exec.users", why_not, 0, 0});
+    }
     if (!problems.empty()) problems = spec::LocateInConfig(text, std::move(problems));
   }
   if (problems.empty()) return config;

@@ -26,8 +26,10 @@ struct DaemonOptions {
 };
 
 // INVALID_ARGUMENT: what is wrong, a line for each mistake, with FILE:LINE:COLUMN; also with the
-// files that `auth` names.
-absl::StatusOr<v1::ServerConfig> ReadConfig(const std::string& file);
+// files that `auth` names. What only this process cannot do, since it is not the server's account,
+// is added to `not_here`, if that is given, and no mistake.
+absl::StatusOr<v1::ServerConfig> ReadConfig(const std::string& file,
+                                            std::string* not_here = nullptr);
 
 }  // namespace nursery::app
 

@@ -111,6 +111,9 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Create(DaemonOptions options) {
   if (!config.ok()) return config.status();
   absl::StatusOr<DataDir> data_dir = DataDir::Open(options.data_dir);
   if (!data_dir.ok()) return data_dir.status();
+  if (const std::string open_to = data_dir->OpenToOthers(); !open_to.empty()) {
+    std::fprintf(stderr, "nurseryd: warning: %s\n", open_to.c_str());
+  }
   std::unique_ptr<Daemon> daemon(new Daemon(std::move(options), *std::move(data_dir)));
   NURSERY_RETURN_IF_ERROR(daemon->Build(*config));
   NURSERY_RETURN_IF_ERROR(daemon->WriteAddressFile());
@@ -166,13 +169,13 @@ absl::Status Daemon::Build(const v1::ServerConfig& config) {
   table_ = std::make_unique<engine::JobTable>(*parts_->engine, TableLimitsOf(config));
   spec::CompileOptions compile =
       CompileOptionsOf(config, parts_->engine->PoolNames(), parts_->functions.Names());
-  compile.not_enforced = NotEnforced(parts_->host->stats());
+  compile.not_enforced = [host = parts_->host.get()] { return NotEnforced(host->stats()); };
   rpc::ServerFacts facts;
   facts.version = NURSERY_VERSION;
   facts.instance_id = NewInstanceId();
   facts.job_limits = [this] { return jobs_->compile()->limits; };
   facts.functions = parts_->functions.Names();
-  facts.enforced = Enforced(parts_->host->stats());
+  facts.enforced = [host = parts_->host.get()] { return Enforced(host->stats()); };
   facts.processes = [this] { return static_cast<int64_t>(parts_->host->stats().live); };
   facts.calls = [this] { return server_->calls(); };
   facts.watchers = [this] { return jobs_->watchers(); };

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -20,6 +21,7 @@
 
 #include "nursery/core/clock.h"
 #include "nursery/core/status.h"
+#include "server/engine/remove_tree.h"
 #include "server/warden/unique_fd.h"
 
 namespace nursery::app {
@@ -59,14 +61,19 @@ absl::Status WriteAndSync(const std::string& file, const std::string& text) {
   return fsync(fd.get()) == 0 ? absl::OkStatus() : ErrnoError(errno, "cannot write " + file);
 }
 
+// Gives `draft` its name, unless there is such a file: then that one is as good. A file system that
+// cannot rename so has links mostly.
+bool Publish(const std::string& draft, const std::string& file) {
+  return renameat2(AT_FDCWD, draft.c_str(), AT_FDCWD, file.c_str(), RENAME_NOREPLACE) == 0 ||
+         errno == EEXIST || link(draft.c_str(), file.c_str()) == 0 || errno == EEXIST;
+}
+
 // A file that is there is whole, also after a crash, and stays if it was there before.
 absl::Status MakeWhole(const std::string& file, const std::string& text) {
   // By chance: pids may be the same where two containers share a volume.
   const std::string draft = file + "." + NewId();
   absl::Status made = WriteAndSync(draft, text);
-  if (made.ok() && link(draft.c_str(), file.c_str()) != 0 && errno != EEXIST) {
-    made = ErrnoError(errno, "cannot write " + file);
-  }
+  if (made.ok() && !Publish(draft, file)) made = ErrnoError(errno, "cannot write " + file);
   unlink(draft.c_str());
   if (!made.ok()) return made;
   const std::string parent = std::filesystem::path(file).parent_path();
@@ -121,7 +128,7 @@ absl::StatusOr<DataDir> DataDir::Open(const std::string& path) {
   }
   // Before anything new is started, and before the directories of what is killed are removed.
   NURSERY_RETURN_IF_ERROR(warden::SweepLeftovers(directory.instance_, kPatience));
-  std::filesystem::remove_all(directory.scratch(), error);
+  engine::RemoveTree(directory.scratch());
   std::filesystem::create_directory(directory.scratch(), error);
   if (error) return ErrnoError(error.value(), "cannot make " + directory.scratch());
   return directory;
@@ -150,6 +157,14 @@ absl::Status DataDir::LetOthersThrough() const {
     return absl::OkStatus();
   }
   return ErrnoError(errno, "cannot open " + path_ + " to the accounts of exec.users");
+}
+
+std::string DataDir::OpenToOthers() const {
+  struct stat found;
+  if (stat(path_.c_str(), &found) != 0 || (found.st_mode & 0006) == 0) return "";
+  const char* what = (found.st_mode & 0002) != 0 ? "change" : "list";
+  return std::string("every account can ") + what + " what is in the data directory: chmod o-rw " +
+         path_;
 }
 
 DataDir::~DataDir() {

@@ -28,6 +28,10 @@ class DataDir {
   // more of it.
   absl::Status LetOthersThrough() const;
 
+  // What others than the server's own account can do with it that they should not; empty: nothing.
+  // It is not changed: it may be one that others use, as /tmp.
+  std::string OpenToOthers() const;
+
   // Absolute, as all below.
   const std::string& path() const { return path_; }
   // For the warden to hold.

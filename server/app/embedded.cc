@@ -2,12 +2,12 @@
 
 #include <cerrno>
 #include <cstdlib>
-#include <filesystem>
 #include <limits>
 
 #include "nursery/core/group.h"
 #include "nursery/core/status.h"
 #include "server/app/held_limits.h"
+#include "server/engine/remove_tree.h"
 #include "server/warden/run_cgroup.h"
 #include "server/warden/run_process.h"
 
@@ -76,7 +76,7 @@ absl::Status Embedded::Build(EmbeddedOptions options) {
   if (options.tells_limits) {
     // Without a warden no process starts, and each attempt says why.
     parts_->host->AwaitReady(kWardenPatience).IgnoreError();
-    compile.not_enforced = NotEnforced(parts_->host->stats());
+    compile.not_enforced = [host = parts_->host.get()] { return NotEnforced(host->stats()); };
   }
   jobs_ = std::make_unique<rpc::JobService>(*table_, std::move(compile), rpc::AdmissionRules());
   jobs_->AddTo(methods_);
@@ -93,8 +93,7 @@ Embedded::~Embedded() {
   server_.reset();
   table_.reset();
   parts_.reset();
-  std::error_code ignored;
-  if (!data_dir_.empty()) std::filesystem::remove_all(data_dir_, ignored);
+  if (!data_dir_.empty()) engine::RemoveTree(data_dir_);
 }
 
 namespace {

@@ -2,9 +2,8 @@
 
 namespace nursery::app {
 
-std::map<std::string, std::string, std::less<>> NotEnforced(
-    const warden::ProcessHost::Stats& processes) {
-  std::map<std::string, std::string, std::less<>> reasons;
+spec::LimitReasons NotEnforced(const warden::ProcessHost::Stats& processes) {
+  spec::LimitReasons reasons;
   if (processes.level == warden::Level::kNone) return reasons;
   for (size_t i = 0; i < warden::kTreeLimitCount; ++i) {
     const auto limit = static_cast<warden::TreeLimit>(i);

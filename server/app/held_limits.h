@@ -4,18 +4,16 @@
 #ifndef NURSERY_SERVER_APP_HELD_LIMITS_H_
 #define NURSERY_SERVER_APP_HELD_LIMITS_H_
 
-#include <functional>
-#include <map>
 #include <string>
 #include <vector>
 
+#include "server/spec/compile.h"
 #include "server/warden/process_host.h"
 
 namespace nursery::app {
 
-// By the names of those that do not: why not. None until the host's warden has said hello.
-std::map<std::string, std::string, std::less<>> NotEnforced(
-    const warden::ProcessHost::Stats& processes);
+// Those that do not. None until the host's warden has said hello.
+spec::LimitReasons NotEnforced(const warden::ProcessHost::Stats& processes);
 
 // The names of those that do.
 std::vector<std::string> Enforced(const warden::ProcessHost::Stats& processes);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
-#include <filesystem>
 #include <utility>
 
 #include "nursery/core/blocking.h"
@@ -11,6 +10,7 @@
 #include "nursery/core/status.h"
 #include "server/engine/convert.h"
 #include "server/engine/limits.h"
+#include "server/engine/remove_tree.h"
 #include "server/engine/text.h"
 #include "server/spec/scalar.h"
 
@@ -120,8 +120,7 @@ Async<void> Job::Run(Context context) {
   live->runtime.shield.reset();
   if (std::string dir = TakeDir(); !dir.empty()) {
     auto remove = [dir] {
-      std::error_code ignored;
-      std::filesystem::remove_all(dir, ignored);
+      RemoveTree(dir);
       return absl::OkStatus();
     };
     absl::Status removed = co_await RunBlocking(shield.context(), std::move(remove));

@@ -110,7 +110,7 @@ absl::StatusOr<v1::ServerInfo> IntrospectionService::GetServerInfo(
   for (const char* feature : {"ephemeral", "exec", "call", "map", "group"}) {
     info.add_features(feature);
   }
-  for (const std::string& limit : facts_.enforced) info.add_features("limits." + limit);
+  for (const std::string& limit : facts_.enforced()) info.add_features("limits." + limit);
   for (const std::string& function : facts_.functions) info.add_functions(function);
   auto& limits = *info.mutable_limits();
   const spec::Limits job = facts_.job_limits();

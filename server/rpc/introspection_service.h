@@ -25,7 +25,7 @@ struct ServerFacts {
   std::string instance_id;
   std::vector<std::string> functions;
   // Limits of whole attempts that hold here: features, as "limits.memory".
-  std::vector<std::string> enforced;
+  std::function<std::vector<std::string>()> enforced = [] { return std::vector<std::string>(); };
   std::function<spec::Limits()> job_limits;
   std::function<int64_t()> processes = [] { return 0; };
   std::function<int64_t()> calls = [] { return 0; };

@@ -25,6 +25,9 @@ class JobSpec;
 
 namespace nursery::spec {
 
+// Names of limits (memory, pids, cpu_weight), each with the reason why it does not hold.
+using LimitReasons = std::map<std::string, std::string, std::less<>>;
+
 struct CompileOptions {
   Limits limits;
   // For actions that say none, sleep excepted.
@@ -37,9 +40,8 @@ struct CompileOptions {
   std::vector<std::string> pools;
   // Semaphores of the server, by rank; unset: they are not known, and names are not checked.
   std::optional<std::vector<Semaphore>> semaphores;
-  // The limits of whole attempts that do not hold here (memory, pids, cpu_weight), each with the
-  // reason: a job that has one is warned.
-  std::map<std::string, std::string, std::less<>> not_enforced;
+  // The limits of whole attempts that do not hold here now: a job that has one is warned.
+  std::function<LimitReasons()> not_enforced = [] { return LimitReasons(); };
   // Accounts that processes may run as; unset: they are not known, and names are not checked.
   std::optional<std::vector<std::string>> users;
   // Functions registered for `call`; empty: names are not checked.

@@ -211,8 +211,9 @@ std::optional<uint64_t> JobCompiler::CompileTreeLimit(std::string_view field, in
   const std::optional<uint64_t> limit = CompileLimit(field, value, high);
   if (!limit) return limit;
   job_->has_tree_limits = true;
-  const auto problem = options_.not_enforced.find(field);
-  if (problem == options_.not_enforced.end()) return limit;
+  if (!not_enforced_) not_enforced_ = options_.not_enforced();
+  const auto problem = not_enforced_->find(field);
+  if (problem == not_enforced_->end()) return limit;
   const FieldPath::Segment segment = path_.Enter(field);
   warnings_.Add({path_.text(), problem->second});
   std::vector<std::string>& told = job_->limits_not_enforced;

@@ -175,6 +175,7 @@ class JobCompiler {
 
   const v1::JobSpec& spec_;
   const CompileOptions& options_;
+  std::optional<LimitReasons> not_enforced_;  // once a limit was met
   Shared<NodeOptions> node_options_;
   Shared<ExecOptions> exec_options_;
   Shared<Action> actions_;

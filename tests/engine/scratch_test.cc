@@ -29,7 +29,7 @@ class ScratchTest : public testing::Test {
     EXPECT_TRUE(directory.Make(&*scratch_, std::nullopt).ok());
     const std::string path = directory.path();
     use(path);
-    if (reusable) directory.AllowReuse();
+    if (reusable) directory.TryReuse();
     return path;
   }
 
@@ -109,7 +109,7 @@ TEST_F(ScratchTest, OneThatWasGivenAwayIsRemoved) {
     struct stat found = {};
     ASSERT_EQ(stat(path.c_str(), &found), 0);
     EXPECT_EQ(found.st_uid, kNobody);
-    directory.AllowReuse();
+    EXPECT_FALSE(directory.TryReuse());
   }
   EXPECT_FALSE(std::filesystem::exists(path));
 }
@@ -119,8 +119,8 @@ TEST_F(ScratchTest, NoMoreThanTheBoundAreKept) {
     std::list<ScratchDirectory> many(Scratch::kMaxSpare + 10);
     for (ScratchDirectory& each : many) {
       ASSERT_TRUE(each.Make(&*scratch_, std::nullopt).ok());
-      each.AllowReuse();
     }
+    for (ScratchDirectory& each : many) each.TryReuse();
   }
   EXPECT_EQ(Count(), Scratch::kMaxSpare);
   scratch_.reset();

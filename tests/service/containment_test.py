@@ -50,6 +50,28 @@ class Cells(unittest.TestCase):
         last = self.made.jobs.GetJob(job_service.GetJobRequest(name=name), timeout=PATIENCE)
         self.assertEqual(last.last_cancel, receipt)
 
+    def test_the_attempt_exits(self):
+        self.made.submit()
+        os.close(self.made.writer)  # leaders read from it, and exit at its end
+        done = self.made.wait()
+        self.made.writer = os.open(self.made.fifo, os.O_RDWR)
+        self.assertEqual(done.state, resources.NODE_STATE_FAILED)  # their exit code is 7
+        self.assertEqual(done.counts.failed, len(self.made.shapes) + 1)
+        self.assertEqual(self.made.held.alive(), self.made.outside)
+
+    def test_the_deadline_passes(self):
+        # As soon as all are seen alive before it.
+        for seconds in (2, 4, 8, 16, 32):
+            try:
+                self.made.submit(timeout={"duration": {"seconds": seconds}},
+                                 defaults={"grace": {"nanos": 1}})
+                break
+            except AssertionError:
+                self.made.wait()
+        done = self.made.wait()
+        self.assertEqual(done.state, resources.NODE_STATE_DEADLINE_EXCEEDED)
+        self.assertEqual(self.made.held.alive(), self.made.outside)
+
     def test_the_server_is_killed(self):
         self.made.submit()
         self.made.kill_at_once(self.made.parts("server"))
@@ -84,6 +106,8 @@ class Cells(unittest.TestCase):
         self.made.submit()
         self.made.kill_at_once(self.made.parts("server", "warden", "reapers"))
         self.made.reap_server()
+        # Direct children die with their reaper, without anybody's help.
+        wait_until(lambda: not set(self.made.leaders) & set(self.made.held.alive()))
         self.made.start()
         alive = self.made.held.alive()
         # What has cleared its environment is found by its cgroup only.
@@ -246,6 +270,24 @@ class DelegatedTest(DemandTest):
         self.assertFalse(run.exists())
         self.assertEqual(made.server.stop(), 0)
         self.assertEqual(list(self.cgroup.glob("nursery-run-*")), [])
+
+    def test_what_a_warden_that_comes_back_lower_does_not_hold_is_told(self):
+        made = self.escapees(None, self.prefix)
+        self.addCleanup(lambda: (self.cgroup / "server").rmdir())
+        self.assertEqual(server_info(made).containment, containment("cgroup"))
+        os.chown(self.cgroup, 0, 0)  # the server makes no cgroups there any more
+        (warden,) = children_of(made.server.process.pid)
+        os.kill(warden, signal.SIGKILL)
+        wait_until(lambda: server_info(made).containment == containment("subreaper"))
+        os.chown(self.cgroup, NOBODY, NOBODY)
+        action = job.ExecAction(argv=["true"], limits=job.ResourceLimits(memory=1 << 30))
+        spec = job.JobSpec(name="x", root=job.NodeSpec(exec=action))
+        (warning,) = made.jobs.ValidateJob(job_service.ValidateJobRequest(job_spec=spec),
+                                           timeout=PATIENCE).warnings
+        self.assertRegex(warning.message, "^not enforced at this level: containment is subreaper, ")
+        self.assertEqual([each for each in server_info(made).features
+                          if each.startswith("limits.")], [])
+        self.assertEqual(made.server.stop(), 0)
 
 
 class LeftoverTest(unittest.TestCase):

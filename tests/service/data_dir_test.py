@@ -1,4 +1,4 @@
-"""The data directory of a server on a disk that is full."""
+"""The data directory of a server: on a disk that is full, and open to others."""
 
 import os
 import pathlib
@@ -56,6 +56,30 @@ class FullDiskTest(unittest.TestCase):
         (self.data / "large").unlink()
         subprocess.run(["mount", "-o", "remount,size=1m", self.data], check=True)
         self.start_well()
+
+
+class OpenToOthersTest(unittest.TestCase):
+    def test_a_directory_that_others_can_read_is_told_and_stays_as_it_is(self):
+        warning = "nurseryd: warning: every account can {} what is in the data directory: " \
+                  "chmod o-rw {}\n"
+        for mode, can in ((0o700, ""), (0o711, ""), (0o750, ""), (0o755, "list"),
+                          (0o777, "change")):
+            with self.subTest(oct(mode)), tempfile.TemporaryDirectory() as directory:
+                data = pathlib.Path(directory, "data")
+                data.mkdir()
+                data.chmod(mode)
+                server = Server(directory)
+                self.assertEqual(server.stop(), 0)
+                told = [line for line in server.log_text().splitlines(True) if "warning" in line]
+                self.assertEqual(told, [warning.format(can, data)] if can else [])
+                self.assertEqual(data.stat().st_mode & 0o777, mode)
+
+    def test_one_that_the_server_makes_is_its_own(self):
+        with tempfile.TemporaryDirectory() as directory:
+            server = Server(directory)
+            self.assertEqual(server.stop(), 0)
+            self.assertEqual(pathlib.Path(directory, "data").stat().st_mode & 0o777, 0o700)
+            self.assertNotIn("warning", server.log_text())
 
 
 if __name__ == "__main__":

@@ -97,21 +97,25 @@ class Escapees:
         self.jobs = job_stub.JobServiceStub(self.channel)
         self.info = introspection_stub.IntrospectionServiceStub(self.channel)
 
-    def submit(self):
+    def submit(self, **fields):
+        """Starts the job, with `fields` of its spec; returns once all its processes are alive."""
         nodes = []
         for shape in self.shapes:
             action = job.ExecAction(argv=[str(self.build / "tests/escapee"), shape, self.mark],
                                     stdin=job.StdinSpec(file=self.fifo))
             nodes.append(job.NodeSpec(name=shape, exec=action, max_interruptions=0))
-        spec = job.JobSpec(name="escapees", root=group(*nodes))
+        # One that ends does not end the others.
+        root = group(*nodes, join=job.Join(mode=job.JOIN_MODE_COLLECT))
+        spec = job.JobSpec(name="escapees", root=root, **fields)
         self.job = self.jobs.SubmitJob(
             job_service.SubmitJobRequest(job_spec=spec), timeout=PATIENCE)
         count = sum(self.shapes.values())
-        pids = sorted(wait_until(lambda: self.announced(count)))
+        pids = wait_until(lambda: self.announced(count) or (self.is_over() and [-1]))
+        pids = sorted(pid for pid in pids if stat(pid))
         self.held = Held(pids)
-        if self.held.alive() != pids:
+        if len(pids) != count or self.held.alive() != pids:
             raise AssertionError("a process was not alive before the kill")
-        leaders = [pid for pid in pids if int(stat(pid)[3]) == pid
+        self.leaders = leaders = [pid for pid in pids if int(stat(pid)[3]) == pid
                    and name_of(int(stat(pid)[1])) == "nursery-reaper"]
         sessions = {int(stat(pid)[3]) for pid in leaders} if self.level == "group" else set()
         # At the level group: those out of reach.
@@ -121,6 +125,10 @@ class Escapees:
                            if name_of(pid) == "nursery-warden")
         self.reapers = children_of(self.warden)
         return self.job.name
+
+    def is_over(self):
+        return self.jobs.GetJob(job_service.GetJobRequest(name=self.job.name),
+                                timeout=PATIENCE).done
 
     def announced(self, count):
         """The pids that the job's processes have written, once there are so many: not of those that

@@ -195,33 +195,50 @@ class NoUserTest(ServiceTest):
 
 
 class UserConfigTest(unittest.TestCase):
-    def check(self, text, prefix=(), programs=BIN):
+    def run_with(self, text, *arguments, prefix=(), programs=BIN):
         with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
             os.chmod(file.name, 0o644)
             file.write(text)
             file.flush()
-            done = subprocess.run([*prefix, programs / "nurseryd", "--check-config", "--config",
+            done = subprocess.run([*prefix, programs / "nurseryd", *arguments, "--config",
                                    file.name], capture_output=True, text=True, check=False)
         return done.returncode, done.stderr
 
-    @unittest.skipIf(os.geteuid() != 0, "only root can be somebody else")
+    def not_root(self):
+        """How to run a program as somebody who is not."""
+        if os.geteuid() != 0:
+            return {}
+        programs = programs_for_all(pathlib.Path(os.environ["NURSERY_BUILD"]), "bin/nurseryd")
+        self.addCleanup(programs.cleanup)
+        return {"prefix": AS_NOBODY, "programs": pathlib.Path(programs.name, "bin")}
+
     def test_an_account_has_to_be_there(self):
-        code, said = self.check(f"exec: {{users: [{NOBODY}, no-such-user, {NOBODY}]}}\n")
+        code, said = self.run_with(f"exec: {{users: [{NOBODY}, no-such-user, {NOBODY}]}}\n",
+                                   "--check-config")
         self.assertEqual(code, 2)
         self.assertIn("exec.users[1]: there is no account 'no-such-user' here", said)
         self.assertIn("exec.users[2]: is there twice", said)
-        self.assertEqual(self.check(f"exec: {{users: [{NOBODY}]}}\n")[0], 0)
 
     def test_only_root_may_have_some(self):
-        text = f"exec: {{users: [{NOBODY}]}}\n"
-        if os.geteuid() == 0:
-            programs = programs_for_all(pathlib.Path(os.environ["NURSERY_BUILD"]), "bin/nurseryd")
-            self.addCleanup(programs.cleanup)
-            code, said = self.check(text, AS_NOBODY, pathlib.Path(programs.name, "bin"))
-        else:
-            code, said = self.check(text)
-        self.assertEqual(code, 2)
+        code, said = self.run_with(f"exec: {{users: [{NOBODY}]}}\n", "--data", "/nonsense",
+                                   **self.not_root())
+        self.assertEqual(code, 1)
         self.assertIn("1:15: exec.users: only root can run programs as others; this is uid ", said)
+
+    def test_who_is_not_root_may_check(self):
+        for user, expected in ((NOBODY, 0), ("no-such-user", 2)):
+            code, said = self.run_with(f"exec: {{users: [{user}]}}\n", "--check-config",
+                                       **self.not_root())
+            self.assertEqual(code, expected, said)
+        code, said = self.run_with(f"exec: {{users: [{NOBODY}]}}\n", "--check-config",
+                                   **self.not_root())
+        self.assertRegex(said, "^nurseryd: not checked: exec.users: only root can run programs as "
+                               "others; this is uid ")
+
+    @unittest.skipIf(os.geteuid() != 0, "this is root's side")
+    def test_root_leaves_nothing_unchecked(self):
+        self.assertEqual(self.run_with(f"exec: {{users: [{NOBODY}]}}\n", "--check-config"),
+                         (0, ""))
 
 
 if __name__ == "__main__":

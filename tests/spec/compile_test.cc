@@ -262,7 +262,9 @@ v1::JobSpec WithLimits() {
 
 TEST(CompileTest, LimitsThatDoNotHoldAreWarnedOfAndKept) {
   CompileOptions options;
-  options.not_enforced = {{"memory", "not here"}, {"cpu_weight", "nor here"}};
+  options.not_enforced = [] {
+    return LimitReasons{{"memory", "not here"}, {"cpu_weight", "nor here"}};
+  };
   const CompileResult result = Compile(WithLimits(), options);
   ASSERT_NE(result.job, nullptr);
   ASSERT_EQ(result.warnings.size(), 2u);
@@ -281,7 +283,7 @@ TEST(CompileTest, LimitsThatDoNotHoldAreWarnedOfAndKept) {
 
 TEST(CompileTest, OfAJobWithManyOnlySomeLimitsAreNamed) {
   CompileOptions options;
-  options.not_enforced = {{"pids", "not here"}};
+  options.not_enforced = [] { return LimitReasons{{"pids", "not here"}}; };
   v1::JobSpec spec = Minimal();
   for (size_t i = 0; i < 2 * kMaxToldLimits; ++i) {
     v1::NodeSpec& node = *spec.mutable_root()->mutable_group()->add_nodes();
