@@ -218,7 +218,7 @@ Async<void> LetGo(Context context, Attempt* attempt) {
   // At `group` somebody may be left who knows it.
   const bool is_unknown = attempt->ran.ok() && attempt->ran->end.level >= warden::Level::kSubreaper;
   if (is_unknown && scratch->TryReuse()) co_return;
-  const CancelScope shield = CancelScope::Shielded(std::move(context), Duration::max(), "");
+  const CancelScope shield = CancelScope::Shielded(context, Duration::max(), "");
   auto remove = [scratch] {
     scratch->Remove();
     return absl::OkStatus();

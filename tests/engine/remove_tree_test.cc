@@ -64,7 +64,9 @@ TEST_F(RemoveTreeTest, ADeepTreeTakesNoDescriptors) {
   int at = open(root_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   for (int i = 0; i < kDepth; ++i) {
     ASSERT_EQ(mkdirat(at, "d", 0700), 0);
-    if (i % 1000 == 0) ASSERT_EQ(mkdirat(at, "e", 0700), 0);
+    if (i % 1000 == 0) {
+      ASSERT_EQ(mkdirat(at, "e", 0700), 0);
+    }
     const int below = openat(at, "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     close(at);
     at = below;
@@ -81,7 +83,9 @@ TEST_F(RemoveTreeTest, ADeepTreeTakesNoDescriptors) {
 }
 
 TEST_F(RemoveTreeTest, ForbiddenDirectoriesAreRemovedByTheirOwner) {
-  if (geteuid() == 0) ASSERT_EQ(seteuid(65534), 0);
+  if (geteuid() == 0) {
+    ASSERT_EQ(seteuid(65534), 0);
+  }
   const std::string own = testing::TempDir() + "/own-" + std::to_string(getpid());
   fs::create_directories(own + "/a/b/c");
   fs::create_directories(own + "/d/e");
