@@ -1,6 +1,11 @@
 #include "nursery/core/mutex.h"
 
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <cerrno>
+#include <ctime>
 
 #include "nursery/core/internal/pause.h"
 
@@ -9,6 +14,11 @@ namespace {
 
 // About a microsecond: what a mutex guards takes less, and to sleep and be woken takes five.
 constexpr int kSpins = 50;
+// Who was not woken, because it came while the owner was between its look and its store, sleeps no
+// longer. That takes an owner that is interrupted between two instructions.
+constexpr timespec kLongestSleep = {.tv_sec = 0, .tv_nsec = 2'000'000};
+
+static_assert(sizeof(std::atomic<int>) == sizeof(int), "a futex is an int");
 
 }  // namespace
 
@@ -23,15 +33,17 @@ void Mutex::Wait() {
   }
   const int error = errno;
   while (state_.exchange(kAwaited, std::memory_order_acquire) != kFree) {
-    state_.wait(kAwaited, std::memory_order_relaxed);
+    // Not std::atomic::wait, which cannot end by itself.
+    syscall(SYS_futex, &state_, FUTEX_WAIT_PRIVATE, kAwaited, &kLongestSleep, nullptr, 0);
   }
   errno = error;
 }
 
-// The mutex may be gone: only its address is used.
 void Mutex::Wake() {
+  state_.store(kFree, std::memory_order_release);
+  // The mutex may be gone: only its address is used.
   const int error = errno;
-  state_.notify_one();
+  syscall(SYS_futex, &state_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
   errno = error;
 }
 
