@@ -21,7 +21,7 @@ constexpr int kMaxGuests = 4;
 constexpr uint32_t kGuestBacklog = 4;
 constexpr std::chrono::microseconds kGuestTime{500};
 // At most so many tasks are taken from the shared queue at once.
-constexpr int64_t kSharedBatch = 64;
+constexpr uint32_t kSharedBatch = 64;
 // Three quarters of a queue: what comes beyond the whole goes to the shared one.
 constexpr uint32_t kCrowd = 192;
 // How long a worker searches before it sleeps: 5 to 10 us, about what waking it costs.
@@ -41,6 +41,8 @@ Scheduler::Scheduler(int workers, absl::AnyInvocable<void()> watch)
     workers_.push_back(std::make_unique<Worker>());
     workers_.back()->random = static_cast<uint32_t>(i) + 1;
   }
+  // Guests steal from nobody.
+  if (workers == 1) workers_.front()->queue.KeepAll();
   try {
     for (int i = 0; i < workers; ++i) {
       workers_[i]->scheduler = this;
@@ -84,8 +86,14 @@ bool Scheduler::PushBack(TaskRecord* task) {
   // A task that yields comes back to this worker; alone, it is no work for another one.
   const Doing doing = task->state.load(std::memory_order_relaxed);
   const bool yields = doing == TaskState::kRunning;
-  if (yields) task->Enter(TaskState::kRunnable, WaitReason::kNone, nullptr);
-  task->MayBeTimed(self->queue.pushes());
+  const bool goes_on = yields && self->CanGoOn();
+  if (yields && !goes_on) task->Enter(TaskState::kRunnable, WaitReason::kNone, nullptr);
+  // Yields by slices: of those, only each kSharedInterval-th may be queued.
+  task->MayBeTimed(yields ? self->slices.load(std::memory_order_relaxed) : self->queue.pushes());
+  if (goes_on) {
+    self->goes_on = true;
+    return false;
+  }
   PushLocal(*self, task);
   const uint32_t size = self->queue.size();
   if (!yields || size > 1 || self->queue.has_next()) Announce(*self);
@@ -111,11 +119,9 @@ void Scheduler::PushWoken(WakeList& tasks) {
     PushLocal(*self, displaced);
     announce = true;
   }
-  for (uint32_t i = 0; i < kSharedBatch && !tasks.empty(); ++i) {
-    PushLocal(*self, tasks.Pop());
-    announce = true;
-    --count;
-  }
+  const uint32_t kept = self->queue.PushSome(tasks, kSharedBatch);
+  announce = announce || kept > 0;
+  count -= kept;
   // A crowd goes to all workers at once.
   if (!tasks.empty()) {
     Share(tasks, count);
@@ -153,19 +159,14 @@ TaskRecord* Scheduler::TakeShared(Worker& self) {
   if (shared_size_.load(std::memory_order_relaxed) == 0) return nullptr;
   MutexLock lock(shared_mutex_);
   const int64_t size = shared_size_.load(std::memory_order_relaxed);
-  const int64_t share = std::min(size / thread_count_ + 1, kSharedBatch);
+  const int64_t share = std::min<int64_t>(size / thread_count_, kSharedBatch);
   TaskRecord* const first = shared_.Pop();
   if (first == nullptr) return nullptr;
-  int64_t taken = 1;
   // Room is left for all of them when its own queue is empty, which is when it comes for many.
-  while (taken < share && self.queue.size() < kSharedBatch) {
-    TaskRecord* const task = shared_.Pop();
-    if (task == nullptr) break;
-    NURSERY_CHECK(self.queue.PushBack(task));
-    ++taken;
-  }
+  const uint32_t room = kSharedBatch - std::min(self.queue.size(), kSharedBatch);
+  const uint32_t more = self.queue.PushSome(shared_, std::min(static_cast<uint32_t>(share), room));
   // Release: who sees that they are gone from here sees them in this worker's queue.
-  shared_size_.fetch_sub(taken, std::memory_order_release);
+  shared_size_.fetch_sub(1 + more, std::memory_order_release);
   return first;
 }
 

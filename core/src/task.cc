@@ -58,7 +58,10 @@ void TaskRecord::Enter(TaskState new_state, WaitReason new_reason, const void* n
 void TaskRecord::RunSlice(TaskRecord* task) {
   TaskRecord* finished = nullptr;
   task->finished_slot = &finished;
-  task->Enter(TaskState::kRunning, WaitReason::kNone, nullptr);
+  // It runs already when it has yielded to nobody.
+  if (!(task->state.load(std::memory_order_relaxed) == TaskState::kRunning)) {
+    task->Enter(TaskState::kRunning, WaitReason::kNone, nullptr);
+  }
   // Tasks nest where a seeded executor runs in a task of another.
   TaskRecord* const outer = std::exchange(current_task, task);
   task->resume_point.resume();

@@ -19,8 +19,11 @@ namespace {
 using internal::RunQueue;
 using internal::TaskRecord;
 
-TEST(RunQueueTest, RunsInOrderAfterTheOneWokenLast) {
+class RunQueueOrderTest : public testing::TestWithParam<bool> {};
+
+TEST_P(RunQueueOrderTest, RunsInOrderAfterTheOneWokenLast) {
   RunQueue queue;
+  if (GetParam()) queue.KeepAll();
   std::vector<TaskRecord> tasks(4);
   EXPECT_TRUE(queue.PushBack(&tasks[0]));
   EXPECT_TRUE(queue.PushBack(&tasks[1]));
@@ -32,6 +35,24 @@ TEST(RunQueueTest, RunsInOrderAfterTheOneWokenLast) {
   EXPECT_EQ(queue.PopFront(), &tasks[1]);
   EXPECT_EQ(queue.PopFront(), nullptr);
 }
+
+TEST_P(RunQueueOrderTest, TakesAsManyAsThereIsRoomFor) {
+  RunQueue queue;
+  if (GetParam()) queue.KeepAll();
+  std::vector<TaskRecord> tasks(300);
+  internal::WakeList woken;
+  for (TaskRecord& task : tasks) woken.Push(&task);
+  EXPECT_EQ(queue.PushSome(woken, 10), 10U);
+  EXPECT_EQ(queue.PushSome(woken, 1000), 246U);
+  EXPECT_EQ(queue.PushSome(woken, 1), 0U);
+  for (size_t i = 0; i < 256; ++i) EXPECT_EQ(queue.PopFront(), &tasks[i]);
+  EXPECT_EQ(queue.PushSome(woken, 1000), 44U);
+  EXPECT_EQ(queue.PushSome(woken, 1000), 0U);
+  for (size_t i = 256; i < 300; ++i) EXPECT_EQ(queue.PopFront(), &tasks[i]);
+  EXPECT_EQ(queue.PopFront(), nullptr);
+}
+
+INSTANTIATE_TEST_SUITE_P(KeepsAll, RunQueueOrderTest, testing::Bool());
 
 TEST(RunQueueTest, RefusesMoreThanItHolds) {
   RunQueue queue;

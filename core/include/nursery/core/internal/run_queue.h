@@ -3,10 +3,13 @@
 // half of what it holds, and what is next only when the owner does not come to run it. The ring is
 // that of Go's scheduler (runtime/proc.go, runqput, runqgrab).
 //
+// Where there is no other worker nobody steals, and the owner needs no atomic exchange.
+//
 // Thread safety: what is marked "owner" only from the owner's thread; the rest from any.
 #ifndef NURSERY_CORE_INTERNAL_RUN_QUEUE_H_
 #define NURSERY_CORE_INTERNAL_RUN_QUEUE_H_
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -21,13 +24,16 @@ class RunQueue {
   RunQueue(const RunQueue&) = delete;
   RunQueue& operator=(const RunQueue&) = delete;
 
+  // Before it is used: nobody but the owner will take a task from it.
+  void KeepAll() { keeps_all_ = true; }
+
   // Owner. The task that runs next; gives back the one that it displaces.
-  TaskRecord* PushNext(TaskRecord* task) { return next_.exchange(task, std::memory_order_seq_cst); }
+  TaskRecord* PushNext(TaskRecord* task) { return SwapNext(task, std::memory_order_seq_cst); }
   // Any thread.
   bool has_next() const { return next_.load(std::memory_order_relaxed) != nullptr; }
   TaskRecord* PopNext() {
     if (!has_next()) return nullptr;
-    return next_.exchange(nullptr, std::memory_order_acq_rel);
+    return SwapNext(nullptr, std::memory_order_acq_rel);
   }
 
   // Owner. False: full. Sequentially consistent, as PushNext: who looks afterwards whether anybody
@@ -36,14 +42,29 @@ class RunQueue {
     const uint32_t tail = tail_.load(std::memory_order_relaxed);
     if (tail - head_.load(std::memory_order_acquire) >= kCapacity) return false;
     At(tail).store(task, std::memory_order_relaxed);
-    tail_.exchange(tail + 1, std::memory_order_seq_cst);
+    Publish(tail + 1);
     return true;
+  }
+  // Owner. The first of `tasks`, `most` at most, as far as there is room; how many.
+  uint32_t PushSome(WakeList& tasks, uint32_t most) {
+    const uint32_t tail = tail_.load(std::memory_order_relaxed);
+    most = std::min(most, kCapacity - (tail - head_.load(std::memory_order_acquire)));
+    uint32_t count = 0;
+    for (; count < most && !tasks.empty(); ++count) {
+      At(tail + count).store(tasks.Pop(), std::memory_order_relaxed);
+    }
+    if (count > 0) Publish(tail + count);
+    return count;
   }
   TaskRecord* PopFront() {
     uint32_t head = head_.load(std::memory_order_acquire);
     for (;;) {
       if (head == tail_.load(std::memory_order_acquire)) return nullptr;
       TaskRecord* const task = At(head).load(std::memory_order_relaxed);
+      if (keeps_all_) {
+        head_.store(head + 1, std::memory_order_release);
+        return task;
+      }
       if (head_.compare_exchange_weak(head, head + 1, std::memory_order_acq_rel)) return task;
     }
   }
@@ -85,7 +106,21 @@ class RunQueue {
   static constexpr uint32_t kCapacity = 256;
 
   std::atomic<TaskRecord*>& At(uint32_t index) { return ring_[index % kCapacity]; }
+  void Publish(uint32_t tail) {
+    if (keeps_all_) {
+      tail_.store(tail, std::memory_order_release);
+    } else {
+      tail_.exchange(tail, std::memory_order_seq_cst);
+    }
+  }
+  TaskRecord* SwapNext(TaskRecord* task, std::memory_order order) {
+    if (!keeps_all_) return next_.exchange(task, order);
+    TaskRecord* const before = next_.load(std::memory_order_relaxed);
+    next_.store(task, std::memory_order_release);
+    return before;
+  }
 
+  bool keeps_all_ = false;
   std::atomic<TaskRecord*> next_{nullptr};
   std::atomic<uint32_t> head_{0};
   std::atomic<uint32_t> tail_{0};

@@ -9,6 +9,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <utility>
 
 #include "nursery/core/internal/run_queue.h"
 #include "nursery/core/scheduler_stats.h"
@@ -39,6 +40,12 @@ struct alignas(128) Worker {
   Worker& operator=(const Worker&) = delete;
   ~Worker() { sem_destroy(&wake); }
 
+  // Owner. Whether a task that yields now is the one that comes next: nothing else is there, nor
+  // is it time to look for what is shared. It then never stops running, in the words of its record.
+  // Not of a guest, which may have to leave it to others.
+  bool CanGoOn() const {
+    return !HasTasks() && until_shared != 1 && !guest.load(std::memory_order_relaxed);
+  }
   // Owner.
   TaskRecord* TakeOwn() {
     const bool fair = in_a_row < kMaxNextInARow || queue.size() == 0;
@@ -50,13 +57,18 @@ struct alignas(128) Worker {
     if (TaskRecord* task = queue.PopFront()) return task;
     return queue.PopNext();
   }
+  // And the next ones, as long as it yields to nobody.
   void RunSlice(TaskRecord* task) {
-    slices.store(slices.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     running.store(task, std::memory_order_relaxed);
-    if (task->timed) {
-      RunTimed(task);
-    } else {
-      TaskRecord::RunSlice(task);
+    for (;;) {
+      slices.store(slices.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+      if (task->timed) {
+        RunTimed(task);
+      } else {
+        TaskRecord::RunSlice(task);
+      }
+      if (!std::exchange(goes_on, false)) break;
+      --until_shared;
     }
     running.store(nullptr, std::memory_order_relaxed);
   }
@@ -71,6 +83,7 @@ struct alignas(128) Worker {
   // To be compared with what is known to live: it may have ended just now.
   std::atomic<const TaskRecord*> running{nullptr};
   // Owner.
+  bool goes_on = false;  // the task that runs has yielded to nobody
   bool searching = false;
   uint32_t until_shared = kSharedInterval;
   uint32_t in_a_row = 0;
