@@ -1,5 +1,6 @@
 #include "nursery/core/clock.h"
 
+#include <atomic>
 #include <cinttypes>
 #include <cstdio>
 #include <ctime>
@@ -13,10 +14,16 @@ Time ReadClock(clockid_t id) {
   return Time(std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec));
 }
 
+// Time(): nobody keeps it. Relaxed: nothing else follows from it.
+constinit std::atomic<Time> coarse_time{Time()};
+
 class SteadyClock : public Clock {
  public:
   Time Now() const override { return ReadClock(CLOCK_MONOTONIC); }
-  Time CoarseNow() const override { return ReadClock(CLOCK_MONOTONIC_COARSE); }
+  Time CoarseNow() const override {
+    const Time kept = coarse_time.load(std::memory_order_relaxed);
+    return kept != Time() ? kept : ReadClock(CLOCK_MONOTONIC_COARSE);
+  }
   WallTime WallNow() const override { return std::chrono::system_clock::now(); }
 };
 
@@ -34,6 +41,13 @@ const Clock& Clock::Steady() {
   return clock;
 }
 
+// Of the kernel's coarse clock too, so that time does not go back when it is dropped.
+void internal::KeepCoarseTime() {
+  coarse_time.store(ReadClock(CLOCK_MONOTONIC_COARSE), std::memory_order_relaxed);
+}
+
+void internal::DropCoarseTime() { coarse_time.store(Time(), std::memory_order_relaxed); }
+
 WallTime ToWall(const Clock& clock, Time time) {
   if (time == kNever) return WallTime::max();
   return clock.WallNow() + std::chrono::duration_cast<WallTime::duration>(time - clock.Now());
@@ -49,7 +63,7 @@ std::string FormatDuration(Duration duration) {
   const int64_t nanos = duration.count();
   const int64_t seconds = nanos / 1'000'000'000;
   // In hundredths of a second such a time would be nothing but its rounding.
-  if (nanos < 10'000'000) return Print("%.1fms", nanos / 1e6);
+  if (nanos < 10'000'000) return Print("%.1fms", static_cast<double>(nanos) / 1e6);
   // Cut, not rounded: 59.999 s is no 60.00 s.
   if (seconds < 60) {
     return Print("%" PRId64 ".%02" PRId64 "s", seconds, nanos / 10'000'000 % 100);

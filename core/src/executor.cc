@@ -148,7 +148,11 @@ void ThreadExecutor::React() {
   const internal::KnownThread known;
   while (!stopping_.load()) {
     Time next = timers().PlanSleep();
-    if (scheduler_->look_wanted()) next = std::min(next, next_look_);
+    if (scheduler_->look_wanted()) {
+      next = std::min(next, next_look_);
+    } else {
+      internal::DropCoarseTime();
+    }
     const Duration timeout =
         next == kNever ? Duration(-1) : std::max(next - clock().Now(), Duration::zero());
     if (internal::Awake::LeaveAndLook(*this)) TellAsleep();
@@ -159,19 +163,23 @@ void ThreadExecutor::React() {
     ExpireTimers(now);
     LookAfterWorkers(now);
   }
+    if (scheduler_->look_wanted()) internal::KeepCoarseTime();  // comes back for the next look
   internal::Awake::Leave();
+  internal::DropCoarseTime();
 }
 
 void ThreadExecutor::LookAfterWorkers(Time now) {
   if (!scheduler_->look_wanted() || now < next_look_) return;
   next_look_ = now + internal::Scheduler::kLookInterval;
   scheduler_->Look(now, registry(), options_.on_stall);
+  if (options_.on_stall) internal::DropCoarseTime();  // it may take long
 }
 
 void ThreadExecutor::TellAsleep() {
   const uint64_t slices = scheduler_->slices_started();
   if (std::exchange(slices_when_asleep_, slices) == slices) return;
   const std::string report = internal::DescribeSleepers(internal::SnapshotAll());
+  internal::DropCoarseTime();  // what is told may take long
   if (options_.on_asleep) {
     options_.on_asleep(report);
   } else {

@@ -1,5 +1,6 @@
 #include "nursery/core/group.h"
 
+#include <algorithm>
 #include <memory>
 
 #include "nursery/core/executor.h"
@@ -185,7 +186,8 @@ void Group::OnTaskDone(TaskRecord* task) {
   const std::unique_ptr<TaskRecord> record(task);
   if (observer_ != nullptr && !(PLANTED(failure_not_observed) && !task->result.ok())) {
     const Time now = task->executor->clock().CoarseNow();
-    observer_->OnEnd(InfoOf(*task), now - task->spawned, task->result);
+    const Duration took = std::max(now - task->spawned, Duration::zero());
+    observer_->OnEnd(InfoOf(*task), took, task->result);
   }
   task->executor->registry().Remove(task);
   if (plain_ && task->result.ok()) {

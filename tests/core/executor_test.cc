@@ -34,6 +34,21 @@ TEST(ExecutorTest, OtherThreadsMayReadTheTimeOfASeededOne) {
   EXPECT_EQ(clock.CoarseNow(), start + std::chrono::seconds(1));
 }
 
+TEST(ExecutorTest, CoarseTimeGoesOnWhileTasksRun) {
+  ThreadExecutor executor(1);
+  absl::Status status = executor.Run("root", [](Context ctx) -> Async<absl::Status> {
+    const Clock& clock = ctx.executor().clock();
+    for (int i = 0; i < 3; ++i) {
+      const Time start = clock.CoarseNow();
+      while (clock.CoarseNow() == start) co_await Yield();
+      EXPECT_GT(clock.CoarseNow(), start);
+      EXPECT_LE(clock.CoarseNow(), clock.Now());
+    }
+    co_return absl::OkStatus();
+  });
+  EXPECT_TRUE(status.ok());
+}
+
 TEST(ExecutorTest, RunsAgainAfterARun) {
   ThreadExecutor executor(2);
   for (int i = 0; i < 100; ++i) {

@@ -31,7 +31,8 @@ class Clock {
 
   // Exact to the clock's resolution, about 25 ns.
   virtual Time Now() const = 0;
-  // May lag by up to 4 ms, costs about 6 ns: for records and dumps.
+  // May lag by 10 ms, on a machine without a core to spare by a little more, and mostly costs
+  // nothing: for records and dumps.
   virtual Time CoarseNow() const = 0;
 
   // For what people and other machines read, never to measure with.
@@ -40,6 +41,15 @@ class Clock {
   // The machine's clocks.
   static const Clock& Steady();
 };
+
+namespace internal {
+
+// Lets CoarseNow of the steady clock be no more than a load, in all of the process, until the time
+// is dropped: for a thread that comes back every few milliseconds. Several may.
+void KeepCoarseTime();
+void DropCoarseTime();
+
+}  // namespace internal
 
 // The instant on the wall that `time` is, seen from now, and the reverse.
 WallTime ToWall(const Clock& clock, Time time);
