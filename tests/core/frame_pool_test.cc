@@ -66,5 +66,20 @@ TEST(FramePoolTest, NorIsWhatItGivesBackAfterThePoolHasClosed) {
   });
 }
 
+TEST(FramePoolTest, WhatAThreadOnlyGivesBackIsTakenByAnother) {
+  constexpr size_t kSize = 1100;
+  constexpr size_t kMany = 1024;
+  std::vector<void*> blocks(kMany);
+  for (void*& block : blocks) block = AllocateFrame(kSize);
+  std::thread([&blocks] {
+    for (void* block : blocks) FreeFrame(block, kSize);
+  }).join();
+  const size_t before = mallinfo2().uordblks;
+  blocks.resize(kMany / 2);
+  for (void*& block : blocks) block = AllocateFrame(kSize);
+  EXPECT_LT(mallinfo2().uordblks, before + 100 * kSize);
+  for (void* block : blocks) FreeFrame(block, kSize);
+}
+
 }  // namespace
 }  // namespace nursery::internal
