@@ -44,9 +44,10 @@ ContextNode::ContextNode(ContextNode& parent, bool shielded, Time deadline, std:
   // name.
   timed_ = deadline < inherited || (PLANTED(later_deadline_taken) && deadline != kNever);
   if (!timed_) deadline_ = inherited;
-  if (!shielded_) parent.Adopt(*this);
+  listed_ = !shielded_ && !parent.root_;
+  if (listed_) parent.Adopt(*this);
   if (!timed_ || cancelled()) return;
-  // Mostly it is far away, and the coarse clock, which is a third of the price, can tell.
+  // Mostly it is far away, and the coarse clock, which costs next to nothing, can tell.
   const Clock& clock = executor_.clock();
   if (deadline_ <= clock.CoarseNow() + kCoarse && deadline_ <= clock.Now()) {
     DeadlineExpired();
@@ -57,7 +58,7 @@ ContextNode::ContextNode(ContextNode& parent, bool shielded, Time deadline, std:
 
 ContextNode::~ContextNode() {
   if (parent_ == nullptr) return;
-  if (!shielded_) {
+  if (listed_) {
     MutexLock lock(parent_->mutex_);
     ListNode<ChildTag>::Unlink();
   }
@@ -65,7 +66,6 @@ ContextNode::~ContextNode() {
 }
 
 void ContextNode::Adopt(ContextNode& child) {
-  if (root_) return;
   MutexLock lock(mutex_);
   if (!cancelled()) {
     children_.PushBack(&child);
@@ -73,6 +73,14 @@ void ContextNode::Adopt(ContextNode& child) {
   }
   MutexLock child_lock(child.mutex_);
   child.Flag(cause_, PLANTED(cancelled_when_adopted) ? executor_.clock().Now() : cause_->time);
+}
+
+bool ContextNode::IsLast() {
+  if (!timed_) return true;
+  executor_.timers().Cancel(*this);
+  if (refs_.load(std::memory_order_acquire) != 1) return false;
+  timed_ = false;
+  return true;
 }
 
 void ContextNode::Die() {
@@ -91,13 +99,14 @@ bool ContextNode::TryRef() {
 // Visits a cancelled subtree with a worklist: depth costs no stack.
 class CancelWalk {
  public:
-  // Consumes one reference to `top`. Whether this walk cancelled it.
-  bool Run(ContextNode* top, std::shared_ptr<const Cause> cause) {
+  // The caller has a reference to `top`. Whether this walk cancelled it.
+  bool Run(ContextNode& top, std::shared_ptr<const Cause> cause) {
     const bool first = Visit(top, std::move(cause));
     while (!worklist_.empty()) {
       Step step = std::move(worklist_.back());
       worklist_.pop_back();
-      Visit(step.node, std::move(step.cause));
+      Visit(*step.node, std::move(step.cause));
+      step.node->Unref();
     }
     return first;
   }
@@ -109,37 +118,40 @@ class CancelWalk {
     std::shared_ptr<const Cause> cause;
   };
 
-  bool Visit(ContextNode* node, std::shared_ptr<const Cause> cause) {
-    // A deadline that had passed before the cancel was first, however late its timer.
-    if (node->timed_ && node->deadline_ < cause->time && !PLANTED(late_timer_loses)) {
-      cause = node->DeadlineCause();
-    }
-    const bool first = Mark(node, cause);
-    node->Unref();
-    return first;
+  // One instant for all, and mostly no deadline is so near that it is needed exactly.
+  bool HasPassed(const ContextNode& node) {
+    const Clock& clock = node.executor_.clock();
+    if (now_ == kNever && node.deadline_ > clock.CoarseNow() + kCoarse) return false;
+    if (now_ == kNever) now_ = clock.Now();
+    return node.deadline_ < now_;
   }
 
-  bool Mark(ContextNode* node, const std::shared_ptr<const Cause>& cause) {
-    MutexLock lock(node->mutex_);
-    if (node->cancelled() && !PLANTED(second_cause_wins)) return false;
-    node->Flag(cause, cause->time);
-    while (CancelHook* hook = node->hooks_.PopFront()) hook->OnCancel(cancelled_);
-    while (ContextNode* child = node->children_.PopFront()) {
+  bool Visit(ContextNode& node, std::shared_ptr<const Cause> cause) {
+    // A deadline that had passed before the cancel was first, however late its timer.
+    if (node.timed_ && HasPassed(node) && !PLANTED(late_timer_loses)) {
+      cause = node.DeadlineCause();
+    }
+    const Time time = cause->time;
+    MutexLock lock(node.mutex_);
+    if (node.cancelled() && !PLANTED(second_cause_wins)) return false;
+    node.Flag(std::move(cause), time);
+    while (CancelHook* hook = node.hooks_.PopFront()) hook->OnCancel(cancelled_);
+    while (ContextNode* child = node.children_.PopFront()) {
       if (PLANTED(child_not_cancelled)) continue;
       // A child whose count is zero is about to unlink itself; it has nobody left to tell.
-      if (child->TryRef()) worklist_.push_back({child, cause});
+      if (child->TryRef()) worklist_.push_back({child, node.cause_});
     }
     return true;
   }
 
+  Time now_ = kNever;  // once it is needed
   std::vector<Step> worklist_;
   Cancelled cancelled_;
 };
 
 bool ContextNode::Cancel(std::shared_ptr<const Cause> cause) {
   CancelWalk walk;
-  Ref();
-  const bool first = walk.Run(this, std::move(cause));
+  const bool first = walk.Run(*this, std::move(cause));
   Schedule(walk.cancelled().wake);
   // The inner scopes' before the outer ones', the last that came first, as destructors run.
   auto& callbacks = walk.cancelled().callbacks;
@@ -223,7 +235,7 @@ CancelScope CancelScope::Shielded(const Context& parent, Duration budget, std::s
 
 bool CancelScope::Cancel(Cause cause) const {
   NURSERY_CHECK(!cause.status.ok()) << "a cause is an error";
-  cause.time = context_.Now();
+  cause.time = context_.executor().clock().CoarseNow();
   cause.scope = id();
   return context_.node().Cancel(std::make_shared<const Cause>(std::move(cause)));
 }

@@ -112,18 +112,19 @@ absl::Status ThreadExecutor::Run(std::string name, Root root, std::source_locati
   const internal::KnownThread known;
   RootOwner owner;
   Context context = Context::Background(*this);
-  TaskRecord task;
+  internal::TaskFrame<Root> task(std::move(root));
   task.name = std::move(name);
   task.spawn_site = site;
   task.executor = this;
   task.context = &context.node();
   task.owner = &owner;
-  internal::RunInTask(context, std::move(root)).BindTo(task);
+  task.context->HoldUp();
   registry().AddBeyondLimit(&task);
   Schedule(&task);
   internal::Awake::Leave();
   absl::Status result = owner.Wait();
   registry().Remove(&task);
+  task.context->LetDown();
   return result;
 }
 
@@ -162,24 +163,24 @@ void ThreadExecutor::React() {
     const Time now = clock().Now();
     ExpireTimers(now);
     LookAfterWorkers(now);
-  }
     if (scheduler_->look_wanted()) internal::KeepCoarseTime();  // comes back for the next look
-  internal::Awake::Leave();
+  }
   internal::DropCoarseTime();
+  internal::Awake::Leave();
 }
 
 void ThreadExecutor::LookAfterWorkers(Time now) {
   if (!scheduler_->look_wanted() || now < next_look_) return;
   next_look_ = now + internal::Scheduler::kLookInterval;
-  scheduler_->Look(now, registry(), options_.on_stall);
   if (options_.on_stall) internal::DropCoarseTime();  // it may take long
+  scheduler_->Look(now, registry(), options_.on_stall);
 }
 
 void ThreadExecutor::TellAsleep() {
   const uint64_t slices = scheduler_->slices_started();
   if (std::exchange(slices_when_asleep_, slices) == slices) return;
-  const std::string report = internal::DescribeSleepers(internal::SnapshotAll());
   internal::DropCoarseTime();  // what is told may take long
+  const std::string report = internal::DescribeSleepers(internal::SnapshotAll());
   if (options_.on_asleep) {
     options_.on_asleep(report);
   } else {

@@ -20,6 +20,8 @@ namespace {
 // What SpawnAwaiter is fired with.
 constexpr uint32_t kNoPlace = 0;
 constexpr uint32_t kPlaceTaken = 1;
+// So many successes of a plain group are counted apart, before there are too many for places_.
+constexpr uint64_t kManySuccesses = uint64_t{1} << 31;
 
 absl::Status ClosedStatus() {
   return Error(absl::StatusCode::kFailedPrecondition,
@@ -43,7 +45,9 @@ Group::Group(const Context& parent, GroupOptions options)
       plain_(options.limit == 0 && !options.join.wants_success()),
       beyond_max_tasks_(options.beyond_max_tasks),
       observer_(internal::ObserverOf(parent)),
-      join_(options.join) {}
+      join_(options.join) {
+  context().node().HoldUp();
+}
 
 Group::~Group() {
   std::shared_ptr<internal::GroupLink> link;
@@ -54,28 +58,21 @@ Group::~Group() {
   }
   // A Spawner that came before finds the group closed; the lock of the link waits for it.
   if (link != nullptr) link->Cut();
+  context().node().LetDown();
 }
 
-TaskRecord* Group::NewTask(TaskName&& name, internal::TaskFrame frame) {
-  auto task = std::make_unique<TaskRecord>();
+void Group::Describe(TaskRecord& task, TaskName&& name) {
   if (kKeepsRecords) {
-    task->name = std::move(name.text);
-    task->spawn_site = name.site;
+    task.name = std::move(name.text);
+    task.spawn_site = name.site;
   }
   if (kKeepsRecords && owner_ != nullptr) {
-    task->parent_id = owner_->id;
-    task->root_id = PLANTED(root_taken_for_parent) ? owner_->id : owner_->root_id;
+    task.parent_id = owner_->id;
+    task.root_id = PLANTED(root_taken_for_parent) ? owner_->id : owner_->root_id;
   }
-  task->executor = &context().executor();
-  task->context = &context().node();
-  task->owner = this;
-  frame.BindTo(*task);
-  return task.release();
-}
-
-void Group::Discard(TaskRecord* task) {
-  task->frame.destroy();
-  delete task;
+  task.executor = &context().executor();
+  task.context = &context().node();
+  task.owner = this;
 }
 
 Group::Started Group::Start(TaskRecord* task) {
@@ -91,7 +88,7 @@ Group::Started Group::Start(TaskRecord* task) {
 
 absl::Status Group::Refuse(TaskRecord* task) {
   absl::Status full = task->executor->registry().FullStatus();
-  Discard(task);
+  delete task;
   // Last: the group may be gone then.
   if (!PLANTED(refused_task_keeps_its_place)) ReturnPlace();
   return full;
@@ -191,11 +188,11 @@ void Group::OnTaskDone(TaskRecord* task) {
   }
   task->executor->registry().Remove(task);
   if (plain_ && task->result.ok()) {
-    succeeded_.fetch_add(1, std::memory_order_relaxed);
+    LeaveWell();
   } else {
     CountEnd(*task);
+    LeavePlace();
   }
-  LeavePlace();
 }
 
 void Group::CountEnd(const TaskRecord& task) {
@@ -214,18 +211,38 @@ void Group::LeavePlace() {
   bool last = false;
   if (plain_) {
     // Whoever leaves last sees what the others have done.
-    last = places_.fetch_sub(kTask, std::memory_order_acq_rel) == kTask;
+    last = PlacesOf(places_.fetch_sub(kTask, std::memory_order_acq_rel)) == kTask;
   } else {
     MutexLock lock(mutex_);
-    last = places_.fetch_sub(kTask, std::memory_order_acq_rel) == kTask;
+    last = PlacesOf(places_.fetch_sub(kTask, std::memory_order_acq_rel)) == kTask;
     GivePlace(wake);
   }
   if (last) FireJoin(wake);
   internal::Schedule(wake);
 }
 
+void Group::LeaveWell() {
+  if (places_.load(std::memory_order_relaxed) >= kManySuccesses * kSuccess) {
+    MutexLock lock(mutex_);
+    const uint64_t many = places_.load(std::memory_order_relaxed) / kSuccess;
+    places_.fetch_sub(many * kSuccess, std::memory_order_relaxed);
+    succeeded_ += static_cast<int64_t>(many);
+  }
+  // As in LeavePlace.
+  const uint64_t before = places_.fetch_add(kSuccess - kTask, std::memory_order_acq_rel);
+  if (PlacesOf(before) != kTask) return;
+  WakeList wake;
+  FireJoin(wake);
+  internal::Schedule(wake);
+}
+
+int64_t Group::CountSucceeded() const {
+  return succeeded_ + static_cast<int64_t>(places_.load(std::memory_order_relaxed) / kSuccess);
+}
+
 void Group::LeaveBody(WakeList& wake) {
-  const bool last = places_.fetch_sub(kBody, std::memory_order_acq_rel) == kBody;
+  const uint64_t mine = kBody + kTask * spare_.exchange(0, std::memory_order_relaxed);
+  const bool last = PlacesOf(places_.fetch_sub(mine, std::memory_order_acq_rel)) == mine;
   if (last || PLANTED(join_before_the_end)) FireJoin(wake);
 }
 
@@ -265,7 +282,7 @@ void Group::Apply(std::optional<Cause> decision) {
 GroupResult Group::TakeResult() {
   MutexLock lock(mutex_);
   GroupResult result = join_.TakeResult();
-  result.succeeded += succeeded_.load(std::memory_order_relaxed);
+  result.succeeded += CountSucceeded();
   return result;
 }
 
@@ -273,7 +290,7 @@ GroupStats Group::Stats() const {
   MutexLock lock(mutex_);
   const GroupResult& result = join_.result();
   GroupStats stats;
-  stats.succeeded = result.succeeded + succeeded_.load(std::memory_order_relaxed);
+  stats.succeeded = result.succeeded + CountSucceeded();
   stats.failed = result.error_count;
   stats.running = running();
   stats.spawned = stats.running + stats.succeeded + stats.failed + result.cancelled;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "nursery/core/executor.h"
+#include "nursery/core/internal/context_node.h"
 
 namespace nursery {
 
@@ -26,6 +27,8 @@ namespace internal {
 namespace {
 
 thread_local TaskRecord* current_task = nullptr;
+// Has ended in the slice that just ends.
+thread_local TaskRecord* ended_task = nullptr;
 
 }  // namespace
 
@@ -36,6 +39,15 @@ TaskKey KeyOf(const TaskRecord& task) { return {task.executor->registry().number
 TaskKey CurrentKey() {
   const TaskRecord* const task = current_task;
   return task == nullptr ? TaskKey() : KeyOf(*task);
+}
+
+void EndsNow(TaskRecord* task) noexcept { ended_task = task; }
+
+bool CountByTask(const ContextNode& node, int32_t references) {
+  TaskRecord* const task = current_task;
+  if (task == nullptr || task->context != &node) return false;
+  task->context_refs += references;
+  return true;
 }
 
 TaskKey StartingTask() {
@@ -56,21 +68,23 @@ void TaskRecord::Enter(TaskState new_state, WaitReason new_reason, const void* n
 }
 
 void TaskRecord::RunSlice(TaskRecord* task) {
-  TaskRecord* finished = nullptr;
-  task->finished_slot = &finished;
   // It runs already when it has yielded to nobody.
   if (!(task->state.load(std::memory_order_relaxed) == TaskState::kRunning)) {
     task->Enter(TaskState::kRunning, WaitReason::kNone, nullptr);
   }
   // Tasks nest where a seeded executor runs in a task of another.
   TaskRecord* const outer = std::exchange(current_task, task);
-  task->resume_point.resume();
+  if (task->frame == nullptr) task->Begin();
+  if (ended_task == nullptr) task->resume_point.resume();  // else it could not even begin
+  // From here on `task` may already run on another thread, unless it has ended.
+  TaskRecord* const ended = std::exchange(ended_task, nullptr);
+  if (ended != nullptr) {
+    // The arguments go first: the owner may free what they refer to as soon as it knows.
+    ended->End();
+    if (ended->context_refs != 0) ended->context->Settle(ended->context_refs);
+  }
   current_task = outer;
-  // From here on `task` may already run on another thread; only its end is told through the slot.
-  if (finished == nullptr) return;
-  // The arguments go first: the owner may free what they refer to as soon as it knows.
-  finished->frame.destroy();
-  finished->owner->OnTaskDone(finished);
+  if (ended != nullptr) ended->owner->OnTaskDone(ended);
 }
 
 void TaskRecord::TimeFromNow() {
@@ -93,9 +107,7 @@ int64_t WakeList::EnterRunnable(uint32_t turn) {
   return count;
 }
 
-void Schedule(WakeList& tasks) {
-  if (!tasks.empty()) tasks.front()->executor->Schedule(tasks);
-}
+void ScheduleAll(WakeList& tasks) { tasks.front()->executor->Schedule(tasks); }
 
 }  // namespace internal
 }  // namespace nursery

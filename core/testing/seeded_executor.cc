@@ -1,5 +1,6 @@
 #include "core/testing/seeded_executor.h"
 
+#include "nursery/core/internal/context_node.h"
 #include "nursery/core/internal/render_dump.h"
 #include "nursery/core/internal/snapshot.h"
 #include "nursery/core/internal/task_frame.h"
@@ -32,13 +33,13 @@ void ManualClock::Set(Time now) {
 absl::Status SeededExecutor::Run(std::string name, Executor::Root root, std::source_location site) {
   Owner owner;
   CancelScope scope(Context::Background(*this));
-  TaskRecord task;
+  internal::TaskFrame<Executor::Root> task(std::move(root));
   task.name = std::move(name);
   task.spawn_site = site;
   task.executor = this;
   task.context = &scope.context().node();
   task.owner = &owner;
-  internal::RunInTask(scope.context(), std::move(root)).BindTo(task);
+  task.context->HoldUp();
   registry().AddBeyondLimit(&task);
   Schedule(&task);
   std::optional<absl::Status> deadlock;
@@ -53,6 +54,7 @@ absl::Status SeededExecutor::Run(std::string name, Executor::Root root, std::sou
     if (!runnable_.empty()) RunOne();
   }
   registry().Remove(&task);
+  task.context->LetDown();
   return deadlock ? *deadlock : *owner.result();
 }
 

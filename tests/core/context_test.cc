@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -54,6 +55,68 @@ SEEDED_TEST(ContextTest, ADeadlineThatHadPassedIsTheCauseOfALaterCancel) {
   EXPECT_EQ(below.context().cause(), timed.context().cause());
   EXPECT_EQ(beside.context().cause(), call.context().cause());
   EXPECT_EQ(call.context().cause()->kind, CauseKind::kExplicit);
+  co_return absl::OkStatus();
+}
+
+// What tasks take and give of references to their own context only they count.
+Async<absl::Status> KeepTwice(Context ctx, std::vector<Context>* kept) {
+  kept->push_back(ctx);
+  kept->push_back(ctx);
+  co_await Yield();
+  co_return absl::OkStatus();
+}
+
+Async<absl::Status> DropOne(Context, std::vector<Context>* kept) {
+  while (kept->empty()) co_await Yield();
+  kept->pop_back();
+  co_return absl::OkStatus();
+}
+
+Async<absl::Status> SpawnKeepers(Group& group, std::vector<Context>* kept) {
+  absl::Status spawned = co_await group.Spawn("drop", DropOne, kept);
+  if (!spawned.ok()) co_return spawned;
+  spawned = co_await group.Spawn("keep", KeepTwice, kept);
+  co_return spawned;
+}
+
+SEEDED_TEST(ContextTest, OutlivesTheGroupWhoseTasksHaveKeptIt) {
+  std::vector<Context> kept;
+  CancelScope scope(ctx);
+  GroupResult result = co_await WithGroup(scope.context(), GroupOptions(), SpawnKeepers, &kept);
+  EXPECT_TRUE(result.status.ok());
+  EXPECT_EQ(kept.size(), 1U);
+  EXPECT_FALSE(kept.front().cancelled());
+  EXPECT_TRUE(scope.Cancel("enough"));
+  EXPECT_TRUE(kept.front().cancelled());
+  co_return absl::OkStatus();
+}
+
+TEST(ContextTest, ATaskMayLeaveItsContextToAnotherThread) {
+  ThreadExecutor executor(1);
+  const absl::Status status = executor.Run("root", [](Context ctx) -> Async<absl::Status> {
+    auto give = [](Context of_group) -> Async<absl::Status> {
+      std::thread([given = std::move(of_group)] { EXPECT_FALSE(given.cancelled()); }).join();
+      co_return absl::OkStatus();
+    };
+    auto body = [](Group& group, decltype(give) run) -> Async<absl::Status> {
+      for (int i = 0; i < 3; ++i) {
+        absl::Status spawned = co_await group.Spawn("give", run);
+        if (!spawned.ok()) co_return spawned;
+      }
+      co_return absl::OkStatus();
+    };
+    GroupResult result = co_await WithGroup(ctx, GroupOptions(), body, give);
+    EXPECT_EQ(result.succeeded, 3);
+    co_return result.status;
+  });
+  EXPECT_TRUE(status.ok());
+}
+
+SEEDED_TEST(ContextTest, AnAwaitTakesATemporaryOver) {
+  const ContextKey<int> key;
+  auto slept = Sleep(ctx.With(key, 1), seconds(1));
+  const absl::Status status = co_await slept;
+  EXPECT_TRUE(status.ok());
   co_return absl::OkStatus();
 }
 

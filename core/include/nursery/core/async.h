@@ -16,10 +16,10 @@
 
 #include <coroutine>
 #include <exception>
-#include <optional>
 #include <source_location>
 #include <type_traits>
 #include <utility>
+#include <variant>
 
 #include "nursery/core/check.h"
 #include "nursery/core/internal/frame_pool.h"
@@ -31,6 +31,9 @@ template <class T>
 class Async;
 
 namespace internal {
+
+template <class Function, class... Args>
+class TaskFrame;
 
 // Awaits through an awaiter that stands in the awaiting frame. g++ 12 would copy what
 // await_transform returns by reference, and awaiters can be neither copied nor moved.
@@ -52,11 +55,9 @@ class AwaiterHandle {
 // What every coroutine of a task shares: which task it belongs to.
 struct PromiseBase : Pooled {
   TaskRecord* task = nullptr;
-  std::coroutine_handle<> continuation;
-  std::exception_ptr exception;
+  std::coroutine_handle<> continuation;  // none: the outermost of its task
 
   std::suspend_always initial_suspend() const noexcept { return {}; }
-  void unhandled_exception() noexcept { exception = std::current_exception(); }
 
   // Notes the line of every co_await in the task's record.
   template <class Awaiter>
@@ -77,34 +78,42 @@ struct ResumeContinuation {
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> handle) const noexcept {
-    return handle.promise().continuation;
+    if (handle.promise().continuation) return handle.promise().continuation;
+    EndsNow(handle.promise().task);
+    return std::noop_coroutine();
   }
   void await_resume() const noexcept {}
 };
 
 template <class T>
 struct AsyncPromise : PromiseBase {
-  std::optional<T> value;
+  std::variant<std::monostate, T, std::exception_ptr> outcome;  // frames are many and small
 
   Async<T> get_return_object() noexcept;
   ResumeContinuation final_suspend() const noexcept { return {}; }
   template <class U>
   void return_value(U&& result) {
-    value.emplace(std::forward<U>(result));
+    outcome.template emplace<1>(std::forward<U>(result));
   }
+  void unhandled_exception() noexcept { outcome.template emplace<2>(std::current_exception()); }
+  const std::exception_ptr* exception() const { return std::get_if<2>(&outcome); }
   T Take() {
-    if (exception) std::rethrow_exception(exception);
-    return std::move(*value);
+    if (exception() != nullptr) std::rethrow_exception(*exception());
+    return std::move(*std::get_if<1>(&outcome));
   }
 };
 
 template <>
 struct AsyncPromise<void> : PromiseBase {
+  std::exception_ptr thrown;
+
   Async<void> get_return_object() noexcept;
   ResumeContinuation final_suspend() const noexcept { return {}; }
   void return_void() const noexcept {}
+  void unhandled_exception() noexcept { thrown = std::current_exception(); }
+  const std::exception_ptr* exception() const { return thrown ? &thrown : nullptr; }
   void Take() const {
-    if (exception) std::rethrow_exception(exception);
+    if (thrown) std::rethrow_exception(thrown);
   }
 };
 
@@ -145,6 +154,8 @@ class [[nodiscard]] Async {
 
  private:
   friend struct internal::PromiseBase;
+  template <class Function, class... Args>
+  friend class internal::TaskFrame;
   Handle handle_;
 };
 

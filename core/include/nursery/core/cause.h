@@ -38,7 +38,7 @@ struct Cause {
   absl::Status status;
   // The line that cancelled.
   std::source_location site;
-  // When; filled in by the cancellation.
+  // When, by the coarse clock; filled in by the cancellation.
   Time time{};
   // Who, for people: a user, a call, the label of a deadline; may be empty.
   std::string actor;

@@ -6,6 +6,7 @@
 // goes, senders get FAILED_PRECONDITION instead of waiting for ever.
 //
 // Thread safety: any thread; one handle is used by one task at a time, copy it for more.
+// Lifetime: a handle stays as long as a Send or Receive of it waits; a case of Select has its own.
 // Suspends: Send while full, Receive while empty, Select while no case is ready.
 // Resumes on: the executor. Cancellation: returns the cause's status; the value was not sent, and a
 // SendCase has it back. Order: values and waiters first in, first out. Select takes the first ready
@@ -51,11 +52,21 @@ class Sender;
 template <class T>
 class Receiver;
 
+namespace internal {
+template <class... Cases>
+class SelectAwaiter;
+template <class T>
+class SendAwaiter;
+template <class T>
+class ReceiveAwaiter;
+}  // namespace internal
+
 // One value to send, as a case of Select.
 template <class T>
 class SendCase {
  public:
-  SendCase(const Sender<T>& sender, T value) : state_(sender.state_), node_(std::move(value)) {}
+  SendCase(const Sender<T>& sender, T value)
+      : kept_(sender.state_), state_(kept_.get()), node_(std::move(value)) {}
   SendCase(const SendCase&) = delete;
   SendCase& operator=(const SendCase&) = delete;
 
@@ -83,7 +94,11 @@ class SendCase {
   }
 
  private:
-  std::shared_ptr<internal::ChannelState<T>> state_;
+  friend class internal::SendAwaiter<T>;
+  SendCase(internal::ChannelState<T>* state, T value) : state_(state), node_(std::move(value)) {}
+
+  std::shared_ptr<internal::ChannelState<T>> kept_;
+  internal::ChannelState<T>* const state_;
   internal::SendNode<T> node_;
 };
 
@@ -91,7 +106,7 @@ class SendCase {
 template <class T>
 class ReceiveCase {
  public:
-  explicit ReceiveCase(const Receiver<T>& receiver) : state_(receiver.state_) {}
+  explicit ReceiveCase(const Receiver<T>& receiver) : kept_(receiver.state_), state_(kept_.get()) {}
   ReceiveCase(const ReceiveCase&) = delete;
   ReceiveCase& operator=(const ReceiveCase&) = delete;
 
@@ -116,29 +131,24 @@ class ReceiveCase {
   }
 
  private:
-  std::shared_ptr<internal::ChannelState<T>> state_;
+  friend class internal::ReceiveAwaiter<T>;
+  explicit ReceiveCase(internal::ChannelState<T>* state) : state_(state) {}
+
+  std::shared_ptr<internal::ChannelState<T>> kept_;
+  internal::ChannelState<T>* const state_;
   internal::ReceiveNode<T> node_;
 };
 
-namespace internal {
-template <class... Cases>
-class SelectAwaiter;
-template <class T>
-class SendAwaiter;
-template <class T>
-class ReceiveAwaiter;
-}  // namespace internal
-
 // Waits until one case can go on, does it, and gives its position; the other cases stay untouched.
 template <class... Cases>
-internal::SelectAwaiter<Cases...> Select(Context context, Cases&... cases) {
+internal::SelectAwaiter<Cases...> Select(internal::AwaitedContext context, Cases&... cases) {
   return internal::SelectAwaiter<Cases...>(std::move(context), WaitReason::kSelect, cases...);
 }
 
 template <class T>
 class Sender : internal::SendHalf<T> {
  public:
-  internal::SendAwaiter<T> Send(Context context, T value) const {
+  internal::SendAwaiter<T> Send(internal::AwaitedContext context, T value) const {
     return internal::SendAwaiter<T>(std::move(context), *this, std::move(value));
   }
   // RESOURCE_EXHAUSTED: full.
@@ -158,6 +168,7 @@ class Sender : internal::SendHalf<T> {
   template <class U>
   friend std::pair<Sender<U>, Receiver<U>> MakeChannel(size_t capacity);
   friend class SendCase<T>;
+  friend class internal::SendAwaiter<T>;
   using internal::SendHalf<T>::SendHalf;
   using internal::SendHalf<T>::state_;
 };
@@ -165,7 +176,7 @@ class Sender : internal::SendHalf<T> {
 template <class T>
 class Receiver : internal::ReceiveHalf<T> {
  public:
-  internal::ReceiveAwaiter<T> Receive(Context context) const {
+  internal::ReceiveAwaiter<T> Receive(internal::AwaitedContext context) const {
     return internal::ReceiveAwaiter<T>(std::move(context), *this);
   }
   // UNAVAILABLE: empty. OUT_OF_RANGE: closed and drained.
@@ -178,6 +189,7 @@ class Receiver : internal::ReceiveHalf<T> {
   template <class U>
   friend std::pair<Sender<U>, Receiver<U>> MakeChannel(size_t capacity);
   friend class ReceiveCase<T>;
+  friend class internal::ReceiveAwaiter<T>;
   using internal::ReceiveHalf<T>::ReceiveHalf;
   using internal::ReceiveHalf<T>::state_;
 };

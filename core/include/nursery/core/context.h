@@ -19,6 +19,8 @@
 #ifndef NURSERY_CORE_CONTEXT_H_
 #define NURSERY_CORE_CONTEXT_H_
 
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
@@ -35,6 +37,9 @@ class Executor;
 namespace internal {
 class AfterFuncHook;
 class ContextNode;
+class AwaitedContext;
+template <class Function, class... Args>
+class TaskFrame;
 using CancelFunction = absl::AnyInvocable<void() && noexcept>;
 }  // namespace internal
 
@@ -99,12 +104,52 @@ class Context {
 
  private:
   friend class CancelScope;
+  friend class internal::AwaitedContext;
+  template <class Function, class... Args>
+  friend class internal::TaskFrame;
   explicit Context(internal::ContextNode* node) : node_(node) {}
+  static Context Of(internal::ContextNode& node);
+  // Of no node: to be assigned to.
+  static Context Of(std::nullptr_t) {
+    return Context(static_cast<internal::ContextNode*>(nullptr));
+  }
   Context WithAny(const void* key, std::shared_ptr<const void> value) const;
   const void* FindAny(const void* key) const;
 
   internal::ContextNode* node_;
 };
+
+namespace internal {
+
+// What an awaitable takes its context as. One that the caller keeps is only referred to, which
+// costs nothing: it stays until the await is over, being in the same expression, or in the same
+// frame. A temporary is taken over.
+class AwaitedContext {
+ public:
+  // NOLINTNEXTLINE(google-explicit-constructor): stands for a Context
+  AwaitedContext(const Context& context) : bits_(Bits(context.node_)) {}
+  // NOLINTNEXTLINE(google-explicit-constructor): stands for a Context
+  AwaitedContext(Context&& context) : bits_(Bits(std::exchange(context.node_, nullptr)) | kOwned) {}
+  AwaitedContext(AwaitedContext&& other) noexcept
+      : bits_(std::exchange(other.bits_, other.bits_ & ~kOwned)) {}
+  AwaitedContext& operator=(AwaitedContext&&) = delete;
+  ~AwaitedContext() {
+    if ((bits_ & kOwned) != 0) const Context last(&node());
+  }
+
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): the pointer that it was made of
+  ContextNode& node() const { return *reinterpret_cast<ContextNode*>(bits_ & ~kOwned); }
+  absl::Status status() const;
+  Executor& executor() const;
+
+ private:
+  static constexpr uintptr_t kOwned = 1;
+  static uintptr_t Bits(ContextNode* node) { return reinterpret_cast<uintptr_t>(node); }
+
+  uintptr_t bits_;  // the node's address, and kOwned
+};
+
+}  // namespace internal
 
 // Keeps a function of Context::AfterFunc registered. When it dies, the function is not running and
 // never will: what it refers to may go. Whoever stops it holds no lock that the function takes.

@@ -97,15 +97,15 @@ class Group final : private internal::TaskOwner {
 
   // As the records of its tasks have it.
   const internal::TaskOwner* AsOwner() const { return this; }
-  // A task of this group that is not started yet; takes over the frame.
-  internal::TaskRecord* NewTask(TaskName&& name, internal::TaskFrame frame);
-  // Undoes NewTask.
-  static void Discard(internal::TaskRecord* task);
+  // A task of this group that is not started yet; who does not start it deletes it.
+  template <class Function, class... Args>
+  internal::TaskRecord* NewTask(TaskName&& name, Function&& function, Args&&... args);
+  void Describe(internal::TaskRecord& task, TaskName&& name);
   // In a place that was taken for it. kCrowded: so many wait that the body should let them run.
   // kNo: the executor has too many tasks; it goes to Refuse.
   enum class Started { kYes, kCrowded, kNo };
   Started Start(internal::TaskRecord* task);
-  // RESOURCE_EXHAUSTED. Discards the task and gives its place back.
+  // RESOURCE_EXHAUSTED. Deletes the task and gives its place back.
   absl::Status Refuse(internal::TaskRecord* task);
   // Starts a task in a place that was taken for it; gives that back when making it throws.
   template <class Function, class... Args>
@@ -115,12 +115,21 @@ class Group final : private internal::TaskOwner {
   std::shared_ptr<internal::GroupLink> Link() NURSERY_EXCLUDES(mutex_);
   // Takes a place. False: nobody has one any more.
   bool AddPlace() {
-    int64_t seen = places_.load(std::memory_order_relaxed);
+    uint64_t seen = places_.load(std::memory_order_relaxed);
     do {
-      if (seen == 0 && !PLANTED(spawned_after_the_join)) return false;
+      if (PlacesOf(seen) == 0 && !PLANTED(spawned_after_the_join)) return false;
       // Relaxed: what the task sees of its spawner goes through the queue that it is put into.
     } while (!places_.compare_exchange_weak(seen, seen + kTask, std::memory_order_relaxed));
     return true;
+  }
+  // The same of the body of a plain group, which has one: it takes several at once.
+  void AddPlaceOfBody() {
+    uint64_t spare = spare_.load(std::memory_order_relaxed);
+    if (spare == 0) {
+      spare = kSpare;
+      places_.fetch_add(kSpare * kTask, std::memory_order_relaxed);
+    }
+    spare_.store(spare - 1, std::memory_order_relaxed);
   }
   // OK takes a place of a group that is not plain.
   absl::Status TakeCountedPlace() NURSERY_REQUIRES(mutex_);
@@ -130,6 +139,9 @@ class Group final : private internal::TaskOwner {
   void GivePlace(internal::WakeList& wake) NURSERY_REQUIRES(mutex_);
   // With the last place the joiner may free the group.
   void LeavePlace() NURSERY_EXCLUDES(mutex_);
+  // The same of a task of a plain group that has succeeded.
+  void LeaveWell() NURSERY_EXCLUDES(mutex_);
+  int64_t CountSucceeded() const NURSERY_REQUIRES(mutex_);
   // The same of the body, whose joiner has entered join_wait_.
   void LeaveBody(internal::WakeList& wake) NURSERY_EXCLUDES(mutex_);
   void FireJoin(internal::WakeList& wake) NURSERY_EXCLUDES(mutex_);
@@ -141,10 +153,16 @@ class Group final : private internal::TaskOwner {
   GroupResult TakeResult() NURSERY_EXCLUDES(mutex_);
   void Apply(std::optional<Cause> decision);
   // Tasks that have a place.
-  int64_t running() const { return places_.load(std::memory_order_acquire) / kTask; }
+  int64_t running() const {
+    const uint64_t tasks = PlacesOf(places_.load(std::memory_order_acquire)) / kTask;
+    return static_cast<int64_t>(tasks - spare_.load(std::memory_order_relaxed));
+  }
 
-  static constexpr int64_t kBody = 1;
-  static constexpr int64_t kTask = 2;
+  static constexpr uint64_t kBody = 1;
+  static constexpr uint64_t kTask = 2;
+  static constexpr uint64_t kSpare = 16;
+  static constexpr uint64_t kSuccess = uint64_t{1} << 32;
+  static uint64_t PlacesOf(uint64_t count) { return count % kSuccess; }
 
   // Constant after construction, but for the owner, which is set before the body runs.
   const CancelScope scope_;
@@ -156,11 +174,13 @@ class Group final : private internal::TaskOwner {
   internal::TaskRecord* owner_ = nullptr;
 
   // Who has a place: kTask for each task, kBody until the body waits for them. Whoever takes it to
-  // 0 lets the joiner go. Of a group that is not plain it is raised under the lock.
-  std::atomic<int64_t> places_{kBody};
-  std::atomic<int64_t> succeeded_{0};  // of a plain group; the join does not know of them
+  // 0 lets the joiner go. Of a group that is not plain it is raised under the lock. Above that, of
+  // a plain group: kSuccess for each task that has succeeded, of which the join does not know.
+  std::atomic<uint64_t> places_{kBody};
+  std::atomic<uint64_t> spare_{0};  // places that the body has taken for its next tasks
 
   mutable Mutex mutex_;
+  int64_t succeeded_ NURSERY_GUARDED_BY(mutex_) = 0;  // taken out of places_, once they are many
   std::shared_ptr<internal::GroupLink> link_ NURSERY_GUARDED_BY(mutex_);  // once asked for
   internal::JoinState join_ NURSERY_GUARDED_BY(mutex_);
   bool closed_ NURSERY_GUARDED_BY(mutex_) = false;

@@ -19,7 +19,7 @@ namespace nursery {
 
 class [[nodiscard]] IoAwaiter {
  public:
-  IoAwaiter(Context context, int fd, internal::IoDirection direction)
+  IoAwaiter(internal::AwaitedContext context, int fd, internal::IoDirection direction)
       : context_(std::move(context)), fd_(fd), direction_(direction) {}
 
   bool await_ready() const noexcept { return false; }
@@ -40,18 +40,18 @@ class [[nodiscard]] IoAwaiter {
   }
 
  private:
-  Context context_;
+  internal::AwaitedContext context_;
   const int fd_;
   const internal::IoDirection direction_;
   absl::Status status_;
   internal::PlainWait wait_;
 };
 
-inline IoAwaiter ReadReady(Context context, int fd) {
+inline IoAwaiter ReadReady(internal::AwaitedContext context, int fd) {
   return IoAwaiter(std::move(context), fd, internal::IoDirection::kRead);
 }
 
-inline IoAwaiter WriteReady(Context context, int fd) {
+inline IoAwaiter WriteReady(internal::AwaitedContext context, int fd) {
   return IoAwaiter(std::move(context), fd, internal::IoDirection::kWrite);
 }
 

@@ -94,7 +94,7 @@ class Semaphore final : internal::WaitSite {
   class [[nodiscard]] AcquireAwaiter;
 
   // Waits for `weight`. INVALID_ARGUMENT at once when it is below 1 or above the size.
-  AcquireAwaiter Acquire(Context context, int64_t weight = 1);
+  AcquireAwaiter Acquire(internal::AwaitedContext context, int64_t weight = 1);
   // Nothing when the weight is not free, somebody waits, or Acquire would give INVALID_ARGUMENT.
   std::optional<Permit> TryAcquire(int64_t weight = 1) NURSERY_EXCLUDES(mutex_);
 
@@ -154,7 +154,7 @@ class Semaphore final : internal::WaitSite {
 
 class [[nodiscard]] Semaphore::AcquireAwaiter {
  public:
-  AcquireAwaiter(Semaphore& semaphore, Context context, int64_t weight)
+  AcquireAwaiter(Semaphore& semaphore, internal::AwaitedContext context, int64_t weight)
       : semaphore_(semaphore), context_(std::move(context)) {
     waiter_.weight = weight;
   }
@@ -181,7 +181,7 @@ class [[nodiscard]] Semaphore::AcquireAwaiter {
   }
 
   Semaphore& semaphore_;
-  Context context_;
+  internal::AwaitedContext context_;
   Waiter waiter_;
   bool taken_ = false;
 };
@@ -192,7 +192,8 @@ inline void Permit::Release() {
       ->Release(std::exchange(weight_, 0), std::exchange(holder_, nullptr));
 }
 
-inline Semaphore::AcquireAwaiter Semaphore::Acquire(Context context, int64_t weight) {
+inline Semaphore::AcquireAwaiter Semaphore::Acquire(internal::AwaitedContext context,
+                                                    int64_t weight) {
   return AcquireAwaiter(*this, std::move(context), weight);
 }
 

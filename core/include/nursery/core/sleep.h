@@ -16,7 +16,8 @@ namespace nursery {
 
 class [[nodiscard]] SleepAwaiter {
  public:
-  SleepAwaiter(Context context, Time until) : context_(std::move(context)), until_(until) {}
+  SleepAwaiter(internal::AwaitedContext context, Time until)
+      : context_(std::move(context)), until_(until) {}
 
   bool await_ready() const noexcept { return false; }
   template <class Promise>
@@ -38,23 +39,23 @@ class [[nodiscard]] SleepAwaiter {
   }
 
  private:
-  Context context_;
+  internal::AwaitedContext context_;
   const Time until_;
   internal::TimedWait wait_;
 };
 
-inline SleepAwaiter SleepUntil(Context context, Time until) {
+inline SleepAwaiter SleepUntil(internal::AwaitedContext context, Time until) {
   return SleepAwaiter(std::move(context), until);
 }
 
-inline SleepAwaiter Sleep(Context context, Duration duration) {
-  const Time until = Later(context.Now(), duration);
+inline SleepAwaiter Sleep(internal::AwaitedContext context, Duration duration) {
+  const Time until = Later(context.executor().clock().Now(), duration);
   return SleepAwaiter(std::move(context), until);
 }
 
 class [[nodiscard]] UntilCancelledAwaiter {
  public:
-  explicit UntilCancelledAwaiter(Context context) : context_(std::move(context)) {}
+  explicit UntilCancelledAwaiter(internal::AwaitedContext context) : context_(std::move(context)) {}
 
   bool await_ready() const noexcept { return false; }
   template <class Promise>
@@ -67,12 +68,12 @@ class [[nodiscard]] UntilCancelledAwaiter {
   }
 
  private:
-  Context context_;
+  internal::AwaitedContext context_;
   internal::PlainWait wait_;
 };
 
 // Waits until `context` is cancelled and returns its cause's status.
-inline UntilCancelledAwaiter UntilCancelled(Context context) {
+inline UntilCancelledAwaiter UntilCancelled(internal::AwaitedContext context) {
   return UntilCancelledAwaiter(std::move(context));
 }
 

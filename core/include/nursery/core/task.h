@@ -89,6 +89,12 @@ class TaskOwner {
 };
 
 struct TaskRecord : ListNode<>, Pooled {
+  virtual ~TaskRecord() = default;
+  // Calls the function, which makes the outermost coroutine; or EndsNow.
+  virtual void Begin() {}
+  // After EndsNow: takes the result. What the task was called with goes.
+  virtual void End() {}
+
   // Constant after construction.
   uint64_t id = 0;
   uint64_t parent_id = 0;
@@ -99,14 +105,15 @@ struct TaskRecord : ListNode<>, Pooled {
   Executor* executor = nullptr;
   ContextNode* context = nullptr;  // the owner's, which outlives the task
   TaskOwner* owner = nullptr;
-  std::coroutine_handle<> frame;
-  uint32_t shard = 0;  // of the registry
-  bool timed = false;  // how long it waits for a thread, and keeps it
+  std::coroutine_handle<> frame;  // the outermost coroutine; null before its first slice
+  uint32_t shard = 0;             // of the registry
+  bool timed = false;             // how long it waits for a thread, and keeps it
+  bool starting = true;           // its function has not been called yet; read by itself alone
 
   // Relaxed: read by dumps at any time.
   std::atomic<Doing> state{Doing()};
-  bool starting = true;            // its function has not been called yet; read by itself alone
   std::atomic<uint32_t> waits{0};  // that it has begun
+  int32_t context_refs = 0;        // of itself; see CountByTask
   std::atomic<const void*> object{nullptr};
   std::atomic<std::source_location> line{std::source_location()};
   std::atomic<Time> since{Time()};
@@ -114,7 +121,6 @@ struct TaskRecord : ListNode<>, Pooled {
   // Owned by whoever runs or holds the task: one at a time.
   std::coroutine_handle<> resume_point;
   TaskRecord* next_woken = nullptr;
-  TaskRecord** finished_slot = nullptr;
   absl::Status result;
 
   void Enter(TaskState new_state, WaitReason new_reason, const void* new_object);
@@ -126,7 +132,7 @@ struct TaskRecord : ListNode<>, Pooled {
   }
   void TimeFromNow();
 
-  // Runs the task until it suspends or ends; when it ended, destroys its frame and tells its owner.
+  // Runs the task until it suspends or ends; when it ended, lets it End and tells its owner.
   // Nothing of the task may be touched afterwards.
   static void RunSlice(TaskRecord* task);
 };
@@ -137,6 +143,11 @@ struct TaskRecord : ListNode<>, Pooled {
 TaskKey KeyOf(const TaskRecord& task);
 // Of CurrentTask.
 [[gnu::noinline]] TaskKey CurrentKey();
+// Tells RunSlice that the task has come to its end.
+[[gnu::noinline]] void EndsNow(TaskRecord* task) noexcept;
+// Counts what a task takes and gives of references to its own context, without an atomic operation:
+// most of them are of that kind. They are settled when it ends. False: `node` is another one.
+[[gnu::noinline]] bool CountByTask(const ContextNode& node, int32_t references);
 // The task whose arguments are being moved into its function, on this thread.
 TaskKey StartingTask();
 
@@ -175,8 +186,11 @@ class WakeList {
   TaskRecord* last_ = nullptr;
 };
 
+void ScheduleAll(WakeList& tasks);
 // Makes the tasks runnable on their executor, which they share. Call it outside of locks.
-void Schedule(WakeList& tasks);
+inline void Schedule(WakeList& tasks) {
+  if (!tasks.empty()) ScheduleAll(tasks);
+}
 
 }  // namespace internal
 }  // namespace nursery

@@ -13,7 +13,7 @@ namespace nursery::internal {
 template <class... Cases>
 class [[nodiscard]] SelectAwaiter {
  public:
-  SelectAwaiter(Context context, WaitReason reason, Cases&... cases)
+  SelectAwaiter(AwaitedContext context, WaitReason reason, Cases&... cases)
       : context_(std::move(context)), reason_(reason), cases_(cases...) {}
 
   bool await_ready() const noexcept { return false; }
@@ -45,17 +45,19 @@ class [[nodiscard]] SelectAwaiter {
   }
   // OK, or why the context ended the wait.
   absl::Status EndWait() { return waits_ && LeaveAll() ? context_.status() : absl::OkStatus(); }
-  const Context& context() const { return context_; }
+  const AwaitedContext& context() const { return context_; }
 
  private:
   // Whether the context ended the wait.
   bool LeaveAll() {
     const bool cancelled = wait_.Finish();
+    // What it was in has let go of it.
+    if (sizeof...(Cases) == 1 && wait_.resumed_by_fire()) return false;
     std::apply([](Cases&... each) { (each.Leave(), ...); }, cases_);
     return cancelled;
   }
 
-  Context context_;
+  AwaitedContext context_;
   const WaitReason reason_;
   std::tuple<Cases&...> cases_;
   bool waits_ = true;
@@ -65,8 +67,8 @@ class [[nodiscard]] SelectAwaiter {
 template <class T>
 class [[nodiscard]] SendAwaiter {
  public:
-  SendAwaiter(Context context, const Sender<T>& sender, T value)
-      : case_(sender, std::move(value)),
+  SendAwaiter(AwaitedContext context, const Sender<T>& sender, T value)
+      : case_(sender.state_.get(), std::move(value)),
         select_(std::move(context), WaitReason::kChannelSend, case_) {}
   bool await_ready() { return select_.TryNow(case_); }
   template <class Promise>
@@ -78,7 +80,7 @@ class [[nodiscard]] SendAwaiter {
     if (!waited.ok()) return waited;
     absl::Status sent = case_.status();
     // A cancellation may have ended the receivers before this wait could see it, and is then why.
-    if (!sent.ok() && select_.context().cancelled()) return select_.context().status();
+    if (!sent.ok() && select_.context().node().cancelled()) return select_.context().status();
     return sent;
   }
 
@@ -90,8 +92,9 @@ class [[nodiscard]] SendAwaiter {
 template <class T>
 class [[nodiscard]] ReceiveAwaiter {
  public:
-  ReceiveAwaiter(Context context, const Receiver<T>& receiver)
-      : case_(receiver), select_(std::move(context), WaitReason::kChannelReceive, case_) {}
+  ReceiveAwaiter(AwaitedContext context, const Receiver<T>& receiver)
+      : case_(receiver.state_.get()),
+        select_(std::move(context), WaitReason::kChannelReceive, case_) {}
   bool await_ready() { return select_.TryNow(case_); }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle) {

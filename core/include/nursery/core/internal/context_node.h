@@ -3,7 +3,10 @@
 // Invariants:
 //  1. cause_ is set at most once, under mutex_ and before flag_, and never changes afterwards.
 //  2. A node keeps its parent alive, never its children; a dying node unlinks itself in O(1).
-//  3. Hooks are called under the lock of their node and may only collect whom to wake.
+//  3. While tasks of a context live they count the references to it that they take and give
+//     themselves (CountByTask), so that refs_ is off by those. Whoever owns the tasks holds it up
+//     meanwhile, from before the first until after the last.
+//  4. Hooks are called under the lock of their node and may only collect whom to wake.
 //
 // Thread safety: any thread.
 #ifndef NURSERY_CORE_INTERNAL_CONTEXT_NODE_H_
@@ -59,12 +62,21 @@ class ContextNode final : public ListNode<ChildTag>, public Timer, public Pooled
   // reach it. `label` names the scope in the error when `deadline` passes.
   ContextNode(ContextNode& parent, bool shielded, Time deadline, std::string label);
 
-  void Ref() { refs_.fetch_add(1, std::memory_order_relaxed); }
-  void Unref() {
-    if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) Die();
+  void Ref() {
+    if (!CountByTask(*this, 1)) refs_.fetch_add(1, std::memory_order_relaxed);
   }
+  void Unref() {
+    if (CountByTask(*this, -1)) return;
+    const bool only = !listed_ && refs_.load(std::memory_order_acquire) == 1 && IsLast();
+    if (only || refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) Die();
+  }
+  // Invariant 3.
+  void HoldUp() { refs_.fetch_add(kHeldUp, std::memory_order_relaxed); }
+  void LetDown() { refs_.fetch_sub(kHeldUp, std::memory_order_acq_rel); }
+  void Settle(int64_t references) { refs_.fetch_add(references, std::memory_order_acq_rel); }
 
-  // Cancels this node and all below it, once. False when it was cancelled before.
+  // Cancels this node and all below it, once. False when it was cancelled before. The caller has a
+  // reference.
   bool Cancel(std::shared_ptr<const Cause> cause);
 
   // False, and not added, when the node is cancelled already.
@@ -94,6 +106,9 @@ class ContextNode final : public ListNode<ChildTag>, public Timer, public Pooled
   ~ContextNode();
   void Die();
   bool TryRef();
+  // The only reference to what the parent does not know is the last one, if the timers do not know
+  // it either.
+  bool IsLast();
   void OnExpire(Expired& expired) override;
   void Adopt(ContextNode& child) NURSERY_EXCLUDES(mutex_);
   // Whoever sees the flag sees the cause and its time.
@@ -111,10 +126,12 @@ class ContextNode final : public ListNode<ChildTag>, public Timer, public Pooled
   const bool shielded_;
   const std::string label_;
   Time deadline_;
-  bool timed_ = false;  // has a timer of its own
+  bool timed_ = false;   // has a timer of its own
+  bool listed_ = false;  // its parent knows it
   std::unique_ptr<const ContextValue> own_value_;
   const ContextValue* values_ = nullptr;  // own_value_ or the parent's, which this node keeps alive
 
+  static constexpr int64_t kHeldUp = int64_t{1} << 40;
   std::atomic<int64_t> refs_{1};
   std::atomic<bool> flag_{false};
   // Written once, before flag_ is set.

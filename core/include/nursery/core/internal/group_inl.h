@@ -37,9 +37,7 @@ class [[nodiscard]] Group::SpawnAwaiter {
   SpawnAwaiter(Group& group, internal::TaskRecord* task) : group_(group), task_(task) {}
   SpawnAwaiter(const SpawnAwaiter&) = delete;
   SpawnAwaiter& operator=(const SpawnAwaiter&) = delete;
-  ~SpawnAwaiter() {
-    if (task_ != nullptr) Discard(task_);
-  }
+  ~SpawnAwaiter() { delete task_; }
 
   bool await_ready() const noexcept { return false; }
   template <class Promise>
@@ -47,7 +45,8 @@ class [[nodiscard]] Group::SpawnAwaiter {
     by_owner_ = handle.promise().task == group_.owner_;
     if (!by_owner_) return false;
     if (group_.plain_) {
-      if (group_.context().cancelled() || !group_.AddPlace()) return false;
+      if (group_.context().cancelled()) return false;
+      group_.AddPlaceOfBody();
       return StartTask() && LetOthersRun(handle);
     }
     wait_.emplace();
@@ -128,10 +127,16 @@ class Group::JoinAwaiter {
 };
 
 template <class Function, class... Args>
+internal::TaskRecord* Group::NewTask(TaskName&& name, Function&& function, Args&&... args) {
+  auto* const task = new internal::TaskFrame<Function, Args...>(std::forward<Function>(function),
+                                                                std::forward<Args>(args)...);
+  Describe(*task, std::move(name));
+  return task;
+}
+
+template <class Function, class... Args>
 Group::SpawnAwaiter Group::Spawn(TaskName name, Function function, Args... args) {
-  return SpawnAwaiter(
-      *this, NewTask(std::move(name),
-                     internal::RunInTask(context(), std::move(function), std::move(args)...)));
+  return SpawnAwaiter(*this, NewTask(std::move(name), std::move(function), std::move(args)...));
 }
 
 template <class Function, class... Args>
@@ -144,11 +149,11 @@ Group::SpawnAwaiter Group::SpawnWith(Permit permit, TaskName name, Function func
 
 template <class Function, class... Args>
 absl::Status Group::TrySpawn(TaskName name, Function function, Args... args) {
-  internal::TaskRecord* const task = NewTask(
-      std::move(name), internal::RunInTask(context(), std::move(function), std::move(args)...));
+  internal::TaskRecord* const task =
+      NewTask(std::move(name), std::move(function), std::move(args)...);
   absl::Status placed = TryPlace();
   if (!placed.ok()) {
-    Discard(task);
+    delete task;
     return placed;
   }
   return Start(task) == Started::kNo ? Refuse(task) : absl::OkStatus();
@@ -157,8 +162,8 @@ absl::Status Group::TrySpawn(TaskName name, Function function, Args... args) {
 template <class Function, class... Args>
 absl::Status Group::StartInPlace(TaskName name, Function function, Args... args) {
   try {
-    internal::TaskRecord* const task = NewTask(
-        std::move(name), internal::RunInTask(context(), std::move(function), std::move(args)...));
+    internal::TaskRecord* const task =
+        NewTask(std::move(name), std::move(function), std::move(args)...);
     return Start(task) == Started::kNo ? Refuse(task) : absl::OkStatus();
   } catch (...) {
     const absl::Status status = internal::StatusOfException(std::current_exception());

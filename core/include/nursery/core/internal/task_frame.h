@@ -1,12 +1,13 @@
-// TaskFrame: the outermost coroutine of a task. It runs a user's coroutine function, turns what
-// comes out of it into a Status, and reports its end through the task's record.
+// TaskFrame: a task in one block: its record, the user's coroutine function and the arguments. In
+// its first slice the function is called; what comes out of the coroutine becomes a Status.
 #ifndef NURSERY_CORE_INTERNAL_TASK_FRAME_H_
 #define NURSERY_CORE_INTERNAL_TASK_FRAME_H_
 
 #include <coroutine>
 #include <exception>
 #include <functional>
-#include <source_location>
+#include <memory>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -21,59 +22,67 @@ namespace nursery::internal {
 // INTERNAL with what the exception says.
 absl::Status StatusOfException(std::exception_ptr exception);
 
-class TaskFrame {
+// `function(context, args...)` gives an Async<absl::Status> or an Async<void>. Function, context
+// and arguments stay until the end, also of a function that takes them by reference.
+template <class Function, class... Args>
+class TaskFrame final : public TaskRecord {
  public:
-  struct promise_type : PromiseBase {
-    struct ReportEnd {
-      bool await_ready() const noexcept { return false; }
-      void await_suspend(std::coroutine_handle<promise_type> handle) const noexcept {
-        TaskRecord* task = handle.promise().task;
-        if (handle.promise().exception && !PLANTED(exception_lost))
-          task->result = StatusOfException(handle.promise().exception);
-        *task->finished_slot = task;
-      }
-      void await_resume() const noexcept {}
-    };
-    // The function has its arguments.
-    template <class T>
-    typename Async<T>::Awaiter await_transform(
-        Async<T>&& async, std::source_location line = std::source_location::current()) noexcept {
-      task->starting = false;
-      return PromiseBase::await_transform(std::move(async), line);
-    }
-    TaskFrame get_return_object() noexcept {
-      return TaskFrame(std::coroutine_handle<promise_type>::from_promise(*this));
-    }
-    ReportEnd final_suspend() const noexcept { return {}; }
-    void return_value(absl::Status status) { task->result = std::move(status); }
-  };
-
-  explicit TaskFrame(std::coroutine_handle<promise_type> handle) noexcept : handle_(handle) {}
-
-  // Ties the frame to its record. From then on the record owns it.
-  void BindTo(TaskRecord& task) const {
-    handle_.promise().task = &task;
-    task.frame = handle_;
-    task.resume_point = handle_;
+  explicit TaskFrame(Function&& function, Args&&... args)
+      : call_(std::move(function), std::move(args)...) {}
+  TaskFrame(const TaskFrame&) = delete;
+  TaskFrame& operator=(const TaskFrame&) = delete;
+  ~TaskFrame() override {
+    const bool ended = frame == nullptr && !starting;
+    if (!ended) std::destroy_at(&call_);  // it was never started
   }
 
  private:
-  std::coroutine_handle<promise_type> handle_;
-};
-
-// `function(context, args...)` gives an Async<absl::Status> or an Async<void>.
-template <class Function, class... Args>
-TaskFrame RunInTask(Context context, Function function, Args... args) {
   using Result = std::invoke_result_t<Function, Context, Args...>;
-  if constexpr (std::is_void_v<typename Result::value_type>) {
-    co_await std::invoke(std::move(function), std::move(context), std::move(args)...);
-    co_return absl::OkStatus();
-  } else {
-    absl::Status status =
-        co_await std::invoke(std::move(function), std::move(context), std::move(args)...);
-    co_return status;
+
+  void Begin() override {
+    try {
+      context_ = Context::Of(*context);
+      Result async = std::apply(
+          [this](Function& function, Args&... args) {
+            return std::invoke(std::move(function), std::move(context_), std::move(args)...);
+          },
+          call_);
+      starting = false;
+      frame = resume_point = std::exchange(async.handle_, nullptr);
+      Coroutine().promise().task = this;
+    } catch (...) {
+      TakeException(std::current_exception());
+      EndsNow(this);
+    }
   }
-}
+
+  void End() override {
+    if (frame != nullptr) {
+      auto& promise = Coroutine().promise();
+      if (promise.exception() != nullptr) {
+        TakeException(*promise.exception());
+      } else if constexpr (!std::is_void_v<typename Result::value_type>) {
+        result = promise.Take();
+      }
+      std::exchange(frame, nullptr).destroy();
+    }
+    starting = false;
+    std::destroy_at(&call_);
+    context_ = Context::Of(nullptr);
+  }
+
+  typename Result::Handle Coroutine() const {
+    return Result::Handle::from_address(frame.address());
+  }
+  void TakeException(std::exception_ptr exception) {
+    if (!PLANTED(exception_lost)) result = StatusOfException(std::move(exception));
+  }
+
+  Context context_ = Context::Of(nullptr);  // the task's, from its beginning
+  union {                                   // until End
+    std::tuple<Function, Args...> call_;
+  };
+};
 
 }  // namespace nursery::internal
 

@@ -54,6 +54,7 @@ class Wait : public CancelHook {
       context_ = context;
     }
     task_->Enter(TaskState::kWaiting, reason, object);
+    suspended_ = true;
     return Publish();
   }
 
@@ -66,6 +67,8 @@ class Wait : public CancelHook {
   bool decided() const { return phase() != kArming && phase() != kWaiting; }
   // Makes a finished Wait as new, for another Suspend.
   void Reset() { state_.store(kArming, std::memory_order_relaxed); }
+  // It was resumed by who fired it, who had finished by then, its lock released.
+  bool resumed_by_fire() const { return suspended_ && phase() == kFired; }
 
   // After resumption: leaves the context. Whether the context ended the wait.
   bool Finish() {
@@ -92,6 +95,7 @@ class Wait : public CancelHook {
   bool Publish() {
     uint32_t expected = kArming;
     if (state_.compare_exchange_strong(expected, kWaiting, std::memory_order_acq_rel)) return true;
+    suspended_ = false;
     task_->Enter(TaskState::kRunning, WaitReason::kNone, nullptr);
     return false;
   }
@@ -110,6 +114,7 @@ class Wait : public CancelHook {
   }
 
   std::atomic<uint32_t> state_{kArming};
+  bool suspended_ = false;
   TaskRecord* task_ = nullptr;
   ContextNode* context_ = nullptr;
 };
