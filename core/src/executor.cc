@@ -152,7 +152,7 @@ void ThreadExecutor::React() {
     if (scheduler_->look_wanted()) {
       next = std::min(next, next_look_);
     } else {
-      internal::DropCoarseTime();
+      internal::DropRecordTime();
     }
     const Duration timeout =
         next == kNever ? Duration(-1) : std::max(next - clock().Now(), Duration::zero());
@@ -163,23 +163,23 @@ void ThreadExecutor::React() {
     const Time now = clock().Now();
     ExpireTimers(now);
     LookAfterWorkers(now);
-    if (scheduler_->look_wanted()) internal::KeepCoarseTime();  // comes back for the next look
+    if (scheduler_->look_wanted()) internal::KeepRecordTime();  // comes back for the next look
   }
-  internal::DropCoarseTime();
+  internal::DropRecordTime();
   internal::Awake::Leave();
 }
 
 void ThreadExecutor::LookAfterWorkers(Time now) {
   if (!scheduler_->look_wanted() || now < next_look_) return;
   next_look_ = now + internal::Scheduler::kLookInterval;
-  if (options_.on_stall) internal::DropCoarseTime();  // it may take long
+  if (options_.on_stall) internal::DropRecordTime();  // it may take long
   scheduler_->Look(now, registry(), options_.on_stall);
 }
 
 void ThreadExecutor::TellAsleep() {
   const uint64_t slices = scheduler_->slices_started();
   if (std::exchange(slices_when_asleep_, slices) == slices) return;
-  internal::DropCoarseTime();  // what is told may take long
+  internal::DropRecordTime();  // what is told may take long
   const std::string report = internal::DescribeSleepers(internal::SnapshotAll());
   if (options_.on_asleep) {
     options_.on_asleep(report);

@@ -182,7 +182,7 @@ absl::Status Group::SpawnAwaiter::EndWait() {
 void Group::OnTaskDone(TaskRecord* task) {
   const std::unique_ptr<TaskRecord> record(task);
   if (observer_ != nullptr && !(PLANTED(failure_not_observed) && !task->result.ok())) {
-    const Time now = task->executor->clock().CoarseNow();
+    const Time now = task->executor->clock().RecordNow();
     const Duration took = std::max(now - task->spawned, Duration::zero());
     observer_->OnEnd(InfoOf(*task), took, task->result);
   }

@@ -15,8 +15,8 @@ namespace {
 // About a microsecond: what a mutex guards takes less, and to sleep and be woken takes five.
 constexpr int kSpins = 50;
 // Who was not woken, because it came while the owner was between its look and its store, sleeps no
-// longer. That takes an owner that is interrupted between two instructions.
-constexpr timespec kLongestSleep = {.tv_sec = 0, .tv_nsec = 2'000'000};
+// longer. That happens to few of those that sleep: the owner is there for some nanoseconds.
+constexpr timespec kLongestSleep = {.tv_sec = 0, .tv_nsec = 200'000};
 
 static_assert(sizeof(std::atomic<int>) == sizeof(int), "a futex is an int");
 

@@ -129,7 +129,7 @@ void TaskRegistry::ForEach(absl::FunctionRef<void(const TaskRegistry&)> visit) {
 }
 
 TaskRegistry::Shard& TaskRegistry::OwnShard(TaskRecord* task) {
-  task->spawned = clock_.CoarseNow();
+  task->spawned = clock_.RecordNow();
   task->since.store(task->spawned, std::memory_order_relaxed);
   task->shard = NumberOfThread() % kShards;
   return shards_[task->shard];
@@ -272,7 +272,7 @@ void TaskRegistry::ForEachTask(Look look) const { Walk(*this).Rest(look); }
 
 TaskStats TaskRegistry::Stats() const {
   TaskStats stats;
-  const Time now = clock_.CoarseNow();
+  const Time now = clock_.RecordNow();
   Walk walk(*this);
   walk.Rest([&stats, now](const TaskRecord& task) {
     const Doing doing = task.state.load(std::memory_order_relaxed);
@@ -290,7 +290,7 @@ TaskStats TaskRegistry::Stats() const {
 
 int64_t TaskRegistry::CountStuck(Duration grace) const {
   int64_t stuck = 0;
-  const Time now = clock_.CoarseNow();
+  const Time now = clock_.RecordNow();
   ForEachTask([&stuck, now, grace](const TaskRecord& task) {
     if (IsStuck(task.context->cancel_time(), now, grace)) ++stuck;
   });

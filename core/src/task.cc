@@ -61,7 +61,7 @@ void TaskRecord::Enter(TaskState new_state, WaitReason new_reason, const void* n
     if (new_state == TaskState::kWaiting) {
       waits.store(waits.load(std::memory_order_relaxed) + 1, std::memory_order_release);
     }
-    since.store(executor->clock().CoarseNow(), std::memory_order_relaxed);
+    since.store(executor->clock().RecordNow(), std::memory_order_relaxed);
     object.store(new_object, std::memory_order_relaxed);
   }
   state.store({new_state, new_reason}, std::memory_order_relaxed);
@@ -95,7 +95,7 @@ void TaskRecord::TimeFromNow() {
 
 int64_t WakeList::EnterRunnable(uint32_t turn) {
   if (empty()) return 0;
-  const Time now = kKeepsRecords ? first_->executor->clock().CoarseNow() : Time();
+  const Time now = kKeepsRecords ? first_->executor->clock().RecordNow() : Time();
   int64_t count = 0;
   for (TaskRecord* task = first_; task != nullptr; task = task->next_woken) {
     task->since.store(now, std::memory_order_relaxed);

@@ -34,15 +34,15 @@ TEST(ExecutorTest, OtherThreadsMayReadTheTimeOfASeededOne) {
   EXPECT_EQ(clock.CoarseNow(), start + std::chrono::seconds(1));
 }
 
-TEST(ExecutorTest, CoarseTimeGoesOnWhileTasksRun) {
+TEST(ExecutorTest, TheTimeOfRecordsGoesOnWhileTasksRun) {
   ThreadExecutor executor(1);
   absl::Status status = executor.Run("root", [](Context ctx) -> Async<absl::Status> {
     const Clock& clock = ctx.executor().clock();
     for (int i = 0; i < 3; ++i) {
-      const Time start = clock.CoarseNow();
-      while (clock.CoarseNow() == start) co_await Yield();
-      EXPECT_GT(clock.CoarseNow(), start);
-      EXPECT_LE(clock.CoarseNow(), clock.Now());
+      const Time start = clock.RecordNow();
+      while (clock.RecordNow() == start) co_await Yield();
+      EXPECT_GT(clock.RecordNow(), start);
+      EXPECT_LE(clock.RecordNow(), clock.Now());
     }
     co_return absl::OkStatus();
   });

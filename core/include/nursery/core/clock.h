@@ -31,9 +31,11 @@ class Clock {
 
   // Exact to the clock's resolution, about 25 ns.
   virtual Time Now() const = 0;
-  // May lag by 10 ms, on a machine without a core to spare by a little more, and mostly costs
-  // nothing: for records and dumps.
+  // May lag by up to 4 ms, costs about 6 ns.
   virtual Time CoarseNow() const = 0;
+  // May lag by 10 ms, on a machine without a core to spare by more, and mostly costs nothing: for
+  // records and dumps. Nothing may be decided by it.
+  virtual Time RecordNow() const { return CoarseNow(); }
 
   // For what people and other machines read, never to measure with.
   virtual WallTime WallNow() const = 0;
@@ -44,10 +46,10 @@ class Clock {
 
 namespace internal {
 
-// Lets CoarseNow of the steady clock be no more than a load, in all of the process, until the time
+// Lets RecordNow of the steady clock be no more than a load, in all of the process, until the time
 // is dropped: for a thread that comes back every few milliseconds. Several may.
-void KeepCoarseTime();
-void DropCoarseTime();
+void KeepRecordTime();
+void DropRecordTime();
 
 }  // namespace internal
 
