@@ -12,11 +12,11 @@ The exit code is the command's; 1 if only something is left. Few imports: it is 
 
 import ctypes
 import os
+import signal
 import sys
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
-SIGKILL = 9
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -33,7 +33,9 @@ def start(command, directory):
         return pid
     try:
         # Who ends this process, as ctest when the time is over, means the test.
-        prctl(PR_SET_PDEATHSIG, SIGKILL)
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by Python itself
+            signal.signal(ignored, signal.SIG_DFL)
         if os.getppid() == parent:
             os.execvpe(command[0], command, environment)
     except OSError as error:

@@ -47,7 +47,7 @@ ContextNode::ContextNode(ContextNode& parent, bool shielded, Time deadline, std:
   listed_ = !shielded_ && !parent.root_;
   if (listed_) parent.Adopt(*this);
   if (!timed_ || cancelled()) return;
-  // Mostly it is far away, and the coarse clock, which costs next to nothing, can tell.
+  // Mostly it is far away, and the coarse clock, which costs a fraction, can tell.
   const Clock& clock = executor_.clock();
   if (deadline_ <= clock.CoarseNow() + kCoarse && deadline_ <= clock.Now()) {
     DeadlineExpired();
@@ -102,6 +102,8 @@ class CancelWalk {
   // The caller has a reference to `top`. Whether this walk cancelled it.
   bool Run(ContextNode& top, std::shared_ptr<const Cause> cause) {
     const bool first = Visit(top, std::move(cause));
+    // One instant for all, before the walk, which may be long.
+    if (!worklist_.empty() && now_ == kNever) now_ = top.executor_.clock().Now();
     while (!worklist_.empty()) {
       Step step = std::move(worklist_.back());
       worklist_.pop_back();
@@ -118,7 +120,7 @@ class CancelWalk {
     std::shared_ptr<const Cause> cause;
   };
 
-  // One instant for all, and mostly no deadline is so near that it is needed exactly.
+  // Mostly no deadline is so near that the instant is needed exactly.
   bool HasPassed(const ContextNode& node) {
     const Clock& clock = node.executor_.clock();
     if (now_ == kNever && node.deadline_ > clock.CoarseNow() + kCoarse) return false;

@@ -161,6 +161,7 @@ void ThreadExecutor::React() {
     poller().Poll(timeout, wake, &internal::Awake::Enter);
     internal::Schedule(wake);
     const Time now = clock().Now();
+    internal::DropRecordTime();  // what is called at a deadline may take long
     ExpireTimers(now);
     LookAfterWorkers(now);
     if (scheduler_->look_wanted()) internal::KeepRecordTime();  // comes back for the next look

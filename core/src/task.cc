@@ -43,7 +43,7 @@ TaskKey CurrentKey() {
 
 void EndsNow(TaskRecord* task) noexcept { ended_task = task; }
 
-bool CountByTask(const ContextNode& node, int32_t references) {
+bool CountByTask(const ContextNode& node, int64_t references) {
   TaskRecord* const task = current_task;
   if (task == nullptr || task->context != &node) return false;
   task->context_refs += references;

@@ -73,9 +73,10 @@ void Scratch::Remove(const std::string& path) {
   std::string earlier;
   {
     MutexLock lock(mutex_);
-    if (unfinished_.empty() || unfinished_.back() == path) return;
-    earlier = std::move(unfinished_.back());
-    unfinished_.pop_back();
+    // In turn: one that cannot be removed keeps no other from it.
+    if (unfinished_.empty() || unfinished_.front() == path) return;
+    earlier = std::move(unfinished_.front());
+    unfinished_.pop_front();
   }
   RemoveUntil(earlier, until);
 }

@@ -13,6 +13,7 @@
 #define NURSERY_SERVER_ACTIONS_SCRATCH_H_
 
 #include <chrono>
+#include <deque>
 #include <optional>
 #include <string>
 #include <vector>
@@ -55,7 +56,7 @@ class Scratch {
   const std::string parent_;
   Mutex mutex_;
   std::vector<std::string> spare_ NURSERY_GUARDED_BY(mutex_);
-  std::vector<std::string> unfinished_ NURSERY_GUARDED_BY(mutex_);
+  std::deque<std::string> unfinished_ NURSERY_GUARDED_BY(mutex_);
 };
 
 // Removed, with all that is in it, when it dies, unless it was before.

@@ -2,7 +2,9 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -17,19 +19,31 @@ namespace {
 
 using Directory = std::unique_ptr<DIR, int (*)(DIR*)>;
 
+constexpr uint64_t kFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+
+// Never what is mounted there: it is not of the tree.
+int OpenBelow(int parent, const char* name) {
+  open_how how = {};
+  how.flags = kFlags;
+  how.resolve = RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS;
+  return static_cast<int>(syscall(SYS_openat2, parent, name, &how, sizeof how));
+}
+
 Directory Open(int parent, const char* name) {
-  constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-  const int fd = openat(parent, name, kFlags);
+  const int fd =
+      parent == AT_FDCWD ? open(name, static_cast<int>(kFlags)) : OpenBelow(parent, name);
   Directory directory(fd < 0 ? nullptr : fdopendir(fd), closedir);
   if (directory == nullptr && fd >= 0) close(fd);
   return directory;
 }
 
-// After EACCES, which root does not get: as somebody else, only what is his own is changed.
+// After EACCES, which root does not get: as somebody else, only what is his own is changed. Not
+// what is mounted there.
 bool Permit(int parent, const char* name) {
   if (errno != EACCES) return false;
-  struct stat found = {};
-  return fstatat(parent, name, &found, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(found.st_mode) &&
+  struct statx found = {};
+  return statx(parent, name, AT_SYMLINK_NOFOLLOW, STATX_TYPE, &found) == 0 &&
+         S_ISDIR(found.stx_mode) && (found.stx_attributes & STATX_ATTR_MOUNT_ROOT) == 0 &&
          fchmodat(parent, name, 0700, 0) == 0;
 }
 

@@ -1,10 +1,10 @@
 // RemoveTree: removes a directory with all below it, however deep that is and whatever its owner
-// has forbidden himself. Follows no link.
+// has forbidden himself. Follows no link, and leaves alone what is mounted there.
 //
 // It needs two descriptors and no recursion: a directory that is not empty hands what it holds up
 // to the root, one level at a time.
 //
-// Thread safety: any thread; nobody else changes the directory meanwhile. Blocks.
+// Thread safety: any thread. What others put there meanwhile may be left. Blocks. Needs Linux 5.6.
 #ifndef NURSERY_SERVER_ENGINE_REMOVE_TREE_H_
 #define NURSERY_SERVER_ENGINE_REMOVE_TREE_H_
 

@@ -18,21 +18,20 @@ constexpr size_t kMaxUnreachable = 100;
 constexpr std::string_view kJobPrefix = "job ";
 
 // The task of a job is "job ID", that of a node below it has its path as a name, and those that
-// work for it are below that one.
+// work for it are below that one, under whatever names.
 std::string NodeOf(const leak::LiveTask& task, const engine::JobTable& table) {
   std::vector<std::string> names = task.scopes;
   names.push_back(task.name);
-  const auto of_job = std::find_if(names.rbegin(), names.rend(), [](const std::string& name) {
-    return name.starts_with(kJobPrefix);
-  });
-  if (of_job == names.rend()) return "";
-  const std::string id = of_job->substr(kJobPrefix.size());
-  const std::shared_ptr<engine::Job> job = table.Find(id);
-  if (job == nullptr) return "";
-  const auto of_node = std::find_if(names.rbegin(), of_job, [&](const std::string& name) {
-    return job->ViewOf(name).has_value();
-  });
-  return NameOfNode(job->id(), of_node == of_job ? "" : *of_node);
+  std::shared_ptr<engine::Job> job;
+  std::string path;
+  for (const std::string& name : names) {
+    if (job == nullptr) {
+      if (name.starts_with(kJobPrefix)) job = table.Find(name.substr(kJobPrefix.size()));
+    } else if (engine::IsAtOrBelow(name, path) && job->ViewOf(name)) {
+      path = name;
+    }
+  }
+  return job == nullptr ? "" : NameOfNode(job->id(), path);
 }
 
 v1::WaitReason ReasonOf(std::string_view doing) {

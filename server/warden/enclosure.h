@@ -1,7 +1,7 @@
 // Enclosure: what belongs to one attempt, as its reaper sees it at one level of containment: its
 // cgroup and all below the reaper, all below the reaper, or the session of its leader.
 //
-// Thread safety: only in a single-threaded process.
+// Thread safety: the reaper's thread; Fork and birthplace also that of its launcher meanwhile.
 #ifndef NURSERY_SERVER_WARDEN_ENCLOSURE_H_
 #define NURSERY_SERVER_WARDEN_ENCLOSURE_H_
 

@@ -1,6 +1,6 @@
 // Launch: turns a just forked child into the task process.
 //
-// Thread safety: only in a single-threaded process.
+// Thread safety: only by the child's one thread.
 #ifndef NURSERY_SERVER_WARDEN_LAUNCH_H_
 #define NURSERY_SERVER_WARDEN_LAUNCH_H_
 

@@ -234,7 +234,9 @@ void AttemptReaper::Report(PacketType type, Packet packet) {
   packet.type = type;
   packet.attempt = spawn_.packet.attempt;
   control_.Queue(packet);
-  hold_until_ = type == PacketType::kSpawned ? Clock::now() + kHoldSpawned : Clock::time_point();
+  // At `group` the warden needs the leader to clean up after a reaper that was killed.
+  const bool hold = type == PacketType::kSpawned && level_ != Level::kGroup;
+  hold_until_ = hold ? Clock::now() + kHoldSpawned : Clock::time_point();
 }
 
 int AttemptReaper::PollTimeout(bool holding) const {

@@ -2,6 +2,7 @@
 // 1,000,000 is what is promised, and takes a gigabyte.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <cstdlib>
@@ -92,6 +93,13 @@ void ExpectWhole(const internal::TaskSnapshot& snapshot) {
   }
 }
 
+// Whoever has arrived, and spawned one that has, may not have come to its wait yet.
+bool CanariesWait(const internal::TaskSnapshot& snapshot) {
+  return std::all_of(snapshot.tasks.begin(), snapshot.tasks.end(), [](const auto& task) {
+    return !task.name.starts_with("canary ") || task.reason != WaitReason::kNone;
+  });
+}
+
 void ExpectCanaries(const internal::TaskSnapshot& snapshot) {
   std::map<std::string, const internal::TaskEntry*> by_name;
   for (const internal::TaskEntry& task : snapshot.tasks) {
@@ -130,6 +138,7 @@ Async<absl::Status> ParkAndLook(Context ctx, ThreadExecutor* executor, Scene* sc
   auto body = [](Group& group, ThreadExecutor* of, Scene* in) -> Async<absl::Status> {
     absl::Status spawned = co_await SpawnAll(group, in);
     if (!spawned.ok()) co_return spawned;
+    while (!CanariesWait(of->registry().Snapshot())) co_await Yield();
     Look(*of, in);
     in->stop.store(true);
     in->taken.reset();

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -43,6 +44,30 @@ TEST_F(RemoveTreeTest, RemovesWhatIsInIt) {
 TEST_F(RemoveTreeTest, WhatIsNotThereIsRemoved) {
   EXPECT_TRUE(RemoveTree(root_));
   EXPECT_TRUE(RemoveTree(root_));
+}
+
+TEST_F(RemoveTreeTest, LeavesAloneWhatIsMountedThere) {
+  if (geteuid() != 0) GTEST_SKIP() << "mounts, which takes root";
+  const std::string other = parent_ + "/other";
+  fs::create_directories(other + "/sub");
+  std::ofstream(other + "/file") << "x";
+  fs::permissions(other, fs::perms::owner_read | fs::perms::owner_exec);
+  const std::string places[] = {root_ + "/mount", root_ + "/a/b/mount"};
+  for (const std::string& place : places) {
+    fs::create_directories(place);
+    if (mount(other.c_str(), place.c_str(), nullptr, MS_BIND, nullptr) != 0) GTEST_SKIP() << errno;
+  }
+  EXPECT_FALSE(RemoveTree(root_));
+  EXPECT_TRUE(fs::exists(other + "/file") && fs::exists(other + "/sub"));
+  EXPECT_EQ(fs::status(other).permissions(), fs::perms::owner_read | fs::perms::owner_exec);
+  // Handed up it may have been, but it is still mounted.
+  while (is_there() && !RemoveTree(root_)) {
+    for (const fs::directory_entry& each : fs::recursive_directory_iterator(root_)) {
+      umount2(each.path().c_str(), MNT_DETACH);
+    }
+  }
+  EXPECT_FALSE(is_there());
+  EXPECT_TRUE(fs::exists(other + "/file"));
 }
 
 TEST_F(RemoveTreeTest, FollowsNoLink) {

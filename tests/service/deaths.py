@@ -22,6 +22,7 @@ CLEAN = {"clean_environment": 2}
 LEVELS = ("group", "subreaper", "cgroup")
 # What is alive after this must not be, whoever died.
 BOUND = 2
+STARTED = 19  # in stat(): when, in ticks
 
 
 def stat(pid):
@@ -115,9 +116,14 @@ class Escapees:
         self.held = Held(pids)
         if len(pids) != count or self.held.alive() != pids:
             raise AssertionError("a process was not alive before the kill")
-        self.leaders = leaders = [pid for pid in pids if int(stat(pid)[3]) == pid
-                   and name_of(int(stat(pid)[1])) == "nursery-reaper"]
-        sessions = {int(stat(pid)[3]) for pid in leaders} if self.level == "group" else set()
+        # Of the children of a reaper the first: at some levels orphans are its children, too.
+        first = {}
+        for pid in sorted(pids, key=lambda pid: (int(stat(pid)[STARTED]), pid)):
+            first.setdefault(int(stat(pid)[1]), pid)
+        self.leaders = [pid for parent, pid in first.items() if name_of(parent) == "nursery-reaper"]
+        if len(self.leaders) != len(self.shapes):
+            raise AssertionError(f"{len(self.leaders)} leaders of {len(self.shapes)} are alive")
+        sessions = set(self.leaders) if self.level == "group" else set()
         # At the level group: those out of reach.
         self.outside = sorted(pid for pid in pids
                               if self.level == "group" and int(stat(pid)[3]) not in sessions)

@@ -33,7 +33,7 @@ class Clock {
   virtual Time Now() const = 0;
   // May lag by up to 4 ms, costs about 6 ns.
   virtual Time CoarseNow() const = 0;
-  // May lag by 10 ms, on a machine without a core to spare by more, and mostly costs nothing: for
+  // May lag by 14 ms, on a machine without a core to spare by more, and mostly costs nothing: for
   // records and dumps. Nothing may be decided by it.
   virtual Time RecordNow() const { return CoarseNow(); }
 

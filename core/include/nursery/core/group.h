@@ -129,7 +129,7 @@ class Group final : private internal::TaskOwner {
       spare = kSpare;
       places_.fetch_add(kSpare * kTask, std::memory_order_relaxed);
     }
-    spare_.store(spare - 1, std::memory_order_relaxed);
+    spare_.store(spare - 1, std::memory_order_release);
   }
   // OK takes a place of a group that is not plain.
   absl::Status TakeCountedPlace() NURSERY_REQUIRES(mutex_);
@@ -152,10 +152,11 @@ class Group final : private internal::TaskOwner {
   void Close(const absl::Status& body_status) NURSERY_EXCLUDES(mutex_);
   GroupResult TakeResult() NURSERY_EXCLUDES(mutex_);
   void Apply(std::optional<Cause> decision);
-  // Tasks that have a place.
+  // Tasks that have a place; up to kSpare more while the body of a plain group spawns.
   int64_t running() const {
+    const uint64_t spare = spare_.load(std::memory_order_acquire);
     const uint64_t tasks = PlacesOf(places_.load(std::memory_order_acquire)) / kTask;
-    return static_cast<int64_t>(tasks - spare_.load(std::memory_order_relaxed));
+    return tasks > spare ? static_cast<int64_t>(tasks - spare) : 0;
   }
 
   static constexpr uint64_t kBody = 1;

@@ -113,7 +113,7 @@ struct TaskRecord : ListNode<>, Pooled {
   // Relaxed: read by dumps at any time.
   std::atomic<Doing> state{Doing()};
   std::atomic<uint32_t> waits{0};  // that it has begun
-  int32_t context_refs = 0;        // of itself; see CountByTask
+  int64_t context_refs = 0;        // of itself; see CountByTask
   std::atomic<const void*> object{nullptr};
   std::atomic<std::source_location> line{std::source_location()};
   std::atomic<Time> since{Time()};
@@ -147,7 +147,7 @@ TaskKey KeyOf(const TaskRecord& task);
 [[gnu::noinline]] void EndsNow(TaskRecord* task) noexcept;
 // Counts what a task takes and gives of references to its own context, without an atomic operation:
 // most of them are of that kind. They are settled when it ends. False: `node` is another one.
-[[gnu::noinline]] bool CountByTask(const ContextNode& node, int32_t references);
+[[gnu::noinline]] bool CountByTask(const ContextNode& node, int64_t references);
 // The task whose arguments are being moved into its function, on this thread.
 TaskKey StartingTask();
 

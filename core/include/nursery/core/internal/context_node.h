@@ -131,7 +131,7 @@ class ContextNode final : public ListNode<ChildTag>, public Timer, public Pooled
   std::unique_ptr<const ContextValue> own_value_;
   const ContextValue* values_ = nullptr;  // own_value_ or the parent's, which this node keeps alive
 
-  static constexpr int64_t kHeldUp = int64_t{1} << 40;
+  static constexpr int64_t kHeldUp = int64_t{1} << 60;
   std::atomic<int64_t> refs_{1};
   std::atomic<bool> flag_{false};
   // Written once, before flag_ is set.
