@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "nursery/core/blocking.h"
@@ -121,7 +122,8 @@ Async<absl::Status> SpawnAll(Group& group, Scene* scene, const CancelScope* scop
     absl::Status spawned = co_await group.Spawn("come and go", ComeAndGo, scene);
     if (!spawned.ok()) co_return spawned;
   }
-  absl::Status looked = co_await RunBlocking(group.context(), [scene] { return TakeDumps(scene); });
+  auto look = [scene] { return TakeDumps(scene); };
+  absl::Status looked = co_await RunBlocking(group.context(), std::move(look));
   scene->stop = true;
   scope->Cancel("enough");
   co_return looked;

@@ -35,7 +35,7 @@ struct LiveTask {
   uint64_t parent_id = 0;  // 0: a root
   std::string name;
   std::vector<std::string> scopes;  // in a wait graph: the names of the tasks above it, root first
-  std::string doing;       // what it waits for, as in "semaphore", else its state
+  std::string doing;                // what it waits for, as in "semaphore", else its state
   std::string at;          // FILE:LINE of the co_await it stands at; empty: it came to none yet
   std::string spawned_at;  // FILE:LINE
   Duration age{};
