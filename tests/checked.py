@@ -53,6 +53,8 @@ def wait_for(process):
 
 
 def has_child():
+    """Whether a child is alive: of a subreaper, whether anything below it is. The kernel's word; a
+    scan of /proc may miss one whose parent ends meanwhile."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass

@@ -25,6 +25,8 @@ import tempfile
 import time
 import uuid
 
+from checked import has_child
+
 PR_SET_CHILD_SUBREAPER = 36
 # To kill what is left, which may fork meanwhile; what is alive after it cannot be killed.
 KILL_SECONDS = 10
@@ -107,17 +109,6 @@ def command_line(pid):
         return "(gone by now)"
 
 
-def reap():
-    """Whether a child is alive: of a subreaper, whether anything below it is. The kernel's word; a
-    scan of /proc may miss one whose parent ends meanwhile."""
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        return False
-    return True
-
-
 def run(command, environment, cgroup):
     """The exit code of the command. Its orphans are reaped meanwhile, as init would."""
     # Whoever ends this one ends the command, and what is left is told and ended all the same. A
@@ -158,14 +149,14 @@ def await_ends(pids, end):
 def left_processes(patience):
     end = time.monotonic() + patience
     left = []
-    while reap() and not (left and time.monotonic() >= end):
+    while has_child() and not (left and time.monotonic() >= end):
         left = descendants()
         await_ends(left, end)
-    if not reap():
+    if not has_child():
         return []
     named = [f"process {pid}: {command_line(pid)}" for pid in left]
     end = time.monotonic() + KILL_SECONDS
-    while reap():
+    while has_child():
         left = descendants()
         if time.monotonic() >= end:
             return named + [f"process {pid}, which SIGKILL does not end" for pid in left]

@@ -49,6 +49,17 @@ TEST(ExecutorTest, TheTimeOfRecordsGoesOnWhileTasksRun) {
   EXPECT_TRUE(status.ok());
 }
 
+TEST(ExecutorTest, WhatDecidesDoesNotGoByTheTimeOfRecords) {
+  const Clock& clock = Clock::Steady();
+  internal::KeepRecordTime();
+  const Time kept = clock.RecordNow();
+  while (clock.CoarseNow() == kept) {
+  }
+  EXPECT_EQ(clock.RecordNow(), kept);
+  internal::DropRecordTime();
+  EXPECT_GT(clock.RecordNow(), kept);
+}
+
 TEST(ExecutorTest, RunsAgainAfterARun) {
   ThreadExecutor executor(2);
   for (int i = 0; i < 100; ++i) {

@@ -158,6 +158,11 @@ class CheckedTest(unittest.TestCase):
         self.assertEqual(self.script("touch $TMPDIR/a; exit 7"),
                          (7, "left behind: file a in TMPDIR\n"))
 
+    def test_no_signal_is_ignored(self):
+        # Python itself ignores some, and who is started by it would, too.
+        self.assertEqual(self.script("grep -q 'SigIgn:.*0000000000000000' /proc/$$/status"),
+                         (0, ""))
+
     def test_a_file_that_is_left_is_a_failure(self):
         self.assertEqual(self.script("mkdir -p $TMPDIR/a/b"),
                          (1, "left behind: file a in TMPDIR\n"))

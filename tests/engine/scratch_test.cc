@@ -1,6 +1,7 @@
 #include "server/actions/scratch.h"
 
 #include <gtest/gtest.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -112,6 +113,30 @@ TEST_F(ScratchTest, OneThatWasGivenAwayIsRemoved) {
     EXPECT_FALSE(directory.TryReuse());
   }
   EXPECT_FALSE(std::filesystem::exists(path));
+}
+
+TEST_F(ScratchTest, OneThatCannotBeRemovedKeepsNoOther) {
+  if (geteuid() != 0) GTEST_SKIP() << "mounts, which takes root";
+  const std::filesystem::path other = std::filesystem::path(parent_) / "other";
+  std::filesystem::create_directory(other);
+  bool mounted = true;
+  const auto keep = [&](const std::string& path) {
+    std::filesystem::create_directory(path + "/mount");
+    mounted =
+        mounted && mount(other.c_str(), (path + "/mount").c_str(), nullptr, MS_BIND, nullptr) == 0;
+  };
+  const std::string earlier = Use(keep);
+  const std::string later = Use(keep);
+  if (!mounted) GTEST_SKIP() << "no mounts here";
+  EXPECT_TRUE(std::filesystem::exists(earlier) && std::filesystem::exists(later));
+  umount((earlier + "/mount").c_str());
+  // Each takes one of them in its turn.
+  for (int i = 0; i < 2; ++i) Use([](const std::string&) {}, /*reusable=*/false);
+  EXPECT_FALSE(std::filesystem::exists(earlier));
+  EXPECT_TRUE(std::filesystem::exists(later));
+  umount((later + "/mount").c_str());
+  Use([](const std::string&) {}, /*reusable=*/false);
+  EXPECT_FALSE(std::filesystem::exists(later));
 }
 
 TEST_F(ScratchTest, NoMoreThanTheBoundAreKept) {

@@ -77,9 +77,9 @@ class ManyTest(CancelTest):
         took = done.last_cancel.duration.ToTimedelta().total_seconds()
         print(f"  acknowledged after {acknowledgement * 1000:.1f} ms, complete after {took:.3f} s, "
               f"shown were {shown} s and 250 ms")
-        if FULL_SIZE:  # is measured, on a machine that does nothing else
+        self.assertLessEqual(took, shown + 0.25)
+        if FULL_SIZE:
             self.assertLess(acknowledgement, 0.05)
-            self.assertLessEqual(took, shown + 0.25)
         self.assertEqual(done.last_cancel.skipped + done.last_cancel.interrupted, 99_998)
 
 

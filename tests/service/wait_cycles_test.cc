@@ -56,7 +56,7 @@ Async<absl::Status> RunNodes(Group& group, Seen* seen) {
   if (!spawned.ok()) co_return spawned;
   spawned = co_await group.Spawn("right", TakeBoth, &seen->two, &seen->one);
   for (int i = 0; spawned.ok() && i < seen->waiters; ++i) {
-    spawned = co_await group.Spawn("helper", TakeOne, &seen->one);
+    spawned = co_await group.Spawn("job helper", TakeOne, &seen->one);
   }
   co_return spawned;
 }
@@ -135,8 +135,8 @@ SEEDED_TEST(WaitCyclesTest, WhoeverWaitsBehindOneIsCountedAndSomeAreNamed) {
   EXPECT_EQ(seen.found.unreachable_size(), 100);
   if (seen.found.unreachable_size() != 100) co_return absl::OkStatus();
   const v1::WaitEdge& last = seen.found.unreachable(99);
-  EXPECT_EQ(last.name(), "helper");
-  // What is no node works for the one above it.
+  EXPECT_EQ(last.name(), "job helper");
+  // What is no node works for the one above it, and what is called so is no job.
   EXPECT_EQ(last.node(), "jobs/" + seen.job);
   co_return absl::OkStatus();
 }
