@@ -3,9 +3,11 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <spawn.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
@@ -61,6 +63,10 @@ void ServerProcess::End(int signal) {
   kill(pid_, signal);
   waitpid(pid_, nullptr, 0);
   pid_ = 0;
+  // Its warden and reapers hold copies of this lock, and tidy up until they end.
+  const int lock = open((directory_ / "data/lock").c_str(), O_RDWR | O_CLOEXEC);
+  NURSERY_CHECK(lock >= 0 && flock(lock, LOCK_EX) == 0) << "data/lock: error " << errno;
+  close(lock);
 }
 
 }  // namespace nursery::client

@@ -17,7 +17,7 @@ class ServerProcess {
   ServerProcess(const ServerProcess&) = delete;
   ServerProcess& operator=(const ServerProcess&) = delete;
 
-  // Without a chance to say goodbye.
+  // Without a chance to say goodbye. Returns once nothing of it is alive.
   void Kill();
 
   std::string address() const { return "unix:" + (directory_ / "socket").string(); }

@@ -1,5 +1,6 @@
 """Starts a server, and talks to it with a stock client whose stubs are made from proto/."""
 
+import fcntl
 import importlib
 import json
 import os
@@ -73,12 +74,13 @@ class Server:
                  data=None, programs=BIN):
         self.directory = pathlib.Path(directory)
         self.address_file = self.directory / ("address-" + uuid.uuid4().hex)
+        self.data = pathlib.Path(data or self.directory / "data")
         self.socket = self.directory / "nursery.sock"
         listen = listen or [f"unix:{self.socket}"]
         config_file = self.directory / "config.yaml"
         config_file.write_text(f"pools: [{{name: default, slots: {slots}}}]\n" + config)
         command = [*prefix, str(programs / "nurseryd"),
-                   "--data", data or str(self.directory / "data"),
+                   "--data", str(self.data),
                    "--address-file", str(self.address_file), "--config", str(config_file),
                    "--http", "127.0.0.1:0"]
         for address in listen:
@@ -110,7 +112,19 @@ class Server:
             self.process.terminate()
         code = self.process.wait(PATIENCE)
         self.log.close()
+        if code == -signal.SIGKILL:  # its warden and reapers tidy up until they end
+            wait_until(self.nobody_holds_data)
         return code
+
+    def nobody_holds_data(self):
+        try:
+            with open(self.data / "lock", "rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            pass
+        except BlockingIOError:
+            return False
+        return True
 
 
 class ServiceTest(unittest.TestCase):
