@@ -25,6 +25,10 @@ namespace {
 // More than the coarse clock lags, whatever the kernel's tick is.
 constexpr Duration kCoarse = std::chrono::milliseconds(100);
 
+std::shared_ptr<const Cause> Share(Cause cause) {
+  return std::allocate_shared<const Cause>(PoolAllocator<Cause>(), std::move(cause));
+}
+
 }  // namespace
 
 ContextNode::ContextNode(Executor& executor)
@@ -57,12 +61,9 @@ ContextNode::ContextNode(ContextNode& parent, bool shielded, Time deadline, std:
 }
 
 ContextNode::~ContextNode() {
-  if (parent_ == nullptr) return;
-  if (listed_) {
-    MutexLock lock(parent_->mutex_);
-    ListNode<ChildTag>::Unlink();
-  }
-  parent_->Unref();
+  if (!listed_) return;
+  MutexLock lock(parent_->mutex_);
+  ListNode<ChildTag>::Unlink();
 }
 
 void ContextNode::Adopt(ContextNode& child) {
@@ -84,8 +85,13 @@ bool ContextNode::IsLast() {
 }
 
 void ContextNode::Die() {
-  if (timed_) executor_.timers().Cancel(*this);
-  delete this;
+  ContextNode* node = this;
+  do {
+    ContextNode* const parent = node->parent_;
+    if (node->timed_) node->executor_.timers().Cancel(*node);
+    delete node;
+    node = parent != nullptr && parent->LetGo() ? parent : nullptr;
+  } while (node != nullptr);
 }
 
 bool ContextNode::TryRef() {
@@ -120,17 +126,16 @@ class CancelWalk {
     std::shared_ptr<const Cause> cause;
   };
 
-  // Mostly no deadline is so near that the instant is needed exactly.
-  bool HasPassed(const ContextNode& node) {
-    const Clock& clock = node.executor_.clock();
-    if (now_ == kNever && node.deadline_ > clock.CoarseNow() + kCoarse) return false;
-    if (now_ == kNever) now_ = clock.Now();
+  // Mostly no deadline is so near the cause that the instant is needed exactly.
+  bool HasPassed(const ContextNode& node, const Cause& cause) {
+    if (now_ == kNever && node.deadline_ > Later(cause.time, kCoarse)) return false;
+    if (now_ == kNever) now_ = node.executor_.clock().Now();
     return node.deadline_ < now_;
   }
 
   bool Visit(ContextNode& node, std::shared_ptr<const Cause> cause) {
     // A deadline that had passed before the cancel was first, however late its timer.
-    if (node.timed_ && HasPassed(node) && !PLANTED(late_timer_loses)) {
+    if (node.timed_ && HasPassed(node, *cause) && !PLANTED(late_timer_loses)) {
       cause = node.DeadlineCause();
     }
     const Time time = cause->time;
@@ -198,7 +203,7 @@ std::shared_ptr<const Cause> ContextNode::DeadlineCause() {
   cause.actor = label_;
   cause.time = deadline_;
   cause.scope = this;
-  return std::make_shared<const Cause>(std::move(cause));
+  return internal::Share(std::move(cause));
 }
 
 }  // namespace internal
@@ -239,7 +244,7 @@ bool CancelScope::Cancel(Cause cause) const {
   NURSERY_CHECK(!cause.status.ok()) << "a cause is an error";
   cause.time = context_.executor().clock().CoarseNow();
   cause.scope = id();
-  return context_.node().Cancel(std::make_shared<const Cause>(std::move(cause)));
+  return context_.node().Cancel(internal::Share(std::move(cause)));
 }
 
 bool CancelScope::Cancel(std::string_view reason, std::source_location site) const {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "nursery/core/executor.h"
+#include "nursery/core/internal/breather.h"
 #include "nursery/core/internal/context_node.h"
 #include "nursery/core/internal/planted.h"
 #include "nursery/core/internal/render_dump.h"
@@ -20,6 +21,7 @@ constexpr int kYields = 64;
 
 struct AllRegistries {
   Mutex mutex;
+  CondVar visit_ended;
   List<TaskRegistry> list NURSERY_GUARDED_BY(mutex);
 };
 
@@ -43,16 +45,40 @@ uint32_t NumberOfThread() {
 
 bool IsEarlier(const TaskEntry& one, const TaskEntry& other) { return one.id < other.id; }
 
-// The shards come one behind the other.
+// Merges the shards, which come one behind the other, each of them in order.
 void SortById(std::vector<TaskEntry>& tasks) {
-  if (std::is_sorted(tasks.begin(), tasks.end(), IsEarlier)) return;
-  std::vector<std::pair<uint64_t, size_t>> order;  // lighter than entries
-  order.reserve(tasks.size());
-  for (const TaskEntry& task : tasks) order.emplace_back(task.id, order.size());
-  std::sort(order.begin(), order.end());
+  struct Run {
+    TaskEntry* next;
+    TaskEntry* end;
+  };
+  std::vector<Run> runs;
+  TaskEntry* const end = tasks.data() + tasks.size();
+  for (TaskEntry* next = tasks.data(); next != end; next = runs.back().end) {
+    runs.push_back({next, std::is_sorted_until(next, end, IsEarlier)});
+  }
+  if (runs.size() <= 1) return;
   std::vector<TaskEntry> sorted;
   sorted.reserve(tasks.size());
-  for (const auto& [id, index] : order) sorted.push_back(std::move(tasks[index]));
+  const auto is_later = [](const Run& one, const Run& other) {
+    return IsEarlier(*other.next, *one.next);
+  };
+  std::make_heap(runs.begin(), runs.end(), is_later);
+  Breather breather;
+  while (!runs.empty()) {
+    std::pop_heap(runs.begin(), runs.end(), is_later);
+    Run& run = runs.back();
+    const bool alone = runs.size() == 1;
+    // Up to where another one goes on.
+    do {
+      sorted.push_back(std::move(*run.next++));
+      breather.Step();
+    } while (run.next != run.end && (alone || IsEarlier(*run.next, *runs.front().next)));
+    if (run.next == run.end) {
+      runs.pop_back();
+    } else {
+      std::push_heap(runs.begin(), runs.end(), is_later);
+    }
+  }
   tasks.swap(sorted);
 }
 
@@ -60,7 +86,9 @@ void SortById(std::vector<TaskEntry>& tasks) {
 void DropOrphans(std::vector<TaskEntry>& tasks) {
   auto kept = tasks.begin();
   uint64_t known = 0;  // the parent of the last one
+  Breather breather;
   for (TaskEntry& task : tasks) {
+    breather.Step();
     if (task.parent_id != 0 && task.parent_id != known) {
       const auto parent = std::lower_bound(
           tasks.begin(), kept, task.parent_id,
@@ -106,7 +134,9 @@ TaskRegistry::TaskRegistry(const Clock& clock, int64_t limit)
 }
 
 TaskRegistry::~TaskRegistry() {
-  MutexLock all_lock(All().mutex);
+  AllRegistries& all = All();
+  MutexLock lock(all.mutex);
+  while (visits_ > 0) all.visit_ended.Wait(all.mutex);
   Unlink();
   NURSERY_CHECK(live() == 0) << live() << " tasks outlive their executor";
 }
@@ -120,24 +150,63 @@ int64_t TaskRegistry::live() const {
   return sum;
 }
 
-void TaskRegistry::ForEach(absl::FunctionRef<void(const TaskRegistry&)> visit) {
-  MutexLock lock(All().mutex);
-  List<TaskRegistry>& list = All().list;
-  for (TaskRegistry* each = list.front(); each != nullptr; each = list.next(each)) {
-    visit(*each);
+// Of one registry after the other, each of which stays while it is visited. Holds no lock
+// meanwhile: a visit may be long, and is in nobody's way.
+class TaskRegistry::Visit {
+ public:
+  Visit() {
+    MutexLock lock(All().mutex);
+    Enter(All().list.front());
   }
+  Visit(const Visit&) = delete;
+  Visit& operator=(const Visit&) = delete;
+  ~Visit() {
+    MutexLock lock(All().mutex);
+    Leave();
+  }
+
+  // Null: that was the last.
+  const TaskRegistry* at() const { return at_; }
+  void GoOn() {
+    MutexLock lock(All().mutex);
+    TaskRegistry* const next = All().list.next(at_);
+    Leave();
+    Enter(next);
+  }
+
+ private:
+  // Under the lock.
+  void Enter(TaskRegistry* registry) {
+    at_ = registry;
+    if (at_ != nullptr) ++at_->visits_;
+  }
+  void Leave() {
+    if (at_ != nullptr && --at_->visits_ == 0) All().visit_ended.NotifyAll();
+  }
+
+  TaskRegistry* at_ = nullptr;
+};
+
+void TaskRegistry::ForEach(absl::FunctionRef<void(const TaskRegistry&)> visit) {
+  for (Visit each; each.at() != nullptr; each.GoOn()) visit(*each.at());
 }
 
-TaskRegistry::Shard& TaskRegistry::OwnShard(TaskRecord* task) {
+TaskRegistry::Shard& TaskRegistry::ChooseShard(TaskRecord* task) {
   task->spawned = clock_.RecordNow();
   task->since.store(task->spawned, std::memory_order_relaxed);
-  task->shard = NumberOfThread() % kShards;
-  return shards_[task->shard];
+  uint32_t shard = NumberOfThread() % kShards;
+  // Relaxed: a hint.
+  for (size_t i = 1; i < kShards && shards_[shard].walkers.load(std::memory_order_relaxed) > 0;
+       ++i) {
+    shard = (shard + 1) % kShards;
+  }
+  task->shard = shard;
+  return shards_[shard];
 }
 
 bool TaskRegistry::Add(TaskRecord* task) {
   if (!kKeepsRecords) return true;
-  Shard& shard = OwnShard(task);
+  Shard& shard = ChooseShard(task);
   {
     const Hurry hurry(*this);
     MutexLock lock(shard.mutex);
@@ -155,10 +224,11 @@ bool TaskRegistry::Add(TaskRecord* task) {
 
 void TaskRegistry::AddBeyondLimit(TaskRecord* task) {
   if (!kKeepsRecords) return;
-  Shard& shard = OwnShard(task);
+  if (Add(task)) return;
+  Shard& shard = shards_[task->shard];
   const Hurry hurry(*this);
   MutexLock lock(shard.mutex);
-  if (!TakePlace(shard)) free_places_.fetch_sub(1, std::memory_order_relaxed);
+  free_places_.fetch_sub(1, std::memory_order_relaxed);
   Insert(shard, task);
 }
 
@@ -235,11 +305,14 @@ void TaskRegistry::Walk::Enter(size_t shard) {
   MutexLock lock(entered.mutex);
   next_ = entered.tasks.front();
   entered.walks.PushBack(this);
+  entered.walkers.fetch_add(1, std::memory_order_relaxed);
 }
 
 void TaskRegistry::Walk::Leave() {
-  MutexLock lock(registry_.shards_[shard_].mutex);
+  const Shard& left = registry_.shards_[shard_];
+  MutexLock lock(left.mutex);
   Unlink();
+  left.walkers.fetch_sub(1, std::memory_order_relaxed);
 }
 
 bool TaskRegistry::Walk::Next(Look look, int size) {
@@ -261,7 +334,11 @@ bool TaskRegistry::Walk::Next(Look look, int size) {
 }
 
 void TaskRegistry::Walk::Rest(Look look) {
-  while (Next(look)) registry_.LetOthersGoFirst();
+  Breather breather;
+  while (Next(look)) {
+    registry_.LetOthersGoFirst();
+    breather.Breathe();
+  }
 }
 
 void TaskRegistry::LetOthersGoFirst() const {
@@ -312,7 +389,7 @@ TaskSnapshot TaskRegistry::Snapshot() const {
 
 std::optional<Stall> TaskRegistry::Describe(const std::atomic<const TaskRecord*>& running) const {
   std::optional<Stall> stall;
-  ForEachTask([&](const TaskRecord& task) {
+  const auto look = [&](const TaskRecord& task) {
     // Under the lock of its shard, so it lives; relaxed: only the address counts.
     if (&task != running.load(std::memory_order_relaxed)) return;
     stall.emplace();
@@ -321,7 +398,10 @@ std::optional<Stall> TaskRegistry::Describe(const std::atomic<const TaskRecord*>
     const std::source_location line = task.line.load(std::memory_order_relaxed);
     if (line.line() != 0) stall->at = LineText(line);
     stall->spawned_at = LineText(task.spawn_site);
-  });
+  };
+  // Who asks has no time: timers wait for it.
+  Walk walk(*this);
+  while (!stall && walk.Next(look)) LetOthersGoFirst();
   return stall;
 }
 
@@ -335,8 +415,9 @@ TaskEntry EntryOf(const TaskRecord& task) {
   entry.spawn_site = task.spawn_site;
   entry.line = task.line.load(std::memory_order_relaxed);
   entry.owner = task.owner;
-  entry.waits = task.waits.load(std::memory_order_acquire);
-  const Doing doing = task.state.load(std::memory_order_relaxed);
+  // Acquire, and in this order: whoever sees that it waits has seen how often it has.
+  const Doing doing = task.state.load(std::memory_order_acquire);
+  entry.waits = task.waits.load(std::memory_order_relaxed);
   entry.state = doing.state;
   entry.reason = doing.reason;
   entry.object = task.object.load(std::memory_order_relaxed);

@@ -1,27 +1,43 @@
 #include "nursery/core/internal/render_dump.h"
 
 #include <algorithm>
+#include <charconv>
+#include <cstdint>
 #include <cstdio>
+#include <iterator>
 #include <utility>
 
+#include "nursery/core/internal/breather.h"
 #include "nursery/core/task_profile.h"
 #include "nursery/core/wait_graph.h"
 
 namespace nursery::internal {
 namespace {
 
+void AppendNumber(uint64_t number, int base, std::string& text) {
+  char digits[32];
+  text.append(digits, std::to_chars(digits, std::end(digits), number, base).ptr);
+}
+
 void AppendAddress(const void* object, std::string& text) {
-  char address[32];
-  std::snprintf(address, sizeof address, "%p", object);
-  text += address;
+  text += "0x";
+  AppendNumber(reinterpret_cast<uintptr_t>(object), 16, text);
 }
 
 void AppendLine(const std::source_location& site, std::string& text) {
-  text.append(site.file_name()).append(":").append(std::to_string(site.line()));
+  text.append(site.file_name()).append(":");
+  AppendNumber(site.line(), 10, text);
 }
 
-// Keeps what neighbours in the list mostly share: their times, which come from a coarse clock, and
-// the chain above them.
+void AppendOneLine(std::string_view line, std::string& text) {
+  for (const char c : line) {
+    const bool breaks = static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+    text += breaks ? ' ' : c;
+  }
+}
+
+// Keeps what neighbours in the list mostly share: their times, which come from a coarse clock,
+// their places, and the chain above them.
 class TextRenderer {
  public:
   explicit TextRenderer(const TaskSnapshot& snapshot) : snapshot_(snapshot) {}
@@ -32,8 +48,10 @@ class TextRenderer {
     constexpr size_t kBytesOfTask = 320;
     text_.reserve(static_cast<size_t>(count) * kBytesOfTask + 64);
     text_ += std::to_string(count) + " tasks\n";
+    Breather breather;
     for (const TaskEntry& task : snapshot_.tasks) {
       if (task.listed) AppendTask(task);
+      breather.Step();
     }
     return std::move(text_);
   }
@@ -43,19 +61,30 @@ class TextRenderer {
     Duration duration = Duration::min();
     std::string text;
   };
+  struct FormattedLine {
+    std::source_location line;
+    std::string text;
+  };
 
   static const std::string& Format(Duration duration, Formatted& last) {
     if (duration != last.duration) last = {duration, FormatDuration(duration)};
     return last.text;
   }
+  static const std::string& Format(const std::source_location& line, FormattedLine& last) {
+    if (last.text.empty() || line.line() != last.line.line() ||
+        line.file_name() != last.line.file_name()) {
+      last = {line, LineText(line)};
+    }
+    return last.text;
+  }
 
   void AppendTask(const TaskEntry& task) {
     const Time now = snapshot_.taken;
-    text_.append("\ntask ").append(std::to_string(task.id)).append(" [").append(task.doing());
-    text_.append(", ")
-        .append(Format(now - task.since, in_state_))
-        .append("] ")
-        .append(OneLine(task.name));
+    text_ += "\ntask ";
+    AppendNumber(task.id, 10, text_);
+    text_.append(" [").append(task.doing()).append(", ").append(Format(now - task.since, in_state_));
+    text_ += "] ";
+    AppendOneLine(task.name, text_);
     text_.append("  age ").append(Format(now - task.spawned, age_));
     if (task.deadline > now && task.deadline != kNever) {
       text_.append("  deadline in ").append(Format(task.deadline - now, deadline_));
@@ -68,10 +97,7 @@ class TextRenderer {
       text_ += "  on ";
       AppendAddress(task.object, text_);
     }
-    if (task.line.line() != 0) {
-      text_ += "\n    at ";
-      AppendLine(task.line, text_);
-    }
+    if (task.line.line() != 0) text_.append("\n    at ").append(Format(task.line, line_));
     text_ += "\n";
     AppendChain(task);
   }
@@ -90,14 +116,17 @@ class TextRenderer {
     text_ += chain_;
   }
 
-  static void AppendScope(const TaskEntry& task, std::string& text) {
+  void AppendScope(const TaskEntry& task, std::string& text) {
     text += task.parent_id == 0 ? "    started at " : "    spawned at ";
-    AppendLine(task.spawn_site, text);
+    text += Format(task.spawn_site, spawn_site_);
     if (task.parent_id == 0) {
-      text.append(" as ").append(OneLine(task.name)).append("\n");
+      text += " as ";
+      AppendOneLine(task.name, text);
     } else {
-      text.append(" by task ").append(std::to_string(task.parent_id)).append("\n");
+      text += " by task ";
+      AppendNumber(task.parent_id, 10, text);
     }
+    text += "\n";
   }
 
   const TaskSnapshot& snapshot_;
@@ -105,6 +134,8 @@ class TextRenderer {
   Formatted in_state_;
   Formatted age_;
   Formatted deadline_;
+  FormattedLine line_;
+  FormattedLine spawn_site_;
   uint64_t chain_above_ = 0;  // the task that chain_ begins with
   std::string chain_;
 };
@@ -186,10 +217,8 @@ void AppendObject(const TaskEntry& task, Time now, std::string& text) {
 }  // namespace
 
 std::string OneLine(std::string_view text) {
-  std::string line(text);
-  for (char& c : line) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
-  }
+  std::string line;
+  AppendOneLine(text, line);
   return line;
 }
 
@@ -219,7 +248,9 @@ std::string RenderJson(const std::vector<TaskSnapshot>& snapshots) {
   for (const TaskSnapshot& snapshot : snapshots) {
     text += &snapshot == snapshots.data() ? "\n{\"tasks\":[" : ",\n{\"tasks\":[";
     const char* separator = "\n";
+    Breather breather;
     for (const TaskEntry& task : snapshot.tasks) {
+      breather.Step();
       if (!task.listed) continue;
       text += separator;
       AppendObject(task, snapshot.taken, text);

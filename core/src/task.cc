@@ -57,14 +57,15 @@ TaskKey StartingTask() {
 
 void TaskRecord::Enter(TaskState new_state, WaitReason new_reason, const void* new_object) {
   if (kKeepsRecords) {
-    // Before the rest: whoever finds it as it was, and the task waiting, has missed nothing.
     if (new_state == TaskState::kWaiting) {
-      waits.store(waits.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+      waits.store(waits.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     }
     since.store(executor->clock().RecordNow(), std::memory_order_relaxed);
     object.store(new_object, std::memory_order_relaxed);
   }
-  state.store({new_state, new_reason}, std::memory_order_relaxed);
+  // Release: whoever sees that the task waits, and finds the count of its waits as it was, has
+  // missed nothing.
+  state.store({new_state, new_reason}, std::memory_order_release);
 }
 
 void TaskRecord::RunSlice(TaskRecord* task) {
@@ -107,7 +108,18 @@ int64_t WakeList::EnterRunnable(uint32_t turn) {
   return count;
 }
 
-void ScheduleAll(WakeList& tasks) { tasks.front()->executor->Schedule(tasks); }
+void ScheduleAll(WakeList& tasks) {
+  if (!tasks.mixed()) {
+    tasks.front()->executor->Schedule(tasks);
+    return;
+  }
+  while (!tasks.empty()) {
+    Executor* const executor = tasks.front()->executor;
+    WakeList alike;
+    while (!tasks.empty() && tasks.front()->executor == executor) alike.Push(tasks.Pop());
+    executor->Schedule(alike);
+  }
+}
 
 }  // namespace internal
 }  // namespace nursery

@@ -10,6 +10,7 @@
 #include <tuple>
 #include <unordered_map>
 
+#include "nursery/core/internal/breather.h"
 #include "nursery/core/internal/registry.h"
 #include "nursery/core/internal/render_dump.h"
 #include "nursery/core/internal/snapshot.h"
@@ -259,8 +260,10 @@ class Parser {
 TaskProfile internal::Profile(const std::vector<TaskSnapshot>& snapshots) {
   Counter counter;
   for (const TaskSnapshot& snapshot : snapshots) {
+    internal::Breather breather;
     for (const TaskEntry& task : snapshot.tasks) {
       if (task.listed) counter.Add(task);
+      breather.Step();
     }
     counter.EndRegistry(snapshot.taken);
   }

@@ -18,9 +18,10 @@ bool MayRetry(const Context& context, const RetryOptions& options, int attempt,
   }
   const double factor = std::pow(options.multiplier, attempt - 1);
   const double wanted = static_cast<double>(options.initial_backoff.count()) * factor;
-  *backoff = wanted < static_cast<double>(options.max_backoff.count())
-                 ? Duration(static_cast<int64_t>(wanted))
-                 : options.max_backoff;
+  // Nothing times infinity is no number: a back-off of zero stays zero.
+  const bool below = options.initial_backoff == Duration::zero() ||
+                     wanted < static_cast<double>(options.max_backoff.count());
+  *backoff = below ? Duration(static_cast<int64_t>(wanted)) : options.max_backoff;
   if (context.remaining() <= *backoff) {
     *status = Annotate(*status, "no time left after attempt " + of);
     return false;

@@ -1,6 +1,7 @@
 #include "nursery/core/channel.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <memory>
@@ -9,6 +10,8 @@
 #include <vector>
 
 #include "core/testing/seeds.h"
+#include "nursery/core/blocking.h"
+#include "nursery/core/executor.h"
 #include "nursery/core/group.h"
 #include "nursery/core/sleep.h"
 #include "nursery/core/status.h"
@@ -372,6 +375,60 @@ TEST(ChannelStressTest, ManyToManyOnThreads) {
     co_return result.status;
   });
   EXPECT_TRUE(status.ok()) << status;
+}
+
+// Whether it goes on, on the thread of its executor, when the last sender goes.
+Async<absl::Status> WaitForClose(Context ctx, Receiver<int> receiver, bool* stayed) {
+  const pid_t before = gettid();
+  absl::StatusOr<int> got = co_await receiver.Receive(ctx);
+  *stayed = gettid() == before;
+  co_return absl::IsOutOfRange(got.status()) ? absl::OkStatus() : got.status();
+}
+
+struct TwoExecutors {
+  ThreadExecutor one{1};
+  ThreadExecutor other{1};
+  bool stayed[2] = {};
+
+  bool BothWait() const {
+    constexpr auto kReceives = static_cast<size_t>(WaitReason::kChannelReceive);
+    return one.Stats().by_reason[kReceives] == 1 && other.Stats().by_reason[kReceives] == 1;
+  }
+};
+
+Async<absl::Status> CloseWhenBothWait(Group& group, TwoExecutors* executors) {
+  auto [sender, receiver] = MakeChannel<int>(0);
+  absl::Status here =
+      co_await group.Spawn("here", WaitForClose, receiver, &executors->stayed[0]);
+  auto run_there = [executors, receiver = receiver] {
+    return executors->other.Run("there", [=](Context ctx) {
+      return WaitForClose(std::move(ctx), receiver, &executors->stayed[1]);
+    });
+  };
+  auto wait_there = [](Context ctx, auto run) -> Async<absl::Status> {
+    co_return co_await RunBlocking(ctx, std::move(run));
+  };
+  absl::Status there = co_await group.Spawn("there", wait_there, std::move(run_there));
+  while (!executors->BothWait()) co_await Yield();
+  absl::Status closed = sender.Close();
+  for (const absl::Status& status : {here, there}) {
+    if (!status.ok()) co_return status;
+  }
+  co_return closed;
+}
+
+Async<absl::Status> UseBoth(Context ctx, TwoExecutors* executors) {
+  GroupResult result = co_await WithGroup(ctx, GroupOptions(), CloseWhenBothWait, executors);
+  co_return result.status;
+}
+
+TEST(ChannelTest, TasksOfTwoExecutorsGoOnEachOnItsOwn) {
+  TwoExecutors executors;
+  absl::Status status = executors.one.Run(
+      "main", [&executors](Context ctx) { return UseBoth(std::move(ctx), &executors); });
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_TRUE(executors.stayed[0]);
+  EXPECT_TRUE(executors.stayed[1]);
 }
 
 }  // namespace

@@ -190,6 +190,16 @@ SEEDED_TEST(ContextTest, ManyThousandNestedScopesCancelWithoutDeepRecursion) {
   co_return absl::OkStatus();
 }
 
+SEEDED_TEST(ContextTest, ALongChainOfScopesGoesWithoutDeepRecursion) {
+  if (executor.Random(50) != 0) co_return absl::OkStatus();  // once in a while is enough
+  static const ContextKey<int> kDepth;
+  Context deepest = ctx;
+  for (int i = 0; i < 200'000; ++i) deepest = deepest.With(kDepth, i);
+  EXPECT_EQ(*deepest.Value(kDepth), 199'999);
+  deepest = ctx;
+  co_return absl::OkStatus();
+}
+
 Async<absl::Status> SleepLong(Context ctx) { co_return co_await Sleep(ctx, seconds(3600)); }
 
 Async<absl::Status> CancelSoon(Context ctx, const CancelScope* scope) {

@@ -303,6 +303,24 @@ SEEDED_TEST(DumpTest, AWalkLeavesOutWhatIsSpawnedAfterItsBeginning) {
   co_return result.status;
 }
 
+// A look has the lock of where the walk stands: to spawn must not need it.
+Async<absl::Status> SpawnUnderALook(Group& group) {
+  TaskRegistry& registry = group.context().executor().registry();
+  absl::Status spawned;
+  registry.ForEachTask([&](const TaskRecord&) {
+    auto nothing = [](Context ctx) -> Async<absl::Status> { co_return ctx.status(); };
+    if (spawned.ok()) spawned = group.TrySpawn("meanwhile", nothing);
+  });
+  EXPECT_EQ(registry.live(), 2);
+  co_return spawned;
+}
+
+SEEDED_TEST(DumpTest, WhoSpawnsDoesNotWaitForAWalk) {
+  GroupResult result = co_await WithGroup(ctx, GroupOptions(), SpawnUnderALook);
+  EXPECT_EQ(result.succeeded, 1);
+  co_return result.status;
+}
+
 Async<absl::Status> LookAndThrow(Group& group, std::vector<Gated>* tasks) {
   absl::Status spawned = co_await SpawnGated(group, tasks);
   TaskRegistry& registry = group.context().executor().registry();

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/testing/seeds.h"
+#include "nursery/core/blocking.h"
 #include "nursery/core/executor.h"
 #include "nursery/core/group.h"
 #include "nursery/core/semaphore.h"
@@ -153,6 +154,63 @@ TEST(TaskLimitTest, ThreadsReachItTogetherAndItsPlacesComeBack) {
   absl::Status status = executor.Run("root", [&executor, &options](Context ctx) {
     return FillTwice(std::move(ctx), &executor, options.max_tasks);
   });
+  EXPECT_TRUE(status.ok()) << status;
+}
+
+// Leaves the thread with places for three tasks that it uses no more.
+Async<absl::Status> TakeThreePlaces(Group& group, const CancelScope* ends) {
+  for (int i = 0; i < 3; ++i) {
+    absl::Status spawned = co_await group.Spawn("waits", [](Context ctx) -> Async<absl::Status> {
+      co_return co_await UntilCancelled(ctx);
+    });
+    if (!spawned.ok()) co_return spawned;
+  }
+  ends->Cancel("enough");
+  co_return absl::OkStatus();
+}
+
+// A root begins, on another thread, when no place is left but those.
+Async<absl::Status> SpawnBesideARoot(Group& group, ThreadExecutor* executor) {
+  const CancelScope scope(group.context());
+  GroupResult taken = co_await WithGroup(scope.context(), GroupOptions(), TakeThreePlaces, &scope);
+  EXPECT_EQ(Message(taken.status), "enough");
+  Semaphore gate(1);
+  std::optional<Permit> closed = gate.TryAcquire();
+  auto wait = [](Context ctx, Semaphore* of) -> Async<absl::Status> {
+    absl::StatusOr<Permit> permit = co_await of->Acquire(ctx);
+    co_return permit.status();
+  };
+  auto run_root = [executor, wait, &gate] {
+    return executor->Run("other root",
+                         [&](Context ctx) { return wait(std::move(ctx), &gate); });
+  };
+  auto run = [](Context ctx, auto root) -> Async<absl::Status> {
+    co_return co_await RunBlocking(ctx, std::move(root));
+  };
+  absl::Status spawned = co_await group.Spawn("beside", run, std::move(run_root));
+  while (executor->Stats().live < 3) co_await Yield();
+  absl::Status last = group.TrySpawn("last", wait, &gate);
+  EXPECT_TRUE(last.ok()) << last;
+  absl::Status beyond = group.TrySpawn("beyond", wait, &gate);
+  EXPECT_EQ(beyond.code(), absl::StatusCode::kResourceExhausted) << beyond;
+  closed.reset();
+  // The gate stays until nobody waits at it.
+  while (executor->Stats().live > 1) co_await Yield();
+  co_return spawned;
+}
+
+Async<absl::Status> RunBesideARoot(Context ctx, ThreadExecutor* executor) {
+  GroupResult result = co_await WithGroup(ctx, GroupOptions(), SpawnBesideARoot, executor);
+  co_return result.status;
+}
+
+TEST(TaskLimitTest, ARootTakesPlacesThatOtherThreadsKeep) {
+  ThreadExecutorOptions options;
+  options.workers = 1;
+  options.max_tasks = 4;
+  ThreadExecutor executor(options);
+  absl::Status status = executor.Run(
+      "root", [&executor](Context ctx) { return RunBesideARoot(std::move(ctx), &executor); });
   EXPECT_TRUE(status.ok()) << status;
 }
 

@@ -51,6 +51,18 @@ Async<absl::Status> FailTimes(Context, int* calls, int failures) {
   co_return Error(absl::StatusCode::kUnavailable, "not yet");
 }
 
+SEEDED_TEST(RetryTest, NoBackoffStaysNoneHoweverManyAttempts) {
+  RetryOptions options;
+  options.max_attempts = 1'100;  // 2 to that power is no double any more
+  options.initial_backoff = Duration::zero();
+  int calls = 0;
+  const Time start = ctx.Now();
+  absl::Status status = co_await Retry(ctx, options, FailTimes, &calls, options.max_attempts - 1);
+  EXPECT_EQ(calls, options.max_attempts);
+  EXPECT_EQ(ctx.Now(), start);
+  co_return status;
+}
+
 SEEDED_TEST(RetryTest, BacksOffUntilItSucceeds) {
   int calls = 0;
   const Time start = ctx.Now();

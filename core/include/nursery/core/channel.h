@@ -6,7 +6,8 @@
 // goes, senders get FAILED_PRECONDITION instead of waiting for ever.
 //
 // Thread safety: any thread; one handle is used by one task at a time, copy it for more.
-// Lifetime: a handle stays as long as a Send or Receive of it waits; a case of Select has its own.
+// Lifetime: a handle stays as long as a Send or Receive of it waits, or a case of Select made of it
+// is used: the case does not count as one.
 // Suspends: Send while full, Receive while empty, Select while no case is ready.
 // Resumes on: the executor. Cancellation: returns the cause's status; the value was not sent, and a
 // SendCase has it back. Order: values and waiters first in, first out. Select takes the first ready

@@ -26,8 +26,8 @@ struct Join {
   static Join Collect() { return {Kind::kCollect, 0}; }
   // The first success cancels the rest; fails when none can succeed any more.
   static Join Any() { return {Kind::kAny, 1}; }
-  // `count` successes cancel the rest; fails as soon as they cannot be reached any more. count
-  // >= 1.
+  // `count` successes cancel the rest; fails as soon as they cannot be reached any more: once the
+  // body has ended, what tasks may still spawn does not count. count >= 1.
   static Join Quorum(int64_t count) { return {Kind::kQuorum, count}; }
   // Up to `count` failures are tolerated; one more cancels the rest. count >= 0.
   static Join MaxFailures(int64_t count) { return {Kind::kMaxFailures, count}; }
@@ -95,7 +95,7 @@ class JoinState {
   std::optional<Cause> OnBodyEnded(const absl::Status& status);
   // Somebody asked for the end; `status` is what all are told.
   std::optional<Cause> OnStopped(const absl::Status& status);
-  // `running` tasks are left and none will be added.
+  // `running` tasks are left, and the body adds none.
   std::optional<Cause> OnRemaining(int64_t running);
 
   bool decided() const { return decided_; }

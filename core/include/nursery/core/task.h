@@ -160,12 +160,19 @@ class WakeList {
   ~WakeList() { NURSERY_CHECK(empty()) << "woken tasks were not scheduled"; }
 
   bool empty() const { return first_ == nullptr; }
+  // Of more than one executor.
+  bool mixed() const { return mixed_; }
   void Push(TaskRecord* task) {
     task->next_woken = nullptr;
-    (empty() ? first_ : last_->next_woken) = task;
+    if (empty()) {
+      first_ = task;
+    } else {
+      mixed_ |= last_->executor != task->executor;
+      last_->next_woken = task;
+    }
     last_ = task;
   }
-  // Takes over all of `others`, behind its own.
+  // Takes over all of `others`, which are of the same executor, behind its own.
   void Append(WakeList& others) {
     if (others.empty()) return;
     (empty() ? first_ : last_->next_woken) = others.first_;
@@ -184,10 +191,11 @@ class WakeList {
  private:
   TaskRecord* first_ = nullptr;
   TaskRecord* last_ = nullptr;
+  bool mixed_ = false;
 };
 
 void ScheduleAll(WakeList& tasks);
-// Makes the tasks runnable on their executor, which they share. Call it outside of locks.
+// Makes the tasks runnable, each on its executor. Call it outside of locks.
 inline void Schedule(WakeList& tasks) {
   if (!tasks.empty()) ScheduleAll(tasks);
 }

@@ -66,9 +66,7 @@ class ContextNode final : public ListNode<ChildTag>, public Timer, public Pooled
     if (!CountByTask(*this, 1)) refs_.fetch_add(1, std::memory_order_relaxed);
   }
   void Unref() {
-    if (CountByTask(*this, -1)) return;
-    const bool only = !listed_ && refs_.load(std::memory_order_acquire) == 1 && IsLast();
-    if (only || refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) Die();
+    if (LetGo()) Die();
   }
   // Invariant 3.
   void HoldUp() { refs_.fetch_add(kHeldUp, std::memory_order_relaxed); }
@@ -104,6 +102,13 @@ class ContextNode final : public ListNode<ChildTag>, public Timer, public Pooled
  private:
   friend class CancelWalk;
   ~ContextNode();
+  // Gives a reference back; whether it was the last one.
+  bool LetGo() {
+    if (CountByTask(*this, -1)) return false;
+    const bool only = !listed_ && refs_.load(std::memory_order_acquire) == 1 && IsLast();
+    return only || refs_.fetch_sub(1, std::memory_order_acq_rel) == 1;
+  }
+  // And those above that only it has kept.
   void Die();
   bool TryRef();
   // The only reference to what the parent does not know is the last one, if the timers do not know

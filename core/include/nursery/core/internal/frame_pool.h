@@ -1,5 +1,5 @@
-// FramePool: memory of frames, task records and contexts, kept for the next ones of their size by
-// the thread that gave it back. A task costs a handful of such blocks, and most tasks are short.
+// FramePool: memory of frames, task records, contexts and causes, kept for the next ones of their
+// size by the thread that gave it back. A task costs a handful of such blocks, and most tasks are short.
 //
 // Under the address and thread sanitizers nothing is kept, so that they see every use after free.
 //
@@ -19,6 +19,20 @@ void FreeFrame(void* block, size_t bytes) noexcept;
 struct Pooled {
   static void* operator new(size_t bytes) { return AllocateFrame(bytes); }
   static void operator delete(void* block, size_t bytes) noexcept { FreeFrame(block, bytes); }
+};
+
+// For what the standard library allocates.
+template <class T>
+struct PoolAllocator {
+  using value_type = T;
+
+  PoolAllocator() = default;
+  template <class U>
+  explicit PoolAllocator(const PoolAllocator<U>&) noexcept {}
+  bool operator==(const PoolAllocator&) const { return true; }
+
+  T* allocate(size_t count) { return static_cast<T*>(AllocateFrame(count * sizeof(T))); }
+  void deallocate(T* memory, size_t count) noexcept { FreeFrame(memory, count * sizeof(T)); }
 };
 
 }  // namespace nursery::internal

@@ -83,30 +83,35 @@ class TaskRegistry : public ListNode<> {
   // Of the task that was spawned last; 0: none was.
   uint64_t last_id() const { return last_id_.load(std::memory_order_acquire); }
 
-  // Calls `visit` with every registry of the process; none comes or goes meanwhile.
+  // Calls `visit` with every registry of the process. Each stays while it is visited; others may
+  // come and go.
   static void ForEach(absl::FunctionRef<void(const TaskRegistry& registry)> visit);
 
  private:
   class Hurry;
+  class Visit;
   struct alignas(128) Shard {
     mutable Mutex mutex;
     mutable List<TaskRecord> tasks NURSERY_GUARDED_BY(mutex);
     mutable List<Walk> walks NURSERY_GUARDED_BY(mutex);  // that stand here
     int64_t live NURSERY_GUARDED_BY(mutex) = 0;
     int64_t places NURSERY_GUARDED_BY(mutex) = 0;  // under the limit, for its next tasks
+    mutable std::atomic<int> walkers{0};           // how many walks stand here
   };
   static constexpr size_t kShards = 16;
   // So many places a shard takes at once, so that threads that spawn rarely meet; fewer where there
   // are few left.
   static constexpr int64_t kPlaces = 64;
 
-  Shard& OwnShard(TaskRecord* task);
+  // Of this thread, or one where no walk would be in its way.
+  Shard& ChooseShard(TaskRecord* task);
   bool TakePlace(Shard& shard) NURSERY_REQUIRES(shard.mutex);
   void Insert(Shard& shard, TaskRecord* task) NURSERY_REQUIRES(shard.mutex);
   // Of all shards, which keep some that they do not use.
   void GatherPlaces();
   void LetOthersGoFirst() const;
 
+  int visits_ = 0;  // under the lock of all registries
   const Clock& clock_;
   const uint64_t number_;
   const int64_t limit_;
