@@ -70,7 +70,7 @@ std::string Render(const std::vector<TaskSnapshot>& snapshots, DumpFormat format
   if (format == DumpFormat::kJson) return internal::RenderJson(snapshots);
   if (format == DumpFormat::kAggregate) return FormatTaskProfile(internal::Profile(snapshots));
   std::string text;
-  for (const TaskSnapshot& snapshot : snapshots) text += internal::RenderText(snapshot);
+  for (const TaskSnapshot& snapshot : snapshots) internal::AppendDump(snapshot, text);
   return text;
 }
 

@@ -45,18 +45,19 @@ uint32_t NumberOfThread() {
 
 bool IsEarlier(const TaskEntry& one, const TaskEntry& other) { return one.id < other.id; }
 
-// Merges the shards, which come one behind the other, each of them in order.
-void SortById(std::vector<TaskEntry>& tasks) {
+// Merges the shards, which come one behind the other, each of them in order: `starts` says where.
+void SortById(std::vector<TaskEntry>& tasks, const std::vector<size_t>& starts) {
+  if (starts.size() <= 1) return;
   struct Run {
     TaskEntry* next;
     TaskEntry* end;
   };
   std::vector<Run> runs;
-  TaskEntry* const end = tasks.data() + tasks.size();
-  for (TaskEntry* next = tasks.data(); next != end; next = runs.back().end) {
-    runs.push_back({next, std::is_sorted_until(next, end, IsEarlier)});
+  TaskEntry* end = tasks.data() + tasks.size();
+  for (auto start = starts.rbegin(); start != starts.rend(); ++start) {
+    runs.push_back({tasks.data() + *start, end});
+    end = runs.back().next;
   }
-  if (runs.size() <= 1) return;
   std::vector<TaskEntry> sorted;
   sorted.reserve(tasks.size());
   const auto is_later = [](const Run& one, const Run& other) {
@@ -380,9 +381,14 @@ TaskSnapshot TaskRegistry::Snapshot() const {
   Walk walk(*this);
   // Under a lock nothing is moved.
   snapshot.tasks.reserve(static_cast<size_t>(walk.live()));
-  walk.Rest([&snapshot](const TaskRecord& task) { snapshot.tasks.push_back(EntryOf(task)); });
-  SortById(snapshot.tasks);
-  DropOrphans(snapshot.tasks);
+  std::vector<TaskEntry>& tasks = snapshot.tasks;
+  std::vector<size_t> starts;  // of what is in order
+  walk.Rest([&tasks, &starts](const TaskRecord& task) {
+    if (tasks.empty() || task.id < tasks.back().id) starts.push_back(tasks.size());
+    tasks.push_back(EntryOf(task));
+  });
+  SortById(tasks, starts);
+  DropOrphans(tasks);
   snapshot.taken = clock_.Now();
   return snapshot;
 }

@@ -40,20 +40,20 @@ void AppendOneLine(std::string_view line, std::string& text) {
 // their places, and the chain above them.
 class TextRenderer {
  public:
-  explicit TextRenderer(const TaskSnapshot& snapshot) : snapshot_(snapshot) {}
+  TextRenderer(const TaskSnapshot& snapshot, std::string& text)
+      : snapshot_(snapshot), text_(text) {}
 
-  std::string Render() {
+  void Render() {
     const auto count = std::count_if(snapshot_.tasks.begin(), snapshot_.tasks.end(),
                                      [](const TaskEntry& task) { return task.listed; });
     constexpr size_t kBytesOfTask = 320;
-    text_.reserve(static_cast<size_t>(count) * kBytesOfTask + 64);
+    text_.reserve(text_.size() + static_cast<size_t>(count) * kBytesOfTask + 64);
     text_ += std::to_string(count) + " tasks\n";
     Breather breather;
     for (const TaskEntry& task : snapshot_.tasks) {
       if (task.listed) AppendTask(task);
       breather.Step();
     }
-    return std::move(text_);
   }
 
  private:
@@ -130,7 +130,7 @@ class TextRenderer {
   }
 
   const TaskSnapshot& snapshot_;
-  std::string text_;
+  std::string& text_;
   Formatted in_state_;
   Formatted age_;
   Formatted deadline_;
@@ -228,12 +228,20 @@ std::string LineText(const std::source_location& site) {
   return text;
 }
 
-std::string RenderText(const TaskSnapshot& snapshot) { return TextRenderer(snapshot).Render(); }
+void AppendDump(const TaskSnapshot& snapshot, std::string& text) {
+  TextRenderer(snapshot, text).Render();
+}
+
+std::string RenderText(const TaskSnapshot& snapshot) {
+  std::string text;
+  AppendDump(snapshot, text);
+  return text;
+}
 
 std::string DescribeSleepers(std::vector<TaskSnapshot> snapshots) {
   std::string all;
   for (TaskSnapshot& snapshot : snapshots) {
-    all += RenderText(snapshot);
+    AppendDump(snapshot, all);
     for (TaskEntry& task : snapshot.tasks) {
       // A join ends when its children do: the cause is further down.
       task.listed = task.reason != WaitReason::kGroupJoin;

@@ -18,6 +18,8 @@ namespace internal {
 
 // A block for each task, with the chain of the tasks that it runs in.
 std::string RenderText(const TaskSnapshot& snapshot);
+// The same behind `text`: a large one is not to be copied.
+void AppendDump(const TaskSnapshot& snapshot, std::string& text);
 // {"executors":[{"tasks":[...]}]}: a list of the tasks of each executor, which name their parents.
 std::string RenderJson(const std::vector<TaskSnapshot>& snapshots);
 // "all tasks are asleep", first those for which the others wait, then all, then the wait cycles.

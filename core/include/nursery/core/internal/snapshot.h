@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "nursery/core/clock.h"
+#include "nursery/core/internal/breather.h"
 #include "nursery/core/internal/planted.h"
 #include "nursery/core/leak.h"
 #include "nursery/core/task.h"
@@ -54,6 +55,16 @@ inline bool IsStuck(Time cancel_time, Time now, Duration grace) {
 }
 
 struct TaskSnapshot {
+  TaskSnapshot() = default;
+  TaskSnapshot(const TaskSnapshot&) = default;
+  TaskSnapshot(TaskSnapshot&&) = default;
+  TaskSnapshot& operator=(const TaskSnapshot&) = default;
+  TaskSnapshot& operator=(TaskSnapshot&&) = default;
+  ~TaskSnapshot() {
+    Breather breather;
+    for (; !tasks.empty(); breather.Step()) tasks.pop_back();
+  }
+
   uint64_t registry = 0;         // TaskRegistry::number
   Time taken{};                  // not before any time in it
   std::vector<TaskEntry> tasks;  // in the order of their ids: parents before their children
