@@ -195,14 +195,19 @@ void TaskRegistry::ForEach(absl::FunctionRef<void(const TaskRegistry&)> visit) {
 TaskRegistry::Shard& TaskRegistry::ChooseShard(TaskRecord* task) {
   task->spawned = clock_.RecordNow();
   task->since.store(task->spawned, std::memory_order_relaxed);
-  uint32_t shard = NumberOfThread() % kShards;
+  const uint32_t own = NumberOfThread() % kShards;
   // Relaxed: a hint.
-  for (size_t i = 1; i < kShards && shards_[shard].walkers.load(std::memory_order_relaxed) > 0;
-       ++i) {
+  const bool walked = shards_[own].walkers.load(std::memory_order_relaxed) > 0;
+  task->shard = walked ? WithoutWalk(own) : own;
+  return shards_[task->shard];
+}
+
+uint32_t TaskRegistry::WithoutWalk(uint32_t shard) const {
+  for (size_t i = 1; i < kShards; ++i) {
     shard = (shard + 1) % kShards;
+    if (shards_[shard].walkers.load(std::memory_order_relaxed) == 0) break;
   }
-  task->shard = shard;
-  return shards_[shard];
+  return shard;
 }
 
 bool TaskRegistry::Add(TaskRecord* task) {

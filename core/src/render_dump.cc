@@ -82,7 +82,10 @@ class TextRenderer {
     const Time now = snapshot_.taken;
     text_ += "\ntask ";
     AppendNumber(task.id, 10, text_);
-    text_.append(" [").append(task.doing()).append(", ").append(Format(now - task.since, in_state_));
+    text_.append(" [")
+        .append(task.doing())
+        .append(", ")
+        .append(Format(now - task.since, in_state_));
     text_ += "] ";
     AppendOneLine(task.name, text_);
     text_.append("  age ").append(Format(now - task.spawned, age_));

@@ -25,8 +25,13 @@ constexpr uint32_t kSharedBatch = 64;
 // Three quarters of a queue: what comes beyond the whole goes to the shared one.
 constexpr uint32_t kCrowd = 192;
 // How long a worker searches before it sleeps: 5 to 10 us, about what waking it costs.
-constexpr int kSearchRounds = 20;
-constexpr int kPausesPerRound = 10;
+constexpr int kSearchRounds = 8;
+constexpr uint32_t kPauses = 40;
+// What the owner of a queue will have run within so many pauses, about 20 us, is left to it: to
+// move tasks to another core costs more than short ones do. Each look takes the memory of the queue
+// away from its owner, so they become rarer then.
+constexpr uint32_t kPausesLeft = 1200;
+constexpr uint32_t kMostPauses = 640;
 
 // Read in no function that could be inlined into a coroutine, which may change its thread.
 thread_local Worker* current_worker = nullptr;
@@ -40,6 +45,7 @@ Scheduler::Scheduler(int workers, absl::AnyInvocable<void()> watch)
   for (int i = 0; i < workers + kMaxGuests; ++i) {
     workers_.push_back(std::make_unique<Worker>());
     workers_.back()->random = static_cast<uint32_t>(i) + 1;
+    workers_.back()->slices_of.resize(static_cast<size_t>(workers + kMaxGuests));
   }
   // Guests steal from nobody.
   if (workers == 1) workers_.front()->queue.KeepAll();
@@ -132,7 +138,10 @@ void Scheduler::PushWoken(WakeList& tasks) {
 }
 
 void Scheduler::PushLocal(Worker& self, TaskRecord* task) {
-  if (self.queue.PushBack(task)) return;
+  if (!self.queue.PushBack(task)) Overflow(task);
+}
+
+void Scheduler::Overflow(TaskRecord* task) {
   MutexLock lock(shared_mutex_);
   shared_.Push(task);
   shared_size_.fetch_add(1, std::memory_order_seq_cst);
@@ -186,11 +195,19 @@ void Scheduler::EndSearch(Worker& self) {
   if (HasWork()) WakeOne();
 }
 
-TaskRecord* Scheduler::Steal(Worker& self, uint32_t start) {
+TaskRecord* Scheduler::Steal(Worker& self, uint32_t start, uint32_t pauses, bool* left) {
   for (size_t i = 0; i < workers_.size(); ++i) {
-    Worker& victim = *workers_[(start + i) % workers_.size()];
+    const size_t index = (start + i) % workers_.size();
+    Worker& victim = *workers_[index];
     const uint32_t kept = victim.guest.load(std::memory_order_relaxed) ? kGuestBacklog : 0;
-    if (&victim == &self || victim.queue.size() <= kept) continue;
+    const uint32_t size = victim.queue.size();
+    if (&victim == &self || size <= kept) continue;
+    const uint32_t slices = victim.slices.load(std::memory_order_relaxed);
+    const uint32_t since = slices - std::exchange(self.slices_of[index], slices);
+    if (uint64_t{size} * pauses < uint64_t{since} * kPausesLeft) {
+      *left = true;
+      continue;
+    }
     if (TaskRecord* task = self.queue.StealFrom(victim.queue)) return task;
   }
   return nullptr;
@@ -203,11 +220,15 @@ TaskRecord* Scheduler::Search(Worker& self) {
     self.searching = true;
     searching_.fetch_add(1, std::memory_order_seq_cst);
   }
+  uint32_t pauses = kPauses;
   for (int round = 0; round < kSearchRounds; ++round) {
+    bool left = false;
     self.random = self.random * 1664525 + 1013904223;  // Numerical Recipes' generator
-    if (TaskRecord* task = Steal(self, self.random >> 16)) return task;
+    if (TaskRecord* task = Steal(self, self.random >> 16, pauses, &left)) return task;
     if (TaskRecord* task = TakeShared(self)) return task;
-    for (int i = 0; i < kPausesPerRound; ++i) Pause();
+    pauses = left ? std::min(2 * pauses, kMostPauses) : kPauses;
+    if (left) round = 0;  // there is work
+    for (uint32_t i = 0; i < pauses; ++i) Pause();
   }
   return nullptr;
 }

@@ -40,10 +40,11 @@ RECORDS = [
     ("records_of_a_suspension_ns", "Reschedule/real_time", 10),
 ]
 # What a dump of 1,000,000 parked tasks takes from those that run: the rate that is left with one
-# worker, and the longest that a task takes to come and go with two.
+# worker, and by how much the longest that a task takes to come and go grows with two, which a
+# machine of two cores already makes wait when something else runs.
 BESIDE_A_DUMP = [
     ("rate_beside_a_dump", "share_1", ">=", 0.9),
-    ("longest_beside_a_dump_ms", "longest_2_ms", "<=", 5),
+    ("longer_beside_a_dump_ms", "longer_2_ms", "<=", 5),
 ]
 
 

@@ -398,8 +398,7 @@ struct TwoExecutors {
 
 Async<absl::Status> CloseWhenBothWait(Group& group, TwoExecutors* executors) {
   auto [sender, receiver] = MakeChannel<int>(0);
-  absl::Status here =
-      co_await group.Spawn("here", WaitForClose, receiver, &executors->stayed[0]);
+  absl::Status here = co_await group.Spawn("here", WaitForClose, receiver, &executors->stayed[0]);
   auto run_there = [executors, receiver = receiver] {
     return executors->other.Run("there", [=](Context ctx) {
       return WaitForClose(std::move(ctx), receiver, &executors->stayed[1]);

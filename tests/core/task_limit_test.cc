@@ -181,8 +181,7 @@ Async<absl::Status> SpawnBesideARoot(Group& group, ThreadExecutor* executor) {
     co_return permit.status();
   };
   auto run_root = [executor, wait, &gate] {
-    return executor->Run("other root",
-                         [&](Context ctx) { return wait(std::move(ctx), &gate); });
+    return executor->Run("other root", [&](Context ctx) { return wait(std::move(ctx), &gate); });
   };
   auto run = [](Context ctx, auto root) -> Async<absl::Status> {
     co_return co_await RunBlocking(ctx, std::move(root));

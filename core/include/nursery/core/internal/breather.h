@@ -1,5 +1,5 @@
-// Breather: long work of somebody who only looks, in pieces between which other threads may have the
-// processor. Without it a thread that wants it waits until the time slice ends, 4 ms and more.
+// Breather: long work of somebody who only looks, in pieces between which other threads may have
+// the processor. Without it a thread that wants it waits until the time slice ends, 4 ms and more.
 //
 // Thread safety: one thread.
 #ifndef NURSERY_CORE_INTERNAL_BREATHER_H_

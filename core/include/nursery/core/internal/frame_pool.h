@@ -1,5 +1,6 @@
 // FramePool: memory of frames, task records, contexts and causes, kept for the next ones of their
-// size by the thread that gave it back. A task costs a handful of such blocks, and most tasks are short.
+// size by the thread that gave it back. A task costs a handful of such blocks, and most tasks are
+// short.
 //
 // Under the address and thread sanitizers nothing is kept, so that they see every use after free.
 //

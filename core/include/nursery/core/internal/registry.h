@@ -105,6 +105,8 @@ class TaskRegistry : public ListNode<> {
 
   // Of this thread, or one where no walk would be in its way.
   Shard& ChooseShard(TaskRecord* task);
+  // The next one behind `shard` where no walk stands.
+  [[gnu::noinline]] uint32_t WithoutWalk(uint32_t shard) const;
   bool TakePlace(Shard& shard) NURSERY_REQUIRES(shard.mutex);
   void Insert(Shard& shard, TaskRecord* task) NURSERY_REQUIRES(shard.mutex);
   // Of all shards, which keep some that they do not use.

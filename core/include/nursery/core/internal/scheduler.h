@@ -78,12 +78,15 @@ class Scheduler {
   TaskRecord* Next(Worker& self);
   TaskRecord* Find(Worker& self);
   TaskRecord* Search(Worker& self);
-  TaskRecord* Steal(Worker& self, uint32_t start);
+  // `pauses`: since the last call. `left`: somebody has tasks, but will soon have run them.
+  TaskRecord* Steal(Worker& self, uint32_t start, uint32_t pauses, bool* left);
   TaskRecord* TakeShared(Worker& self) NURSERY_EXCLUDES(shared_mutex_);
   void EndSearch(Worker& self);
   // A thread has begun to run tasks.
   void WantLook();
   void PushLocal(Worker& self, TaskRecord* task);
+  // Its worker's queue is full.
+  [[gnu::noinline]] void Overflow(TaskRecord* task);
   void Announce(const Worker& self);
   void ShareAll(Worker& guest);
   void ShareOne(TaskRecord* task);

@@ -10,6 +10,7 @@
 #include <atomic>
 #include <cstdint>
 #include <utility>
+#include <vector>
 
 #include "nursery/core/internal/run_queue.h"
 #include "nursery/core/scheduler_stats.h"
@@ -88,6 +89,7 @@ struct alignas(128) Worker {
   uint32_t until_shared = kSharedInterval;
   uint32_t in_a_row = 0;
   uint32_t random = 1;
+  std::vector<uint32_t> slices_of;  // of each worker, when this one looked whether to steal
   // Of the watcher: what it saw at its last look.
   uint32_t slices_seen = 0;
   bool tasks_seen = false;
