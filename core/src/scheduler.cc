@@ -45,8 +45,8 @@ Scheduler::Scheduler(int workers, absl::AnyInvocable<void()> watch)
   for (int i = 0; i < workers + kMaxGuests; ++i) {
     workers_.push_back(std::make_unique<Worker>());
     workers_.back()->random = static_cast<uint32_t>(i) + 1;
-    workers_.back()->slices_of.resize(static_cast<size_t>(workers + kMaxGuests));
   }
+  for (const auto& worker : workers_) worker->slices_of.resize(workers_.size());
   // Guests steal from nobody.
   if (workers == 1) workers_.front()->queue.KeepAll();
   try {
