@@ -83,7 +83,7 @@ int Show(const JobOptions& options) {
   for (const std::string& line : RenderTree(*nodes, *job, RenderOptions())) {
     std::puts(line.c_str());
   }
-  std::fputs(RenderErrors(*job).c_str(), stdout);
+  std::fputs((RenderErrors(*job) + RenderLeft(*job)).c_str(), stdout);
   if (job->has_last_cancel()) {
     std::fputs(RenderReceipt(job->last_cancel(), job->display_name()).c_str(), stdout);
   }

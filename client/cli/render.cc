@@ -106,19 +106,33 @@ std::string RenderError(const v1::Job& job, const v1::NodeError& error) {
   return text + StillRunning(job, error);
 }
 
-std::string RenderSurvivors(const v1::CancelReceipt& receipt) {
-  std::string text = "not complete: " + Counted(receipt.survivor_count(), "process");
-  if (receipt.survivor_count() != 1) text.replace(text.size() - 1, 1, "es");
-  text += receipt.survivor_count() == 1 ? " is" : " are";
-  text += " still alive after " + Time(receipt.duration()) + "\n";
-  for (const v1::Survivor& survivor : receipt.survivors()) {
+// "1 process is", "2 processes are".
+std::string ProcessesAre(int64_t count) {
+  return Grouped(count) + (count == 1 ? " process is" : " processes are");
+}
+
+// A line for each, of `count` in all.
+std::string SurvivorLines(const google::protobuf::RepeatedPtrField<v1::Survivor>& survivors,
+                          int64_t count) {
+  std::string text;
+  for (const v1::Survivor& survivor : survivors) {
     text += "  pid " + std::to_string(survivor.pid()) + "  " + Printable(survivor.command()) +
             "   node " + Printable(survivor.path()) + "   state " + Printable(survivor.state()) +
             "\n";
   }
-  const int64_t unnamed = receipt.survivor_count() - receipt.survivors_size();
+  const int64_t unnamed = count - survivors.size();
   if (unnamed > 0) text += "  and " + Grouped(unnamed) + " more\n";
-  return text + "  their slots and permits stay taken until they are gone\n";
+  return text;
+}
+
+std::string RenderSurvivors(const v1::CancelReceipt& receipt) {
+  const bool group = receipt.containment() == v1::CONTAINMENT_GROUP;
+  return "not complete: " + ProcessesAre(receipt.survivor_count()) + " still alive after " +
+         Time(receipt.duration()) + "\n" +
+         SurvivorLines(receipt.survivors(), receipt.survivor_count()) +
+         (group ? "  those that have left their session are out of reach of containment group;\n"
+                  "  the slots and permits of others stay taken until they are gone\n"
+                : "  their slots and permits stay taken until they are gone\n");
 }
 
 std::string ContainmentName(v1::Containment containment) {
@@ -228,6 +242,13 @@ std::string RenderErrors(const v1::Job& job) {
   }
   if (more > 0) text += "and " + Counted(more, "more error") + "\n";
   return text;
+}
+
+std::string RenderLeft(const v1::Job& job) {
+  // The receipt names them, too.
+  if (job.survivor_count() == 0 || job.last_cancel().survivor_count() > 0) return "";
+  return ProcessesAre(job.survivor_count()) + " left alive, out of reach of containment group:\n" +
+         SurvivorLines(job.survivors(), job.survivor_count());
 }
 
 std::string RenderReceipt(const v1::CancelReceipt& receipt, const std::string& name) {

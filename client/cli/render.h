@@ -58,6 +58,10 @@ std::string RenderEnd(const v1::Job& job);
 // stderr, where the time went for a deadline. Empty for a job that succeeded.
 std::string RenderErrors(const v1::Job& job);
 
+// What its attempts left alive, at a level of containment that could not reach it; lines as above.
+// Empty if there is none, or its receipt names it.
+std::string RenderLeft(const v1::Job& job);
+
 // What a cancel of the job called `name` did, lines as above.
 std::string RenderReceipt(const v1::CancelReceipt& receipt, const std::string& name);
 

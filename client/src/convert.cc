@@ -55,6 +55,14 @@ WallTime FromProto(const google::protobuf::Timestamp& time) {
   return WallTime(std::chrono::nanoseconds(TimeUtil::TimestampToNanoseconds(time)));
 }
 
+std::vector<Survivor> FromProto(const google::protobuf::RepeatedPtrField<v1::Survivor>& survivors) {
+  std::vector<Survivor> infos;
+  for (const v1::Survivor& each : survivors) {
+    infos.push_back({each.pid(), each.command(), each.path(), each.state()});
+  }
+  return infos;
+}
+
 AttemptInfo FromProto(const v1::Attempt& attempt) {
   AttemptInfo info;
   info.number = attempt.number();
@@ -68,6 +76,8 @@ AttemptInfo FromProto(const v1::Attempt& attempt) {
   info.out_of_memory = attempt.oom();
   info.limits_not_enforced.assign(attempt.limits_not_enforced().begin(),
                                   attempt.limits_not_enforced().end());
+  info.survivors = FromProto(attempt.survivors());
+  info.survivor_count = attempt.survivor_count();
   return info;
 }
 
@@ -139,10 +149,7 @@ CancelReceipt FromProto(const v1::CancelReceipt& receipt) {
   info.cleanups_run = receipt.cleanups_run();
   info.cleanups_skipped = receipt.cleanups_skipped();
   info.containment = ContainmentName(receipt.containment());
-  for (const v1::Survivor& survivor : receipt.survivors()) {
-    info.survivors.push_back(
-        {survivor.pid(), survivor.command(), survivor.path(), survivor.state()});
-  }
+  info.survivors = FromProto(receipt.survivors());
   info.survivor_count = receipt.survivor_count();
   info.duration = std::chrono::nanoseconds(TimeUtil::DurationToNanoseconds(receipt.duration()));
   return info;
@@ -169,6 +176,8 @@ JobInfo FromProto(const v1::Job& job) {
   info.submitter = job.submitter();
   info.output = job.output();
   info.output_truncated = job.output_truncated();
+  info.survivors = FromProto(job.survivors());
+  info.survivor_count = job.survivor_count();
   info.last_seq = job.last_seq();
   return info;
 }

@@ -32,28 +32,33 @@ namespace {
 // A full pipe, which is all that can be left once every process of the attempt is gone.
 constexpr size_t kFinalDrain = 1 << 20;
 
+engine::Survivors InEnginesWords(const warden::Survivors& survivors) {
+  engine::Survivors words;
+  words.count = survivors.total;
+  for (const warden::Survivor& each : survivors.named) {
+    words.named.push_back({each.pid, each.command, warden::StateName(each.state)});
+  }
+  return words;
+}
+
 // Passes the warden's words on in the engine's.
 class Reporter final : public warden::ProcessObserver {
  public:
   explicit Reporter(engine::AttemptObserver& observer) : observer_(observer) {}
 
   void OnProcess(pid_t pid) override { observer_.OnProcess(pid); }
-  void OnSurvivor(const warden::Survivor& survivor) override {
-    engine::AttemptObserver::Survivor& each = survivors_.emplace_back();
-    each.pid = survivor.pid;
-    each.command = survivor.command;
-    each.state = warden::StateName(survivor.state);
-    observer_.OnSurvivors(survivors_);
+  void OnSurvivors(const warden::Survivors& alive) override {
+    observer_.OnSurvivors(InEnginesWords(alive));
+    left_ = alive.total > 0;
   }
-  // At the level `group` those that had left the session live on, and stay named.
-  void OnEnd(const absl::StatusOr<warden::ProcessResult>& ran) {
-    const bool escaped = ran.ok() && ran->end.level == warden::Level::kGroup;
-    if (!survivors_.empty() && !escaped) observer_.OnSurvivors({});
+  // What is told of them is of no use once they are gone.
+  void OnEnd() {
+    if (left_) observer_.OnSurvivors({});
   }
 
  private:
   engine::AttemptObserver& observer_;
-  std::vector<engine::AttemptObserver::Survivor> survivors_;
+  bool left_ = false;
 };
 
 // What is said of a SIGKILL that was not ours. The kernel tells of a cgroup with a controller of
@@ -102,6 +107,7 @@ ActionResult ResultOf(const absl::StatusOr<warden::ProcessResult>& ran, const sp
   result.system_time = std::chrono::microseconds(ran->end.usage.system_microseconds);
   result.max_resident_bytes = static_cast<int64_t>(ran->end.usage.max_rss_bytes);
   result.leftovers = static_cast<int>(ran->end.leftovers);
+  result.escaped = InEnginesWords(ran->end.escaped);
   result.peak_memory_bytes = static_cast<int64_t>(ran->end.memory.peak_bytes);
   for (size_t i = 0; i < warden::kTreeLimitCount; ++i) {
     const auto limit = static_cast<warden::TreeLimit>(i);
@@ -205,7 +211,7 @@ Async<absl::Status> Drive(Group& group, warden::ProcessHost* host, Attempt* atte
   attempt->ran = co_await warden::RunProcess(
       attempt->wanted.context(), host, std::move(attempt->prepared.spec),
       std::move(attempt->prepared.stdio), take_down, &reporter);
-  reporter.OnEnd(attempt->ran);
+  reporter.OnEnd();
   // Whoever could write is gone. What is in the pipes is read below, without waiting for an end of
   // file that a descriptor handed elsewhere could delay for ever.
   attempt->readers.Cancel("the process has ended");

@@ -22,6 +22,18 @@
 
 namespace nursery::engine {
 
+struct Survivor {
+  int64_t pid = 0;
+  std::string command;
+  std::string state;
+};
+
+// Processes that are alive and should not be.
+struct Survivors {
+  std::vector<Survivor> named;
+  int64_t count = 0;  // with those that are not named
+};
+
 // Told while the attempt runs, from any thread.
 class AttemptObserver {
  public:
@@ -30,13 +42,8 @@ class AttemptObserver {
   // What the attempt will write; the same for both streams where they are merged.
   virtual void OnOutput(std::shared_ptr<const Output> output,
                         std::shared_ptr<const Output> errors) = 0;
-  // Still alive after SIGKILL; called again with an empty list when they are gone.
-  struct Survivor {
-    int64_t pid = 0;
-    std::string command;
-    std::string state;
-  };
-  virtual void OnSurvivors(std::vector<Survivor> survivors) = 0;
+  // Still alive after SIGKILL; called again when others are, and with none when they are gone.
+  virtual void OnSurvivors(Survivors survivors) = 0;
 };
 
 struct AttemptRequest {
@@ -77,6 +84,8 @@ struct ActionResult {
   std::vector<std::string> limits_not_enforced;
   // Processes that were left when the leader ended by itself, and were killed.
   int leftovers = 0;
+  // Processes out of reach of its containment (the level group), which live on.
+  Survivors escaped;
   // When it was cancelled: processes that ended by SIGTERM, and by SIGKILL.
   int terminated = 0;
   int killed = 0;

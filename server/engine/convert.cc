@@ -4,6 +4,7 @@
 
 #include "nursery/core/check.h"
 #include "nursery/core/status.h"
+#include "server/engine/escapees.h"
 #include "server/engine/limits.h"
 #include "server/engine/text.h"
 
@@ -107,6 +108,10 @@ v1::Attempt ToProto(const ActionResult& result, int number, v1::AttemptState sta
   if (result.output != nullptr) Tell(*result.output, attempt.mutable_stdout());
   if (result.errors != nullptr) Tell(*result.errors, attempt.mutable_stderr());
   attempt.set_leftovers(result.leftovers);
+  SurvivorList escaped;
+  escaped.Add("", result.escaped);
+  for (v1::Survivor& each : escaped.named) *attempt.add_survivors() = std::move(each);
+  attempt.set_survivor_count(escaped.count);
   return attempt;
 }
 

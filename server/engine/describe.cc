@@ -238,6 +238,10 @@ v1::Job Job::DescribeLive(const Live& live) const {
   if (const v1::CancelReceipt receipt = LastCancel(); !receipt.job().empty()) {
     *job.mutable_last_cancel() = receipt;
   }
+  SurvivorList escaped;
+  escapees_->AddTo("", &escaped);
+  for (v1::Survivor& each : escaped.named) *job.add_survivors() = std::move(each);
+  job.set_survivor_count(escaped.count);
   *job.mutable_create_time() = ToProto(admitted_wall_);
   MutexLock lock(mutex_);
   const Time deadline = std::min(deadline_, callers_deadline_);

@@ -26,14 +26,8 @@ std::string DeadlineSource(const spec::Job& job, const spec::TimeLimit& limit) {
   return label + ", set in " + job.source_file + ":" + std::to_string(limit.mark.line);
 }
 
-void CollectSurvivors(const Node& node, std::vector<v1::Survivor>* survivors) {
-  for (const AttemptObserver::Survivor& each : node.activity().survivors) {
-    v1::Survivor& survivor = survivors->emplace_back();
-    survivor.set_pid(each.pid);
-    survivor.set_command(ToUtf8(each.command));
-    survivor.set_state(each.state);
-    survivor.set_path(node.Path());
-  }
+void CollectSurvivors(const Node& node, SurvivorList* survivors) {
+  if (node.activity().survivors.count > 0) survivors->Add(node.Path(), node.activity().survivors);
   for (const auto& child : node.children()) CollectSurvivors(*child, survivors);
   if (node.map == nullptr) return;
   for (const Node* item : node.map->live) CollectSurvivors(*item, survivors);
@@ -65,6 +59,7 @@ Job::Job(std::unique_ptr<Tree> tree, Runtime runtime, JobOptions options, std::s
       clock_(tree->clock()),
       log_(tree->log()),
       bells_(tree->bells()),
+      escapees_(tree->escapees()),
       semaphores_(runtime.semaphores),
       containment_(runtime.containment),
       admitted_(clock_.Now()),
@@ -240,7 +235,7 @@ v1::CancelReceipt Job::Receipt(const CancelRecord& record) const {
   if (record.teardowns == nullptr) return receipt;
   receipt.set_containment(containment_());
   Time ended = clock_.Now();
-  std::vector<v1::Survivor> survivors;
+  SurvivorList survivors;
   bool complete = false;
   const Form now = form();
   if (now.live != nullptr) {
@@ -267,11 +262,10 @@ v1::CancelReceipt Job::Receipt(const CancelRecord& record) const {
   receipt.set_killed(done.killed);
   receipt.set_cleanups_run(done.cleanups_run);
   receipt.set_cleanups_skipped(done.cleanups_skipped);
-  receipt.set_survivor_count(static_cast<int64_t>(survivors.size()));
-  for (size_t i = 0; i < std::min(survivors.size(), kMaxSurvivors); ++i) {
-    *receipt.add_survivors() = survivors[i];
-  }
-  receipt.set_complete(complete && survivors.empty());
+  escapees_->AddTo(receipt.path(), &survivors);
+  receipt.set_survivor_count(survivors.count);
+  for (v1::Survivor& each : survivors.named) *receipt.add_survivors() = std::move(each);
+  receipt.set_complete(complete && survivors.count == 0);
   *receipt.mutable_duration() = ToProto(ended - record.asked);
   return receipt;
 }

@@ -23,6 +23,7 @@
 #include "nursery/v1/event.pb.h"
 #include "nursery/v1/resources.pb.h"
 #include "server/engine/ended_tree.h"
+#include "server/engine/escapees.h"
 #include "server/engine/node_view.h"
 #include "server/engine/runner.h"
 #include "server/engine/store.h"
@@ -169,6 +170,7 @@ class Job {
   const Clock& clock_;
   const std::shared_ptr<EventLog> log_;
   const std::shared_ptr<Bells> bells_;
+  const std::shared_ptr<const Escapees> escapees_;
   const std::vector<std::shared_ptr<NamedSemaphore>> semaphores_;
   const std::function<v1::Containment()> containment_;
   const Time admitted_;

@@ -9,8 +9,8 @@ void Node::EndActivity() {
   if (activity_ == nullptr) return;
   activity_->wait = v1::WAIT_REASON_UNSPECIFIED;
   activity_->pid = 0;
-  const bool kept = activity_->output != nullptr || !activity_->survivors.empty() ||
-                    activity_->work != nullptr || activity_->kill != nullptr;
+  const bool kept =
+      activity_->output != nullptr || activity_->work != nullptr || activity_->kill != nullptr;
   if (!kept) activity_.reset();
 }
 

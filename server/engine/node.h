@@ -89,10 +89,10 @@ struct Activity {
   v1::WaitReason wait = v1::WAIT_REASON_UNSPECIFIED;
   std::string wait_object;
   int interruptions = 0;
-  int last_exit_code = -1;  // of an attempt that exited by itself
-  int64_t pid = 0;          // of the running attempt's leader
-  bool cut_short = false;   // the last attempt was ended from outside
-  std::vector<AttemptObserver::Survivor> survivors;
+  int last_exit_code = -1;                  // of an attempt that exited by itself
+  int64_t pid = 0;                          // of the running attempt's leader
+  bool cut_short = false;                   // the last attempt was ended from outside
+  Survivors survivors;                      // of what runs
   std::shared_ptr<const CancelScope> work;  // while its task runs
   std::shared_ptr<const CancelScope> kill;  // while something of it can be killed
   // Of the last attempt that wrote, also while it runs; the same for streams that are merged.
@@ -127,8 +127,8 @@ class Node {
     if (activity_ == nullptr) activity_ = std::make_unique<Activity>();
     return *activity_;
   }
-  // It has ended: what was written and what survives stays of interest, and what can be cancelled
-  // as long as its task runs.
+  // It has ended: what was written stays of interest, and what can be cancelled as long as its task
+  // runs.
   void EndActivity();
 
   // Constant after construction.

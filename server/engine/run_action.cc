@@ -27,11 +27,12 @@ class Observer final : public AttemptObserver {
                 std::shared_ptr<const Output> errors) override {
     if (keeps_output_) tree_.SetOutput(node_, std::move(output), std::move(errors));
   }
-  void OnSurvivors(std::vector<Survivor> survivors) override {
+  void OnSurvivors(Survivors survivors) override {
     tree_.Locked([&] {
-      Count(static_cast<int64_t>(survivors.size()));
+      Count(survivors.count);
       Activity& activity = node_.MutableActivity();
-      activity.wait = survivors.empty() ? v1::WAIT_REASON_KILL_GRACE : v1::WAIT_REASON_UNKILLABLE;
+      activity.wait =
+          survivors.count == 0 ? v1::WAIT_REASON_KILL_GRACE : v1::WAIT_REASON_UNKILLABLE;
       activity.survivors = std::move(survivors);
     });
   }

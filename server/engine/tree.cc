@@ -262,6 +262,7 @@ void Tree::EndAttempt(Node& node, const ActionResult& result, v1::AttemptState s
     activity.output_attempt = node.attempt;
     if (tap_ != nullptr) tap_->OnEnded(node, state);
     activity.last_exit_code = result.exit_code.value_or(-1);
+    if (result.escaped.count > 0) escapees_->Add(node.Path(), result.escaped);
     if (node.teardowns != nullptr) {
       node.teardowns->terminated += result.terminated;
       node.teardowns->killed += result.killed;
@@ -318,6 +319,7 @@ void Tree::EndFinally(Node& node, const ActionResult& result, const absl::Status
     if (node.teardowns != nullptr) {
       ++(killed ? node.teardowns->cleanups_skipped : node.teardowns->cleanups_run);
     }
+    if (result.escaped.count > 0) escapees_->Add(node.Path(), result.escaped);
     if (node.in_item && status.ok()) return;
     v1::AttemptState state = status.ok() ? v1::ATTEMPT_STATE_SUCCEEDED : v1::ATTEMPT_STATE_FAILED;
     if (killed) state = v1::ATTEMPT_STATE_CANCELLED;

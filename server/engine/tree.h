@@ -21,6 +21,7 @@
 #include "nursery/core/mutex.h"
 #include "nursery/v1/event.pb.h"
 #include "server/engine/engine_stats.h"
+#include "server/engine/escapees.h"
 #include "server/engine/node.h"
 #include "server/engine/output_tap.h"
 #include "server/engine/store.h"
@@ -123,6 +124,8 @@ class Tree {
   const std::shared_ptr<EventLog>& log() const { return log_; }
   // They ring whenever an event was logged.
   const std::shared_ptr<Bells>& bells() const { return bells_; }
+  // What its attempts have left alive.
+  const std::shared_ptr<Escapees>& escapees() const { return escapees_; }
   void Ring() {
     bells_->Ring();
     all_.Ring();
@@ -189,6 +192,7 @@ class Tree {
   std::shared_ptr<OutputTap> tap_ NURSERY_GUARDED_BY(mutex_);  // null: nobody reads along
 
   const std::shared_ptr<Bells> bells_ = std::make_shared<Bells>();
+  const std::shared_ptr<Escapees> escapees_ = std::make_shared<Escapees>();
 };
 
 }  // namespace nursery::engine

@@ -167,19 +167,22 @@ Async<absl::StatusOr<v1::CancelReceipt>> JobService::CancelJob(Context context, 
     co_return WithReason(record.status(), v1::ERROR_REASON_NODE_NOT_FOUND);
   }
   if (!record.ok()) co_return record.status();
-  v1::CancelReceipt receipt = (*job)->Receipt(**record);
-  if (!request.wait()) co_return receipt;
+  if (!request.wait()) co_return (*job)->Receipt(**record);
   // By then all is gone, but for what nothing can end: then the receipt says what is left.
   const Duration gone_by = (*job)->max_teardown() + cancel.grace.value_or(Duration()) + kVerifying;
   const Time until =
       std::min(AttachedDeadline(context.deadline(), context.Now()), Later(context.Now(), gone_by));
   const CancelScope bounded(context, until, "wait");
-  while (!receipt.complete()) {
+  // What an ended attempt could not reach lives on: nobody waits for that.
+  const auto ended = [&] {
+    const std::optional<engine::NodeState> state = (*job)->StateOf(cancel.path);
+    return !state || engine::IsTerminal(*state);
+  };
+  while (!ended()) {
     absl::StatusOr<engine::Tick> rung = co_await bell.Receive(bounded.context());
-    receipt = (*job)->Receipt(**record);
     if (!rung.ok()) break;
   }
-  co_return receipt;
+  co_return (*job)->Receipt(**record);
 }
 
 Async<absl::Status> JobService::ReadOutput(Context context, JobService* service, Session* session,

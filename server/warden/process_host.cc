@@ -243,7 +243,7 @@ void ProcessHost::SendLocked(PacketType type, AttemptId attempt) {
 void ProcessHost::SendWaitingLocked() {
   while (hello_ && channel_.open() && !waiting_.empty() && unanswered_ < kSpawnCredits) {
     if (!TrySendLocked(waiting_.front())) break;
-    sent_.emplace(waiting_.front().attempt, Sent{waiting_.front().handler, true});
+    sent_.emplace(waiting_.front().attempt, Sent{waiting_.front().handler, true, {}, {}});
     waiting_.pop_front();
     ++unanswered_;
   }
@@ -347,7 +347,8 @@ void ProcessHost::HandleHelloLocked(const Packet& hello, std::vector<Call>* call
 }
 
 void ProcessHost::HandleReportLocked(const Packet& packet, std::vector<Call>* calls) {
-  ProcessHandler* const handler = sent_.at(packet.attempt).handler;
+  Sent& sent = sent_.at(packet.attempt);
+  ProcessHandler* const handler = sent.handler;
   switch (packet.type) {
     case PacketType::kSpawned:
       ++stats_.spawned;
@@ -359,9 +360,13 @@ void ProcessHost::HandleReportLocked(const Packet& packet, std::vector<Call>* ca
       return;
     }
     case PacketType::kSurvivor: {
-      const Survivor survivor = {packet.pid, static_cast<char>(packet.detail),
-                                 std::string(TextOf(packet)), packet.count};
-      calls->push_back({[handler, survivor] { handler->OnSurvivor(survivor); }});
+      std::optional<Survivors> alive = sent.survivors.Add(packet);
+      if (!alive) return;
+      if ((packet.flags & kEscaped) != 0) {
+        sent.escaped = *std::move(alive);
+      } else {
+        calls->push_back({[handler, alive = *std::move(alive)] { handler->OnSurvivors(alive); }});
+      }
       return;
     }
     case PacketType::kSpawnFailed:
@@ -381,7 +386,8 @@ void ProcessHost::HandleReportLocked(const Packet& packet, std::vector<Call>* ca
                               TollOf(packet),
                               UsageOf(packet),
                               MemoryFactsOf(packet),
-                              static_cast<TreeLimitSet>(packet.code)};
+                              static_cast<TreeLimitSet>(packet.code),
+                              std::move(sent.escaped)};
       calls->push_back({[handler, end] { handler->OnGone(end); }, true});
       break;
     }

@@ -37,6 +37,7 @@
 #include "server/warden/process_spec.h"
 #include "server/warden/protocol.h"
 #include "server/warden/start_warden.h"
+#include "server/warden/survivors.h"
 #include "server/warden/unique_fd.h"
 
 namespace nursery::warden {
@@ -52,13 +53,6 @@ struct LeaderExit {
   Usage usage;
 };
 
-struct Survivor {
-  pid_t pid = -1;
-  char state = '?';
-  std::string command;
-  uint32_t total = 0;  // of this attempt; at most kMaxNamedSurvivors are named
-};
-
 struct AttemptEnd {
   Level level = Level::kNone;
   uint32_t leftovers = 0;  // alive below the leader when it exited
@@ -66,6 +60,7 @@ struct AttemptEnd {
   Usage usage;  // of all processes of the attempt
   MemoryFacts memory;
   TreeLimitSet not_held = 0;  // of the limits that were asked for
+  Survivors escaped;          // at the level kGroup: had left its session, and live on
 };
 
 class ProcessHandler {
@@ -73,8 +68,9 @@ class ProcessHandler {
   virtual ~ProcessHandler() = default;
   virtual void OnSpawned(pid_t pid) = 0;
   virtual void OnExited(const LeaderExit& exit) = 0;
-  // SIGKILL was sent and this process is alive all the same. OnGone follows once it is not.
-  virtual void OnSurvivor(const Survivor& survivor) = 0;
+  // SIGKILL was sent and these are alive all the same, and no others that were told before. OnGone
+  // follows once none is.
+  virtual void OnSurvivors(const Survivors& alive) = 0;
   // Last: the program never ran.
   virtual void OnSpawnFailed(const absl::Status& why) = 0;
   // Last.
@@ -219,6 +215,8 @@ class ProcessHost {
   struct Sent {
     ProcessHandler* handler;
     bool unanswered;
+    SurvivorReader survivors;
+    Survivors escaped;
   };
   std::unordered_map<AttemptId, Sent> sent_ NURSERY_GUARDED_BY(mutex_);
   std::vector<Remains> remains_ NURSERY_GUARDED_BY(mutex_);

@@ -5,13 +5,14 @@
 //   server -> warden   SPAWN (with the memfd of the spec and up to three descriptors), TERM, KILL,
 //                      DRAIN, STATS
 //   warden -> server   HELLO first; per attempt SPAWN_FAILED, or SPAWNED, EXITED, any number of
-//                      SURVIVOR, GONE; STATS as the answer to STATS
+//                      reports of SURVIVOR packets, GONE; STATS as the answer to STATS
 //   warden -> reaper   SPAWN as it came, when the reaper has no attempt; TERM. Closing the warden's
 //                      sending half means KILL and that no attempt follows; so does its death
 //
 // Order: SPAWN_FAILED and GONE are the last word on an attempt, and mean that no process of it is
-// alive; at the level `group`, but for the SURVIVORs told before it. GONE without EXITED: its
-// reaper was killed, and the warden cleaned up in its place.
+// alive; at the level `group`, but for those that SURVIVORs with kEscaped told before it. GONE
+// without EXITED: its reaper was killed, and the warden cleaned up in its place. Each report of
+// SURVIVORs takes the place of the one before.
 //
 // Thread safety: plain data.
 #ifndef NURSERY_SERVER_WARDEN_PROTOCOL_H_
@@ -27,13 +28,13 @@
 
 namespace nursery::warden {
 
-inline constexpr int32_t kProtocolVersion = 4;
+inline constexpr int32_t kProtocolVersion = 5;
 
 // SPAWN packets that may be without an answer (SPAWNED or SPAWN_FAILED) at one time. Each holds up
 // to four descriptors in flight, which the kernel counts against the sender's limit of open files.
 inline constexpr uint32_t kSpawnCredits = 64;
 
-// SURVIVOR packets for one attempt; further survivors are only counted.
+// SURVIVOR packets in one report; further survivors are only counted.
 inline constexpr uint32_t kMaxNamedSurvivors = 16;
 
 enum class PacketType : uint8_t {
@@ -83,18 +84,19 @@ inline constexpr uint16_t kKilledByUs = 8;    // EXITED: the warden's side sent 
 inline constexpr uint16_t kReaperLost = 16;   // GONE: the reaper died before its attempt
 inline constexpr uint16_t kOutOfMemory = 32;  // GONE: the kernel killed a process for want of it
 inline constexpr uint16_t kByOwnLimit = 64;   // GONE: by the limit of the attempt
+inline constexpr uint16_t kEscaped = 128;     // SURVIVOR: out of reach of the level, and let go
 
 struct Packet {
   PacketType type = PacketType::kHello;
   uint8_t detail = 0;  // Level, Step, or the state letter of a SURVIVOR
   uint16_t flags = 0;  // HELLO: the TreeLimitSet that holds
-  // HELLO: credits; SPAWN_FAILED at kTreeLimits: the TreeLimit; SURVIVOR: how many in all; GONE:
-  // leftovers
+  // HELLO: credits; SPAWN_FAILED at kTreeLimits: the TreeLimit; SURVIVOR: how many in all, named
+  // or not; GONE: leftovers
   uint32_t count = 0;
   uint64_t attempt = 0;
   int32_t pid = 0;  // SPAWNED, SURVIVOR
-  // HELLO: version; SPAWN_FAILED: errno; EXITED: wait status; GONE: the TreeLimitSet that was asked
-  // for and did not hold
+  // HELLO: version; SPAWN_FAILED: errno; EXITED: wait status; SURVIVOR: how many of the same report
+  // follow; GONE: the TreeLimitSet that was asked for and did not hold
   int32_t code = 0;
   std::array<uint64_t, 5> payload = {};
 };

@@ -24,6 +24,7 @@
 #include "server/warden/launcher.h"
 #include "server/warden/process_spec.h"
 #include "server/warden/process_tree.h"
+#include "server/warden/survivors.h"
 
 namespace nursery::warden {
 namespace {
@@ -32,7 +33,8 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 // A killed process is gone within microseconds unless the machine is overloaded or the process
-// hangs in the kernel. Both are worth telling; GONE still follows when it is over.
+// hangs in the kernel. Both are worth telling, and so often looked at again; GONE still follows when
+// it is over.
 constexpr milliseconds kSurvivorsAfter{200};
 // What the first signal to the group gets before /proc is searched for more.
 constexpr milliseconds kFirstRoundAfter{1};
@@ -121,7 +123,7 @@ class AttemptReaper {
   void Terminate();
   void BeginKill();
   void KillRound();
-  void ReportSurvivors(const std::vector<ProcessInfo>& survivors);
+  void ReportSurvivors(const std::vector<ProcessInfo>& live, uint16_t flags);
   void ReadLaunchReport();
   bool Over();
   // Collects what has died. Returns false if no child is left, dead or alive.
@@ -156,7 +158,6 @@ class AttemptReaper {
   bool control_ended_ = false;  // KILL, or the warden's death
   bool killing_ = false;
   bool killed_ = false;  // SIGKILL went out to a live process
-  bool survivors_named_ = false;
   bool others_left_ = false;  // no child any more, but somebody else of the attempt
   bool more_zombies_ = false;
   uint32_t leftovers_ = 0;
@@ -165,6 +166,8 @@ class AttemptReaper {
   Clock::time_point hold_until_;  // what is queued
   Clock::time_point kill_start_;
   Clock::time_point first_round_;
+  Clock::time_point next_look_;  // for survivors
+  ToldSurvivors told_alive_;
 };
 
 void AttemptReaper::Run() {
@@ -304,6 +307,7 @@ void AttemptReaper::BeginKill() {
   killing_ = true;
   kill_start_ = Clock::now();
   first_round_ = kill_start_;
+  next_look_ = kill_start_ + kSurvivorsAfter;
   // Reaches most trees whole, and at once; the rounds are for what it does not reach.
   killed_ |= enclosure_.KillAtOnce(leader_);
   if (killed_) first_round_ += kFirstRoundAfter;
@@ -311,19 +315,15 @@ void AttemptReaper::BeginKill() {
 
 void AttemptReaper::KillRound() {
   if (enclosure_.KillRound() > 0) killed_ = true;
-  if (survivors_named_ || Clock::now() - kill_start_ < kSurvivorsAfter) return;
+  // Nor is more told to a warden that does not read.
+  if (Clock::now() < next_look_ || control_.queued() > 0) return;
+  next_look_ = Clock::now() + kSurvivorsAfter;
   const std::vector<ProcessInfo> live = enclosure_.Live();
-  survivors_named_ = !live.empty();
-  ReportSurvivors(live);
+  if (told_alive_.Change(live)) ReportSurvivors(live, 0);
 }
 
-void AttemptReaper::ReportSurvivors(const std::vector<ProcessInfo>& live) {
-  for (size_t i = 0; i < std::min<size_t>(live.size(), kMaxNamedSurvivors); ++i) {
-    Packet packet;
-    packet.detail = static_cast<uint8_t>(live[i].state);
-    packet.count = static_cast<uint32_t>(live.size());
-    packet.pid = live[i].pid;
-    SetText(CommandLine(live[i]), &packet);
+void AttemptReaper::ReportSurvivors(const std::vector<ProcessInfo>& live, uint16_t flags) {
+  for (const Packet& packet : SurvivorPackets(live, spawn_.packet.attempt, flags)) {
     Report(PacketType::kSurvivor, packet);
   }
 }
@@ -389,7 +389,8 @@ void AttemptReaper::ReapLeader() {
 void AttemptReaper::SayLastWord() {
   const MemoryFacts memory = enclosure_.Memory();
   enclosure_.Remove();
-  ReportSurvivors(enclosure_.Escaped(mark_));
+  const std::vector<ProcessInfo> escaped = enclosure_.Escaped(mark_);
+  if (!escaped.empty()) ReportSurvivors(escaped, kEscaped);
   Packet packet;
   if (failure_) {
     packet.detail = static_cast<uint8_t>(failure_->step);

@@ -29,9 +29,8 @@ class Attempt final : public ProcessHandler {
     result.exit = exit;
     result.exit_time = context_.Now();
   }
-  void OnSurvivor(const Survivor& survivor) override {
-    result.survivors.push_back(survivor);
-    if (observer_ != nullptr) observer_->OnSurvivor(survivor);
+  void OnSurvivors(const Survivors& alive) override {
+    if (observer_ != nullptr) observer_->OnSurvivors(alive);
   }
   void OnSpawnFailed(const absl::Status& why) override { End(why); }
   void OnGone(const AttemptEnd& end) override {

@@ -34,8 +34,6 @@ struct ProcessResult {
   pid_t pid = -1;
   LeaderExit exit;
   AttemptEnd end;
-  // Those that outlived SIGKILL for a while (uninterruptible sleep); gone by now.
-  std::vector<Survivor> survivors;
   bool terminated = false;  // SIGTERM was sent, because the context was cancelled
   bool escalated = false;   // SIGKILL was sent, because the grace had passed or for want of any
   Time spawn_time{};        // when the program was running
@@ -48,8 +46,8 @@ class ProcessObserver {
  public:
   virtual ~ProcessObserver() = default;
   virtual void OnProcess(pid_t pid) = 0;
-  // It outlived SIGKILL so far.
-  virtual void OnSurvivor(const Survivor& survivor) = 0;
+  // They outlived SIGKILL so far; none: those that did are gone.
+  virtual void OnSurvivors(const Survivors& alive) = 0;
 };
 
 struct TakeDown {

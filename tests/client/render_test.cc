@@ -149,6 +149,34 @@ TEST(RenderReceiptTest, SurvivorsAreNamed) {
             "  their slots and permits stay taken until they are gone\n");
 }
 
+TEST(RenderReceiptTest, WhatTheLevelGroupDoesNotReachIsTold) {
+  auto receipt = Parsed<v1::CancelReceipt>(
+      "survivor_count: 1200 containment: CONTAINMENT_GROUP survivors { pid: 7 command: 'd' }");
+  EXPECT_EQ(RenderReceipt(receipt, "nightly"),
+            "not complete: 1,200 processes are still alive after 0.0ms\n"
+            "  pid 7  d   node    state \n"
+            "  and 1,199 more\n"
+            "  those that have left their session are out of reach of containment group;\n"
+            "  the slots and permits of others stay taken until they are gone\n");
+}
+
+TEST(RenderLeftTest, NamesWhatIsAliveUnlessTheReceiptDoes) {
+  v1::Job job;
+  EXPECT_EQ(RenderLeft(job), "");
+  job.set_survivor_count(2);
+  v1::Survivor& survivor = *job.add_survivors();
+  survivor.set_pid(4711);
+  survivor.set_command("daemon");
+  survivor.set_path("serve");
+  survivor.set_state("S (sleeping)");
+  EXPECT_EQ(RenderLeft(job),
+            "2 processes are left alive, out of reach of containment group:\n"
+            "  pid 4711  daemon   node serve   state S (sleeping)\n"
+            "  and 1 more\n");
+  job.mutable_last_cancel()->set_survivor_count(2);
+  EXPECT_EQ(RenderLeft(job), "");
+}
+
 TEST(RenderReceiptTest, EndedAndUnfinishedCancelsSaySo) {
   EXPECT_EQ(
       RenderReceipt(Parsed<v1::CancelReceipt>("job: \"jobs/01JD9K3M5XW\" already_ended: true"),

@@ -18,18 +18,15 @@ namespace {
 
 using std::chrono::seconds;
 
-// Told to end, it has two processes that outlive SIGKILL for three seconds.
+// Told to end, it has two processes that outlive SIGKILL for three seconds, one of which is named.
+// Then those that are to escape have done so.
 class SlowToDie final : public actions::ExecRunner {
  public:
   Async<ActionResult> Run(Context context, const spec::Exec&,
                           const AttemptRequest& request) override {
     ActionResult result;
     result.status = co_await UntilCancelled(context);
-    AttemptObserver::Survivor survivor;
-    survivor.pid = 7;
-    survivor.command = "tar xf a.tar";
-    survivor.state = "D (disk sleep)";
-    request.observer->OnSurvivors({survivor, survivor});
+    request.observer->OnSurvivors({{{7, "tar xf a.tar", "D (disk sleep)"}}, 2});
     if (stats != nullptr) seen = {stats->unkillable.Read(), stats->cancel_survivors.Read()};
     const CancelScope shield = CancelScope::Shielded(context, Duration::max(), "");
     const Context shielded = shield.context();
@@ -38,8 +35,11 @@ class SlowToDie final : public actions::ExecRunner {
     request.observer->OnSurvivors({});
     result.terminated = 1;
     result.killed = 2;
+    result.escaped = escaped;
     co_return result;
   }
+
+  Survivors escaped;
 
   const EngineStats* stats = nullptr;
   std::pair<int64_t, int64_t> seen;  // unkillable and cancel_survivors while both lived
@@ -90,7 +90,8 @@ nodes:
   if (!ran.ok()) co_return ran;
   const v1::CancelReceipt& later = receipts[1];
   EXPECT_FALSE(later.complete());
-  EXPECT_EQ(later.survivor_count(), 2);
+  EXPECT_EQ(later.survivor_count(), 2) << "also those that are not named";
+  EXPECT_EQ(later.survivors_size(), 1);
   EXPECT_EQ(later.survivors(0).path(), "unpack");
   EXPECT_EQ(later.survivors(0).state(), "D (disk sleep)");
   EXPECT_EQ(FromProto(later.duration()), seconds(1));
@@ -101,6 +102,47 @@ nodes:
   EXPECT_EQ(last.killed(), 2);
   EXPECT_EQ(FromProto(last.duration()), seconds(3));
   co_return absl::OkStatus();
+}
+
+SEEDED_TEST(ReceiptTest, NamesWhatHasEscapedAlsoOfItemsAndOncePacked) {
+  SlowToDie slow;
+  slow.escaped = {{{8, "daemon", "S (sleeping)"}}, 20};
+  JobHarness harness(executor, 100, &slow);
+  std::shared_ptr<Job> job = harness.Admit(R"(name: items
+nodes:
+  - name: each
+    map:
+      items: [a, b]
+      node: {exec: {argv: [daemon]}}
+  - {name: other, exec: {argv: [daemon]}}
+)");
+  std::vector<v1::CancelReceipt> receipts;
+  absl::Status ran = co_await RunAndCancel(ctx, job, "", &receipts);
+  if (!ran.ok()) co_return ran;
+  EXPECT_EQ(harness.engine().stats().unkillable.Read(), 0) << "its slot is free";
+  for (bool packed : {false, true}) {
+    if (packed) job->Pack();
+    const v1::CancelReceipt last = job->LastCancel();
+    EXPECT_FALSE(last.complete());
+    EXPECT_EQ(last.survivor_count(), 60);
+    EXPECT_EQ(last.survivors_size(), 3);
+    EXPECT_EQ(job->Describe().survivor_count(), 60);
+    EXPECT_EQ(job->Describe().survivors(0).command(), "daemon");
+  }
+  co_return absl::OkStatus();
+}
+
+TEST(EscapeesTest, AreCountedAndTheFirstOnesNamed) {
+  Escapees escapees;
+  for (int i = 0; i < 150; ++i) escapees.Add("a/" + std::to_string(i), {{{i, "x", "S"}}, 3});
+  SurvivorList all;
+  escapees.AddTo("", &all);
+  EXPECT_EQ(all.count, 450);
+  EXPECT_EQ(all.named.size(), kMaxSurvivors);
+  SurvivorList one;
+  escapees.AddTo("a/7", &one);
+  EXPECT_EQ(one.named.size(), 1u);
+  EXPECT_EQ(one.named[0].pid(), 7);
 }
 
 SEEDED_TEST(EngineStatsTest, CountsWhatACancelTookDownAndHowLong) {

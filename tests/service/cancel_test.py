@@ -165,12 +165,12 @@ class PipeTest(CancelTest):
         self.assertEqual(marked(self.mark), [])
 
 
-@unittest.skipIf(os.geteuid() != 0, "only root can mount and freeze")
-class UnkillableTest(CancelTest):
-    def setUp(self):
-        super().setUp()
+class Frozen:
+    """A file system where whoever opens a file to write it hangs in the kernel, until it thaws."""
+
+    def __init__(self, test):
         directory = tempfile.TemporaryDirectory()
-        self.addCleanup(directory.cleanup)
+        test.addCleanup(directory.cleanup)
         self.mount = pathlib.Path(directory.name, "mount")
         self.mount.mkdir()
         image = pathlib.Path(directory.name, "image")
@@ -178,26 +178,37 @@ class UnkillableTest(CancelTest):
             file.truncate(8 << 20)
         subprocess.run(["/usr/sbin/mkfs.ext4", "-q", image], check=True)
         if subprocess.run(["mount", "-o", "loop", image, self.mount], check=False).returncode != 0:
-            self.skipTest("no loop mounts here")
-        self.addCleanup(subprocess.run, ["umount", self.mount], check=True)
-        self.freeze()
-
-    def freeze(self):
+            test.skipTest("no loop mounts here")
+        test.addCleanup(subprocess.run, ["umount", self.mount], check=True)
         subprocess.run(["/usr/sbin/fsfreeze", "--freeze", self.mount], check=True)
         self.frozen = True
-        self.addCleanup(self.thaw)
+        test.addCleanup(self.thaw)
 
     def thaw(self):
         if self.frozen:
             subprocess.run(["/usr/sbin/fsfreeze", "--unfreeze", self.mount], check=True)
         self.frozen = False
 
-    def test_what_cannot_die_is_named_and_keeps_its_slot_until_it_can(self):
+
+class FrozenTest(CancelTest):
+    def setUp(self):
+        super().setUp()
+        if os.geteuid() != 0:
+            self.skipTest("only root can mount and freeze")
+        self.disk = Frozen(self)
+        self.mount = self.disk.mount
+
+    def hanging(self, count):
+        """The processes that hang, once there are so many."""
+        found = [pid for pid in marked(self.mark) if state_of(pid) == "D"]
+        return found if len(found) == count else None
+
+    def check_what_cannot_die(self):
         script = f"exec 3> {self.mount}/file; sleep 60"
         spec = job.JobSpec(name="stuck", root=group(
             exec_node("sh", "-c", script, self.mark, name="writer")))
         name = self.submit(spec).name
-        (writer,) = wait_until(lambda: [pid for pid in marked(self.mark) if state_of(pid) == "D"])
+        (writer,) = wait_until(lambda: self.hanging(1))
         receipt = self.cancel(name, mode=job_service.CANCEL_MODE_KILL, grace={"nanos": 1})
         self.assertFalse(receipt.complete)
         self.assertEqual(receipt.survivor_count, 1)
@@ -210,17 +221,55 @@ class UnkillableTest(CancelTest):
         node = self.jobs.GetNode(job_service.GetNodeRequest(name=name + "/nodes/writer"))
         self.assertEqual(node.state, resources.NODE_STATE_ENDING)
         self.assertEqual(node.wait.reason, resources.WAIT_REASON_UNKILLABLE)
-        self.thaw()
+        self.disk.thaw()
         done = self.wait(name)
         self.assertTrue(done.last_cancel.complete)
         self.assertEqual(len(done.last_cancel.survivors), 0)
         self.assertEqual(self.metric("nursery_unkillable"), 0)
+        self.assertEqual(self.metric("nursery_cancel_survivors"), 0)
         self.assertEqual(marked(self.mark), [])
+
+
+class UnkillableInGroupTest(FrozenTest):
+    config = "exec: {containment: group}\n"
+
+    def test_what_cannot_die_is_named_until_it_is_gone(self):
+        self.check_what_cannot_die()
+
+
+class UnkillableTest(FrozenTest):
+    def test_what_cannot_die_is_named_and_keeps_its_slot_until_it_can(self):
+        self.check_what_cannot_die()
+
+    def test_all_are_counted_and_those_that_have_died_are_named_no_more(self):
+        other = Frozen(self)
+        script = f"for i in $(seq 19); do sh -c 'exec 3> {self.mount}/'$i'; sleep 60' $0 & done; " \
+                 f"exec 3> {other.mount}/file; sleep 60"
+        name = self.submit(job.JobSpec(name="stuck", root=exec_node(
+            "sh", "-c", script, self.mark))).name
+        wait_until(lambda: self.hanging(20))
+        self.jobs.CancelJob(job_service.CancelJobRequest(
+            name=name, mode=job_service.CANCEL_MODE_KILL), timeout=PATIENCE)
+        receipt = wait_until(lambda: self.receipt(name, 20))
+        self.assertEqual(len(receipt.survivors), 16)
+        self.assertEqual(self.metric("nursery_unkillable"), 20)
+        self.disk.thaw()
+        receipt = wait_until(lambda: self.receipt(name, 1))
+        self.assertEqual([survivor.pid for survivor in receipt.survivors], self.hanging(1))
+        self.assertEqual(self.metric("nursery_unkillable"), 1)
+        other.thaw()
+        self.assertTrue(self.wait(name).last_cancel.complete)
+        self.assertEqual(self.metric("nursery_unkillable"), 0)
+
+    def receipt(self, name, count):
+        """Of its cancel, once it counts so many survivors."""
+        receipt = self.get(name).last_cancel
+        return receipt if receipt.survivor_count == count else None
 
     def test_a_new_server_names_what_does_not_die_and_does_not_start(self):
         script = f"exec 3> {self.mount}/file; sleep 60"
         self.submit(job.JobSpec(name="stuck", root=exec_node("sh", "-c", script, self.mark)))
-        wait_until(lambda: [pid for pid in marked(self.mark) if state_of(pid) == "D"])
+        wait_until(lambda: self.hanging(1))
         self.server.process.send_signal(signal.SIGKILL)
         self.server.process.wait(PATIENCE)
         second = subprocess.run(self.server.process.args, stderr=subprocess.PIPE, text=True,
@@ -228,7 +277,7 @@ class UnkillableTest(CancelTest):
         self.assertEqual(second.returncode, 1)
         self.assertIn("still alive", second.stderr)
         self.assertIn(" sh -c exec 3>", second.stderr)
-        self.thaw()
+        self.disk.thaw()
         wait_until(lambda: not marked(self.mark))
 
 

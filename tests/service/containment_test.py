@@ -6,13 +6,14 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 import unittest
 import urllib.request
 import uuid
 
 from deaths import (BUILD, LEVELS, Escapees, children_of, first_words, levels_here, server_info,
                     stat)
-from service import (PATIENCE, Server, ServiceTest, exec_node, group, introspection, job,
+from service import (BIN, PATIENCE, Server, ServiceTest, exec_node, group, introspection, job,
                      job_service, programs_for_all, resources, wait_until)
 
 HERE = levels_here()
@@ -36,9 +37,36 @@ class Cells(unittest.TestCase):
         return self.made.jobs.CancelJob(
             job_service.CancelJobRequest(name=name, wait=True, **fields), timeout=PATIENCE)
 
+    def assert_left_is_named(self, name):
+        """Each attempt, and the job, names what is out of reach, at most 16 and 100 of it."""
+        left, named = 0, set()
+        for shape in self.made.shapes:
+            node = self.made.jobs.GetNode(
+                job_service.GetNodeRequest(name=f"{name}/nodes/{shape}"), timeout=PATIENCE)
+            (attempt,) = node.attempts
+            self.assertEqual(len(attempt.survivors), min(attempt.survivor_count, 16))
+            left += attempt.survivor_count
+            named |= {survivor.pid for survivor in attempt.survivors}
+        self.assertEqual(left, len(self.made.outside))
+        self.assertLessEqual(named, set(self.made.outside))
+        last = self.made.jobs.GetJob(job_service.GetJobRequest(name=name), timeout=PATIENCE)
+        self.assertEqual(last.survivor_count, left)
+        self.assertEqual({survivor.pid for survivor in last.survivors}, named)
+        # Nothing that is over holds a slot.
+        page = urllib.request.urlopen(f"http://{self.made.server.http}/metrics").read().decode()
+        for gauge in ("nursery_unkillable", "nursery_cancel_survivors"):
+            self.assertIn(f"\n{gauge} 0\n", page)
+        shown = subprocess.run(
+            [BIN / "nursery", "show", "--server", self.made.server.address, last.id],
+            stdout=subprocess.PIPE, text=True, check=True, timeout=PATIENCE).stdout
+        for pid in named:
+            self.assertIn(f"  pid {pid}  ", shown)
+
     def test_the_attempt_ends(self):
         name = self.made.submit()
+        began = time.monotonic()
         receipt = self.cancel(name, mode=job_service.CANCEL_MODE_KILL)
+        took = time.monotonic() - began
         self.assertEqual(self.made.held.alive(), self.made.outside)
         self.assertEqual(receipt.containment, containment(self.level))
         # At most 16 of an attempt are named, the rest of them is counted.
@@ -47,30 +75,36 @@ class Cells(unittest.TestCase):
         self.assertEqual(receipt.complete, not self.made.outside)
         if self.level == "group":
             self.assertGreaterEqual(len(named), 16)
+        self.assertEqual(receipt.survivor_count, len(self.made.outside))
         last = self.made.jobs.GetJob(job_service.GetJobRequest(name=name), timeout=PATIENCE)
         self.assertEqual(last.last_cancel, receipt)
+        self.assertLess(took, last.max_teardown.ToTimedelta().total_seconds(),
+                        "waited for what nothing ends any more")
+        self.assert_left_is_named(name)
 
     def test_the_attempt_exits(self):
-        self.made.submit()
+        name = self.made.submit()
         os.close(self.made.writer)  # leaders read from it, and exit at its end
         done = self.made.wait()
         self.made.writer = os.open(self.made.fifo, os.O_RDWR)
         self.assertEqual(done.state, resources.NODE_STATE_FAILED)  # their exit code is 7
         self.assertEqual(done.counts.failed, len(self.made.shapes) + 1)
         self.assertEqual(self.made.held.alive(), self.made.outside)
+        self.assert_left_is_named(name)
 
     def test_the_deadline_passes(self):
         # As soon as all are seen alive before it.
         for seconds in (2, 4, 8, 16, 32):
             try:
-                self.made.submit(timeout={"duration": {"seconds": seconds}},
-                                 defaults={"grace": {"nanos": 1}})
+                name = self.made.submit(timeout={"duration": {"seconds": seconds}},
+                                        defaults={"grace": {"nanos": 1}})
                 break
             except AssertionError:
                 self.made.wait()
         done = self.made.wait()
         self.assertEqual(done.state, resources.NODE_STATE_DEADLINE_EXCEEDED)
         self.assertEqual(self.made.held.alive(), self.made.outside)
+        self.assert_left_is_named(name)
 
     def test_the_server_is_killed(self):
         self.made.submit()

@@ -31,7 +31,7 @@ class Recorder : public ProcessHandler {
  public:
   void OnSpawned(pid_t spawned) override { pid = spawned; }
   void OnExited(const LeaderExit& leader_exit) override { exit = leader_exit; }
-  void OnSurvivor(const Survivor&) override {}
+  void OnSurvivors(const Survivors&) override {}
   void OnSpawnFailed(const absl::Status& why) override { End(&failed, why); }
   void OnGone(const AttemptEnd& attempt_end) override {
     gone = attempt_end;

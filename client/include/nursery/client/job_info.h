@@ -54,11 +54,11 @@ struct NodeErrorInfo {
   bool tolerated = false;  // the node may fail
 };
 
-// A process that would not die.
+// A process that would not die, or that nothing was there to reach it with.
 struct Survivor {
   int64_t pid = 0;
   std::string command;
-  std::string path;
+  std::string path;  // empty: that of the attempt it is told with
   std::string state;
 };
 
@@ -100,6 +100,9 @@ struct JobInfo {
   std::string submitter;
   std::string output;  // at most 16 KiB
   bool output_truncated = false;
+  // What its attempts left alive, at the level "GROUP" of containment.
+  std::vector<Survivor> survivors;  // at most 100
+  int64_t survivor_count = 0;
   int64_t last_seq = 0;  // of its last event
 };
 
@@ -114,6 +117,9 @@ struct AttemptInfo {
   std::string message;  // of a try that did not succeed
   bool out_of_memory = false;
   std::vector<std::string> limits_not_enforced;  // "memory", "pids", "cpu_weight"
+  // What it left alive, at the level "GROUP" of containment.
+  std::vector<Survivor> survivors;  // at most 16
+  int64_t survivor_count = 0;
 };
 
 // A vertex of a job's tree as it stands.
