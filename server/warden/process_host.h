@@ -33,6 +33,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "nursery/core/mutex.h"
+#include "nursery/core/semaphore.h"
 #include "server/warden/channel.h"
 #include "server/warden/process_spec.h"
 #include "server/warden/protocol.h"
@@ -44,7 +45,7 @@ namespace nursery::warden {
 
 using AttemptId = uint64_t;
 
-// Spawns that may wait for the warden to take them; the engine's slots keep far below it.
+// Spawns that may wait for the warden to take them: each has up to four descriptors meanwhile.
 inline constexpr size_t kMaxWaitingSpawns = 1024;
 
 struct LeaderExit {
@@ -133,8 +134,10 @@ class ProcessHost {
   // Never blocks.
   void OnReadable();
 
-  // RESOURCE_EXHAUSTED when kMaxWaitingSpawns are waiting.
+  // RESOURCE_EXHAUSTED when kMaxWaitingSpawns are waiting. Who must not be refused holds one of
+  // places() from before until OnSpawned or the last call, and so waits for it where many do.
   absl::StatusOr<AttemptId> Spawn(ProcessSpec spec, TaskStdio stdio, ProcessHandler* handler);
+  Semaphore& places() { return places_; }
   // SIGTERM (then SIGCONT) to everything the attempt has started. No effect after its end. An
   // attempt that the warden has not seen yet is never started: it fails as cancelled.
   void Terminate(AttemptId attempt);
@@ -196,6 +199,9 @@ class ProcessHost {
   const UniqueFd wake_;    // eventfd: there are calls to make
   const UniqueFd sweep_timer_;
   const std::string mark_;  // of all attempts; the number of each comes behind it
+
+  // Own synchronization.
+  Semaphore places_{kMaxWaitingSpawns};
 
   // Guarded by mutex_.
   mutable Mutex mutex_;

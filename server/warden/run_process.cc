@@ -5,6 +5,7 @@
 #include "nursery/core/channel.h"
 #include "nursery/core/check.h"
 #include "nursery/core/io.h"
+#include "nursery/core/semaphore.h"
 #include "nursery/core/status.h"
 
 namespace nursery::warden {
@@ -17,10 +18,14 @@ struct Ended {};
 // received the end from the channel, which orders the two.
 class Attempt final : public ProcessHandler {
  public:
-  Attempt(Context context, Sender<Ended> ended, ProcessObserver* observer)
-      : context_(std::move(context)), ended_(std::move(ended)), observer_(observer) {}
+  Attempt(Context context, Permit place, Sender<Ended> ended, ProcessObserver* observer)
+      : context_(std::move(context)),
+        place_(std::move(place)),
+        ended_(std::move(ended)),
+        observer_(observer) {}
 
   void OnSpawned(pid_t pid) override {
+    place_.Release();
     result.pid = pid;
     result.spawn_time = context_.Now();
     if (observer_ != nullptr) observer_->OnProcess(pid);
@@ -53,6 +58,7 @@ class Attempt final : public ProcessHandler {
   }
 
   const Context context_;
+  Permit place_;  // among those who wait for their start
   const Sender<Ended> ended_;
   ProcessObserver* const observer_;
 };
@@ -62,10 +68,11 @@ class Attempt final : public ProcessHandler {
 Async<absl::StatusOr<ProcessResult>> RunProcess(Context ctx, ProcessHost* host, ProcessSpec spec,
                                                 TaskStdio stdio, TakeDown take_down,
                                                 ProcessObserver* observer) {
-  if (ctx.cancelled()) co_return ctx.status();
+  absl::StatusOr<Permit> place = co_await host->places().Acquire(ctx);
+  if (!place.ok()) co_return place.status();
   std::pair<Sender<Ended>, Receiver<Ended>> channel = MakeChannel<Ended>(1);
   Receiver<Ended> receiver = std::move(channel.second);
-  Attempt attempt(ctx, std::move(channel.first), observer);
+  Attempt attempt(ctx, *std::move(place), std::move(channel.first), observer);
   const std::string where = "'" + spec.argv.front() + "' in " + spec.cwd;
   const absl::StatusOr<AttemptId> id = host->Spawn(std::move(spec), std::move(stdio), &attempt);
   if (!id.ok()) co_return id.status();

@@ -5,7 +5,8 @@
 // and still waits. ServeProcesses must run on the same executor as long as there are attempts.
 //
 // Thread safety: any thread. Lifetime: the host outlives both.
-// Suspends: until the attempt is over. Resumes on: the executor.
+// Suspends: until the attempt is over; where very many wait for their start, also until it may.
+// Resumes on: the executor.
 // Cancellation: ends the attempt as said above. The result is then OK all the same, with what
 // became of the processes; the context says why.
 //

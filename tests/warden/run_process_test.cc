@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <string>
@@ -12,7 +14,9 @@
 #include "nursery/core/executor.h"
 #include "nursery/core/group.h"
 #include "nursery/core/io.h"
+#include "nursery/core/sleep.h"
 #include "nursery/core/status.h"
+#include "server/warden/process_tree.h"
 #include "tests/warden/test_client.h"
 
 namespace nursery::warden {
@@ -30,6 +34,8 @@ struct Trial {
   Pipe in = MakePipe();
   Pipe out = MakePipe();
   Result result = absl::UnknownError("not run");
+  std::atomic<int> started = 0;  // of many
+  std::atomic<int> succeeded = 0;
 };
 
 Async<absl::Status> RunEscapee(Context ctx, ProcessHost* host, Trial* trial) {
@@ -162,6 +168,70 @@ TEST(RunProcessTest, GivesWhyAProgramDidNotStart) {
   Trial trial;
   RunOnThreads(&trial, body);
   EXPECT_EQ(trial.result.status().code(), absl::StatusCode::kNotFound);
+}
+
+// More than may wait for the warden.
+constexpr int kMany = kMaxWaitingSpawns + 300;
+
+Async<absl::Status> RunOneOfMany(Context ctx, ProcessHost* host, Trial* trial) {
+  ++trial->started;
+  ProcessSpec spec;
+  spec.argv = {"true"};
+  TakeDown at_once(Duration::zero());
+  Result result =
+      co_await RunProcess(ctx, host, std::move(spec), TaskStdio(), std::move(at_once), nullptr);
+  trial->succeeded += result.ok() ? 1 : 0;
+  co_return absl::OkStatus();
+}
+
+pid_t Warden() {
+  pid_t warden = -1;
+  VisitDescendants(getpid(), [&warden](const ProcessInfo& process) {
+    if (process.parent == getpid() && !process.dead) warden = process.pid;
+  });
+  return warden;
+}
+
+// The warden stands still until all of them want to start, or have been cancelled.
+Async<absl::Status> SpawnMany(Group& group, ProcessHost* host, Trial* trial, CancelScope* scope) {
+  const pid_t warden = Warden();
+  kill(warden, SIGSTOP);
+  for (int i = 0; i < kMany; ++i) {
+    absl::Status spawned = co_await group.Spawn("one", RunOneOfMany, host, trial);
+    EXPECT_TRUE(spawned.ok());
+  }
+  while (trial->started < kMany || host->stats().live < kMaxWaitingSpawns) co_await Yield();
+  if (scope != nullptr) scope->Cancel("the test says so");
+  // What it was sent before it can only end itself.
+  while (scope != nullptr && host->stats().live > kSpawnCredits) co_await Yield();
+  kill(warden, SIGCONT);
+  co_return absl::OkStatus();
+}
+
+Async<absl::Status> RunMany(Context ctx, ProcessHost* host, Trial* trial) {
+  CancelScope* const none = nullptr;
+  const GroupResult ignored =
+      co_await WithGroup(ctx, GroupOptions(), SpawnMany, host, trial, none);
+  co_return absl::OkStatus();
+}
+
+Async<absl::Status> CancelMany(Context ctx, ProcessHost* host, Trial* trial) {
+  CancelScope scope(ctx);
+  const GroupResult ignored =
+      co_await WithGroup(scope.context(), GroupOptions(), SpawnMany, host, trial, &scope);
+  co_return absl::OkStatus();
+}
+
+TEST(RunProcessTest, MoreThanTheWardenCanHaveWaitingAreNotRefused) {
+  Trial trial;
+  RunOnThreads(&trial, RunMany);
+  EXPECT_EQ(trial.succeeded, kMany);
+}
+
+TEST(RunProcessTest, ThoseThatWaitForAPlaceCanBeCancelled) {
+  Trial trial;
+  RunOnThreads(&trial, CancelMany);
+  EXPECT_LE(trial.succeeded, static_cast<int>(kSpawnCredits));
 }
 
 TEST(RunProcessTest, StopOfTheHostEndsTheAttempt) {
