@@ -8,12 +8,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iomanip>
+#include <optional>
 #include <random>
 #include <sstream>
 #include <utility>
@@ -22,6 +22,7 @@
 #include "nursery/core/clock.h"
 #include "nursery/core/status.h"
 #include "server/engine/remove_tree.h"
+#include "server/warden/process_tree.h"
 #include "server/warden/unique_fd.h"
 
 namespace nursery::app {
@@ -36,6 +37,12 @@ pid_t HolderOf(int lock) {
   char text[32] = "";
   const ssize_t size = pread(lock, text, sizeof text - 1, 0);
   return size <= 0 ? 0 : static_cast<pid_t>(std::atoi(text));
+}
+
+// One that is dead may still have its pid, until whoever started it has looked.
+bool IsAlive(pid_t pid) {
+  const std::optional<warden::ProcessInfo> process = warden::ReadProcess(pid);
+  return process && !process->dead;
 }
 
 constexpr int kIdWords = 4;
@@ -97,7 +104,7 @@ absl::Status Lock(int lock, const std::string& path, const warden::Instance& ins
   while (flock(lock, LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK && errno != EINTR) return ErrnoError(errno, "cannot lock " + path);
     const pid_t holder = HolderOf(lock);
-    if (holder > 0 && kill(holder, 0) == 0) {
+    if (IsAlive(holder)) {
       return Error(absl::StatusCode::kAlreadyExists, "the server with pid " +
                                                          std::to_string(holder) + " uses " + path +
                                                          "; stop it, or name another --data");

@@ -326,12 +326,21 @@ class DelegatedTest(DemandTest):
 
 class LeftoverTest(unittest.TestCase):
     def test_a_new_server_waits_for_the_warden_of_the_old_one(self):
+        self.check_that_a_new_server_waits(lambda made: made.reap_server())
+
+    def test_nor_is_an_old_one_alive_whose_end_nobody_has_looked_at(self):
+        def await_death(made):
+            wait_until(lambda: stat(made.server.process.pid)[0] == "Z")
+            self.addCleanup(made.reap_server)
+        self.check_that_a_new_server_waits(await_death)
+
+    def check_that_a_new_server_waits(self, old_one_is_dead):
         made = Escapees(HERE[-1], shapes={"wide": 25})
         self.addCleanup(made.close)
         made.submit()
         os.kill(made.warden, signal.SIGSTOP)
         os.kill(made.server.process.pid, signal.SIGKILL)
-        made.reap_server()
+        old_one_is_dead(made)
         second = subprocess.Popen(
             [*made.server.process.args], stderr=subprocess.PIPE, text=True)
         # It has the lock file open, and does not get the lock.
