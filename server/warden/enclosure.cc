@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 
 namespace nursery::warden {
@@ -56,7 +57,9 @@ std::vector<ProcessInfo> Enclosure::Escaped(const std::string& mark) const {
   std::vector<ProcessInfo> escaped;
   if (containment_.level != Level::kGroup || mark.empty()) return escaped;
   VisitProcesses([&](const ProcessInfo& process) {
-    if (!process.dead && HasEnvironment(process, mark, /*whole=*/true)) escaped.push_back(process);
+    if (process.dead) return;
+    const std::vector<std::string> marks = MarksOf(process);
+    if (std::find(marks.begin(), marks.end(), mark) != marks.end()) escaped.push_back(process);
   });
   return escaped;
 }

@@ -61,11 +61,14 @@ void AddMembers(const std::string& path, std::vector<ProcessInfo>* members) {
 std::vector<ProcessInfo> Marked(const Instance& instance) {
   std::vector<ProcessInfo> marked;
   if (instance.id.empty()) return marked;
-  const std::string mark = std::string(kMarkVariable) + instance.id + ":";
+  const auto is_ours = [ours = instance.id + ":"](const std::string& mark) {
+    return mark.starts_with(ours);
+  };
   const std::set<pid_t> line = OwnLine();
   VisitProcesses([&](const ProcessInfo& process) {
     if (process.dead || line.contains(process.pid)) return;
-    if (HasEnvironment(process, mark)) marked.push_back(process);
+    const std::vector<std::string> marks = MarksOf(process);
+    if (std::any_of(marks.begin(), marks.end(), is_ours)) marked.push_back(process);
   });
   return marked;
 }

@@ -60,7 +60,18 @@ std::string MarkOf(const std::string& instance) {
     id = std::to_string(getpid());
     for (int i = 0; i < 2; ++i) id += "-" + std::to_string(chance());
   }
-  return std::string(kMarkVariable) + id + ":";
+  return id + ":";
+}
+
+// One variable holds them all: a shell keeps but one of each name.
+void AddMark(const std::string& mark, std::vector<std::string>* environment) {
+  std::string entry(kMarkVariable);
+  for (const std::string& each : *environment) {
+    for (const std::string& outer : MarksIn(each)) entry += outer + " ";
+  }
+  std::erase_if(*environment,
+                [](const std::string& each) { return each.starts_with(kMarkVariable); });
+  environment->push_back(entry + mark);
 }
 
 }  // namespace
@@ -166,7 +177,7 @@ absl::StatusOr<AttemptId> ProcessHost::Spawn(ProcessSpec spec, TaskStdio stdio,
     MutexLock lock(mutex_);
     attempt = ++last_attempt_;
   }
-  spec.env.push_back(mark_ + std::to_string(attempt));
+  AddMark(mark_ + std::to_string(attempt), &spec.env);
   absl::StatusOr<UniqueFd> file = MakeSpecFile(spec);
   if (!file.ok()) return file.status();
   MutexLock lock(mutex_);

@@ -14,6 +14,7 @@
 #include <unordered_set>
 
 #include "server/warden/pidfd.h"
+#include "server/warden/protocol.h"
 #include "server/warden/unique_fd.h"
 
 namespace nursery::warden {
@@ -191,19 +192,36 @@ void VisitProcesses(const Visitor& visit) {
   });
 }
 
-bool HasEnvironment(const ProcessInfo& process, const std::string& text, bool whole) {
+std::vector<std::string> MarksIn(std::string_view entry) {
+  std::vector<std::string> marks;
+  if (!entry.starts_with(kMarkVariable)) return marks;
+  entry.remove_prefix(kMarkVariable.size());
+  while (!entry.empty()) {
+    const size_t end = std::min(entry.find(' '), entry.size());
+    if (end > 0) marks.emplace_back(entry.substr(0, end));
+    entry.remove_prefix(std::min(end + 1, entry.size()));
+  }
+  return marks;
+}
+
+std::vector<std::string> MarksOf(const ProcessInfo& process) {
   const std::string directory = "/proc/" + std::to_string(process.pid);
-  std::string environment = '\0' + ReadSmallFile(directory + "/environ", kMaxEnvironment);
+  std::string environment = ReadSmallFile(directory + "/environ", kMaxEnvironment);
   // A first thread that has ended shows none, the others still do.
-  if (environment.size() == 1) {
+  if (environment.empty()) {
     ForEachNumber(directory + "/task", [&](pid_t thread) {
       environment += ReadSmallFile(directory + "/task/" + std::to_string(thread) + "/environ",
                                    kMaxEnvironment);
     });
   }
-  std::string wanted = '\0' + text;
-  if (whole) wanted += '\0';
-  return environment.find(wanted) != std::string::npos;
+  std::vector<std::string> marks;
+  std::string_view rest = environment;
+  while (!rest.empty()) {
+    const size_t end = std::min(rest.find('\0'), rest.size());
+    for (std::string& mark : MarksIn(rest.substr(0, end))) marks.push_back(std::move(mark));
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  return marks;
 }
 
 void SignalProcess(const ProcessInfo& process, int signal) {

@@ -15,6 +15,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace nursery::warden {
@@ -54,9 +55,11 @@ std::vector<ProcessInfo> LiveDescendants(pid_t root,
 // Calls `visit` for every process of the machine that can be seen, dead ones included.
 void VisitProcesses(const std::function<void(const ProcessInfo&)>& visit);
 
-// Whether the environment that `process` was started with has an entry that begins with `text`, or
-// is `text` if it is to be the `whole`. False if it may not be read.
-bool HasEnvironment(const ProcessInfo& process, const std::string& text, bool whole = false);
+// The marks (kMarkVariable) in the environment that `process` was started with, that of the attempt
+// nearest to it last. None if it may not be read.
+std::vector<std::string> MarksOf(const ProcessInfo& process);
+// Those of one entry of an environment, which may be any.
+std::vector<std::string> MarksIn(std::string_view entry);
 
 // Sends `signal` to `process` and to no other that took over its pid meanwhile.
 void SignalProcess(const ProcessInfo& process, int signal);

@@ -52,7 +52,8 @@ enum class PacketType : uint8_t {
 };
 
 // In the environment of every process of an attempt, with INSTANCE:ATTEMPT behind it: how those are
-// found that nothing else holds.
+// found that nothing else holds. Where a server runs in an attempt of another, that one's mark comes
+// first, then a space: both have to find what the inner one starts.
 inline constexpr std::string_view kMarkVariable = "NURSERY_CONTAINMENT=";
 
 // How well what an attempt starts is contained, weakest first.

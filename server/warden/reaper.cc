@@ -89,10 +89,13 @@ class MappedSpec {
 
 // The attempt's mark in its own environment; empty if there is none.
 std::string MarkOf(const SpecView& spec) {
+  std::string mark;
   for (const char* entry : spec.env) {
-    if (entry != nullptr && std::string_view(entry).starts_with(kMarkVariable)) return entry;
+    if (entry == nullptr) continue;
+    // Those before it are of attempts around this one.
+    for (std::string& each : MarksIn(entry)) mark = std::move(each);
   }
-  return "";
+  return mark;
 }
 
 // One attempt, from its SPAWN to its last word.

@@ -23,6 +23,7 @@
 namespace nursery::warden {
 namespace {
 
+using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
@@ -161,6 +162,39 @@ TEST_F(ProcessHostTest, KillLeavesNothing) {
   EXPECT_EQ(recorder.gone->toll.killed, 25u);
   EXPECT_TRUE(recorder.exit->killed_by_us);
   EXPECT_THAT(FindMarked(mark_), IsEmpty());
+}
+
+TEST(ProcessHostGroupTest, FindsWhatEscapesBelowAnAttemptOfAnotherServer) {
+  ProcessHost::Options options = HostOptions();
+  options.level = Level::kGroup;
+  options.instance = "inner";
+  ProcessHost host(options);
+  ASSERT_TRUE(host.Start().ok());
+  ProcessSpec spec;
+  spec.argv = {BuiltBinary("../tests/escapee"), "setsid", NewMark()};
+  spec.env = {"A=1", "NURSERY_CONTAINMENT=outer:7", "B=2"};
+  Pipe in = MakePipe();
+  Pipe out = MakePipe();
+  TaskStdio stdio;
+  stdio.fds[0] = std::move(in.reader);
+  stdio.fds[1] = std::move(out.writer);
+  Recorder recorder;
+  ASSERT_TRUE(host.Spawn(spec, std::move(stdio), &recorder).ok());
+  const auto run_until = [&](const std::function<bool()>& done) {
+    while (!done() && AwaitReadable(host.fd())) host.OnReadable();
+    return done();
+  };
+  ASSERT_TRUE(run_until([&] { return recorder.pid > 0; }));
+  ReadLines(out.reader.get(), 2);
+  in.writer.reset();  // the leader exits
+  ASSERT_TRUE(run_until([&] { return recorder.ends > 0; }));
+  ASSERT_TRUE(recorder.gone);
+  ASSERT_EQ(recorder.gone->escaped.total, 1u);
+  const pid_t escaped = recorder.gone->escaped.named.at(0).pid;
+  EXPECT_THAT(MarksOf(*ReadProcess(escaped)), ElementsAre("outer:7", "inner:1"));
+  kill(escaped, SIGKILL);
+  host.Stop();
+  EXPECT_TRUE(run_until([&] { return host.stopped(); }));
 }
 
 TEST_F(ProcessHostTest, TerminateLeavesTimeUntilKill) {
