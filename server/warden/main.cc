@@ -62,7 +62,7 @@ UniqueFd OpenCgroup(const std::string& path) {
 int Usage() {
   std::fprintf(stderr,
                "nursery-warden is started by nurseryd: --socket=FD [--hold=FD]... [--files=N]\n"
-               "  [--cgroup=DIRECTORY] [--level=LEVEL]\n");
+               "  [--cgroup=DIRECTORY] [--level=LEVEL] [--instance=MARKS]\n");
   return 2;
 }
 
@@ -74,6 +74,7 @@ int main(int argc, char** argv) {
   rlim_t task_files = 0;   // what tasks may have open; 0: as this process
   std::string run_cgroup;  // where attempts get theirs; empty: nowhere
   Level demanded = Level::kNone;
+  std::string instance;  // what the marks of its attempts begin with
   for (int i = 1; i < argc; ++i) {
     const std::string_view argument = argv[i];
     if (argument.starts_with("--files=")) {
@@ -82,6 +83,10 @@ int main(int argc, char** argv) {
     }
     if (argument.starts_with("--cgroup=")) {
       run_cgroup = argument.substr(std::strlen("--cgroup="));
+      continue;
+    }
+    if (argument.starts_with("--instance=")) {
+      instance = argument.substr(std::strlen("--instance="));
       continue;
     }
     if (argument.starts_with("--level=")) {
@@ -109,6 +114,7 @@ int main(int argc, char** argv) {
   nursery::warden::WardenOptions options;
   options.server = UniqueFd(socket_fd);
   options.hold_fds = std::move(hold_fds);
+  options.instance = std::move(instance);
   options.inherited = nursery::warden::ReadInherited();
   if (task_files > 0) options.inherited.files.rlim_cur = task_files;
   // One socket per attempt.

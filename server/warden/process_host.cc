@@ -35,25 +35,15 @@ void Watch(int epoll, int fd, uint32_t events, int operation) {
   epoll_ctl(epoll, operation, fd, &event);
 }
 
-void Drain(int fd) {
+// Whether there was something.
+bool Drain(int fd) {
   uint64_t ignored;
-  while (read(fd, &ignored, sizeof(ignored)) > 0) {
-  }
+  bool any = false;
+  while (read(fd, &ignored, sizeof(ignored)) > 0) any = true;
+  return any;
 }
 
-bool AtEndOfFile(int fd) {
-  char ignored;
-  return read(fd, &ignored, 1) == 0;
-}
-
-void ArmTimer(int fd, std::chrono::milliseconds delay) {
-  itimerspec time = {};
-  time.it_value.tv_sec = delay.count() / 1000;
-  time.it_value.tv_nsec = delay.count() % 1000 * 1'000'000;
-  timerfd_settime(fd, 0, &time, nullptr);
-}
-
-std::string MarkOf(const std::string& instance) {
+std::string BeginOfMarks(const std::string& instance) {
   std::string id = instance;
   if (id.empty()) {
     std::random_device chance;
@@ -81,7 +71,7 @@ ProcessHost::ProcessHost(Options options)
       events_(epoll_create1(EPOLL_CLOEXEC)),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       sweep_timer_(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)),
-      mark_(MarkOf(options_.instance)) {
+      instance_(BeginOfMarks(options_.instance)) {
   Watch(events_.get(), wake_.get(), EPOLLIN, EPOLL_CTL_ADD);
   Watch(events_.get(), sweep_timer_.get(), EPOLLIN, EPOLL_CTL_ADD);
 }
@@ -151,6 +141,7 @@ absl::Status ProcessHost::StartWardenLocked() {
   settings.task_files = task_files_;
   settings.run_cgroup = *run_cgroup;
   settings.level = options_.level;
+  settings.instance = instance_;
   absl::StatusOr<WardenProcess> warden = StartWarden(*executable, settings);
   if (!warden.ok()) {
     RemoveCgroup(*run_cgroup);
@@ -177,7 +168,7 @@ absl::StatusOr<AttemptId> ProcessHost::Spawn(ProcessSpec spec, TaskStdio stdio,
     MutexLock lock(mutex_);
     attempt = ++last_attempt_;
   }
-  AddMark(mark_ + std::to_string(attempt), &spec.env);
+  AddMark(instance_ + std::to_string(attempt), &spec.env);
   absl::StatusOr<UniqueFd> file = MakeSpecFile(spec);
   if (!file.ok()) return file.status();
   MutexLock lock(mutex_);
@@ -254,7 +245,7 @@ void ProcessHost::SendLocked(PacketType type, AttemptId attempt) {
 void ProcessHost::SendWaitingLocked() {
   while (hello_ && channel_.open() && !waiting_.empty() && unanswered_ < kSpawnCredits) {
     if (!TrySendLocked(waiting_.front())) break;
-    sent_.emplace(waiting_.front().attempt, Sent{waiting_.front().handler, true, {}, {}});
+    sent_.emplace(waiting_.front().attempt, Sent{waiting_.front().handler, true, -1, {}, {}});
     waiting_.pop_front();
     ++unanswered_;
   }
@@ -289,12 +280,12 @@ void ProcessHost::OnReadable() {
   {
     MutexLock lock(mutex_);
     Drain(wake_.get());
-    Drain(sweep_timer_.get());
+    const bool is_time = Drain(sweep_timer_.get());
     calls.swap(calls_);
     channel_.Flush();
     ReadSocketLocked(&calls);
     CheckWardenLocked(&calls);
-    SweepLocked(&calls);
+    SweepLocked(is_time, &calls);
     SendWaitingLocked();
   }
   size_t ended = 0;
@@ -363,6 +354,7 @@ void ProcessHost::HandleReportLocked(const Packet& packet, std::vector<Call>* ca
   switch (packet.type) {
     case PacketType::kSpawned:
       ++stats_.spawned;
+      sent.reaper = packet.code;
       calls->push_back({[handler, pid = packet.pid] { handler->OnSpawned(pid); }});
       return;
     case PacketType::kExited: {
@@ -445,11 +437,14 @@ void ProcessHost::CheckWardenLocked(std::vector<Call>* calls) {
   channel_.Close();
   warden_ = WardenProcess();
   Remains remains = {std::move(keepers_), std::exchange(run_cgroup_, {}), {}};
-  for (const auto& [attempt, sent] : sent_) remains.handlers.push_back(sent.handler);
+  for (const auto& [attempt, sent] : sent_) {
+    remains.orphans.push_back({attempt, sent.handler, sent.reaper, false, false, {}});
+  }
   sent_.clear();
   Watch(events_.get(), remains.keepers.get(), EPOLLIN, EPOLL_CTL_ADD);
   if (remains_.empty()) sweep_start_ = Clock::now();
   remains_.push_back(std::move(remains));
+  ArmSweepLocked();
   if (stopping_) return;
   // One that was never ready would most likely die again: the next Spawn tries.
   absl::Status restarted =
@@ -457,59 +452,6 @@ void ProcessHost::CheckWardenLocked(std::vector<Call>* calls) {
             "nursery-warden died before it was ready (wait status " + std::to_string(status) + ")");
   if (hello_) restarted = StartWardenLocked();
   if (!restarted.ok()) FailWaitingLocked(restarted, calls);
-}
-
-void ProcessHost::SweepLocked(std::vector<Call>* calls) {
-  if (remains_.empty()) return;
-  bool all_ended = true;
-  for (Remains& remains : remains_) {
-    if (remains.keepers.valid() && AtEndOfFile(remains.keepers.get())) remains.keepers.reset();
-    all_ended &= !remains.keepers.valid();
-  }
-  // A reaper that lives is doing our work; what it leaves if it is killed is found after its end.
-  if (!all_ended) return;
-  const bool in_cgroups = KillCgroupsLocked();
-  if ((options_.adopt_orphans && KillStraysLocked()) || in_cgroups) {
-    ArmTimer(sweep_timer_.get(), TimeToNextRound(Clock::now() - sweep_start_));
-    return;
-  }
-  for (const Remains& remains : remains_) {
-    for (ProcessHandler* handler : remains.handlers) {
-      LoseLocked(handler, "interrupted: the warden process died; what it ran was killed", calls);
-    }
-  }
-  remains_.clear();
-}
-
-// Of dead wardens. Gives true if something in one is alive.
-bool ProcessHost::KillCgroupsLocked() {
-  bool left = false;
-  for (Remains& remains : remains_) {
-    if (remains.run_cgroup.empty()) continue;
-    const Cgroup cgroup = Cgroup::Open(remains.run_cgroup);
-    if (cgroup.valid()) cgroup.Kill();
-    if (RemoveCgroup(remains.run_cgroup)) {
-      remains.run_cgroup.clear();
-    } else {
-      left = true;
-    }
-  }
-  return left;
-}
-
-// Gives true if there was a child that is not the warden. A child that is reaped here leaves its
-// own children to us, so only a pass that sees none at all proves that none is left.
-bool ProcessHost::KillStraysLocked() {
-  const auto is_warden = [warden = warden_.pid](pid_t pid) { return pid == warden; };
-  KillDescendants(is_warden);
-  bool stray = false;
-  const auto reap = [&stray](const ProcessInfo& process) {
-    if (process.parent != getpid()) return;
-    stray = true;
-    waitpid(process.pid, nullptr, WNOHANG | __WALL);
-  };
-  VisitDescendants(getpid(), reap, is_warden);
-  return stray;
 }
 
 }  // namespace nursery::warden

@@ -38,6 +38,7 @@
 #include "server/warden/process_spec.h"
 #include "server/warden/protocol.h"
 #include "server/warden/start_warden.h"
+#include "server/warden/strays.h"
 #include "server/warden/survivors.h"
 #include "server/warden/unique_fd.h"
 
@@ -164,11 +165,20 @@ class ProcessHost {
     UniqueFd spec;
     TaskStdio stdio;
   };
+  // An attempt of a dead warden.
+  struct Orphan {
+    AttemptId attempt;
+    ProcessHandler* handler;
+    pid_t reaper;            // -1: not known, or it has ended
+    bool done = false;       // by its reaper
+    bool abandoned = false;  // its reaper was killed, so its work is done here
+    ToldSurvivors told;
+  };
   // What a dead warden leaves: reapers that are still killing, and those who wait for their end.
   struct Remains {
     UniqueFd keepers;  // end of file: every reaper has ended; closed after that
     std::string run_cgroup;
-    std::vector<ProcessHandler*> handlers;
+    std::vector<Orphan> orphans;
   };
 
   void End(AttemptId attempt, PacketType how);
@@ -188,8 +198,13 @@ class ProcessHost {
       NURSERY_REQUIRES(mutex_);
   void FailWaitingLocked(const absl::Status& why, std::vector<Call>* calls)
       NURSERY_REQUIRES(mutex_);
-  void SweepLocked(std::vector<Call>* calls) NURSERY_REQUIRES(mutex_);
-  bool KillStraysLocked() NURSERY_REQUIRES(mutex_);
+  void SweepLocked(bool is_time, std::vector<Call>* calls) NURSERY_REQUIRES(mutex_);
+  void LookAtReaperLocked(Orphan* orphan) const NURSERY_REQUIRES(mutex_);
+  bool IsOverLocked(const Remains& remains, const std::vector<Stray>& strays, Orphan* orphan,
+                    std::vector<Call>* calls) NURSERY_REQUIRES(mutex_);
+  std::vector<Stray> KillStraysLocked(bool reapers_live) NURSERY_REQUIRES(mutex_);
+  void ArmSweepLocked() NURSERY_REQUIRES(mutex_);
+  bool IsSlowLocked() const NURSERY_REQUIRES(mutex_);
   bool KillCgroupsLocked() NURSERY_REQUIRES(mutex_);
   void Wake();
 
@@ -198,7 +213,7 @@ class ProcessHost {
   const UniqueFd events_;  // epoll over everything below that is a descriptor
   const UniqueFd wake_;    // eventfd: there are calls to make
   const UniqueFd sweep_timer_;
-  const std::string mark_;  // of all attempts; the number of each comes behind it
+  const std::string instance_;  // what the marks of all attempts begin with: the number follows
 
   // Own synchronization.
   Semaphore places_{kMaxWaitingSpawns};
@@ -221,6 +236,7 @@ class ProcessHost {
   struct Sent {
     ProcessHandler* handler;
     bool unanswered;
+    pid_t reaper = -1;  // once it has been spawned
     SurvivorReader survivors;
     Survivors escaped;
   };

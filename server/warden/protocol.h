@@ -52,9 +52,12 @@ enum class PacketType : uint8_t {
 };
 
 // In the environment of every process of an attempt, with INSTANCE:ATTEMPT behind it: how those are
-// found that nothing else holds. Where a server runs in an attempt of another, that one's mark comes
-// first, then a space: both have to find what the inner one starts.
+// found that nothing else holds. Where a server runs in an attempt of another, that one's mark
+// comes first, then a space: both have to find what the inner one starts.
 inline constexpr std::string_view kMarkVariable = "NURSERY_CONTAINMENT=";
+
+// Of a reaper, as ps shows it.
+inline constexpr const char* kReaperName = "nursery-reaper";
 
 // How well what an attempt starts is contained, weakest first.
 enum class Level : uint8_t { kNone, kGroup, kSubreaper, kCgroup };
@@ -96,8 +99,8 @@ struct Packet {
   uint32_t count = 0;
   uint64_t attempt = 0;
   int32_t pid = 0;  // SPAWNED, SURVIVOR
-  // HELLO: version; SPAWN_FAILED: errno; EXITED: wait status; SURVIVOR: how many of the same report
-  // follow; GONE: the TreeLimitSet that was asked for and did not hold
+  // HELLO: version; SPAWNED: the reaper's pid; SPAWN_FAILED: errno; EXITED: wait status; SURVIVOR:
+  // how many of the same report follow; GONE: the TreeLimitSet that was asked for and did not hold
   int32_t code = 0;
   std::array<uint64_t, 5> payload = {};
 };

@@ -24,6 +24,7 @@
 #include "server/warden/launcher.h"
 #include "server/warden/process_spec.h"
 #include "server/warden/process_tree.h"
+#include "server/warden/strays.h"
 #include "server/warden/survivors.h"
 
 namespace nursery::warden {
@@ -32,10 +33,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-// A killed process is gone within microseconds unless the machine is overloaded or the process
-// hangs in the kernel. Both are worth telling, and so often looked at again; GONE still follows when
-// it is over.
-constexpr milliseconds kSurvivorsAfter{200};
 // What the first signal to the group gets before /proc is searched for more.
 constexpr milliseconds kFirstRoundAfter{1};
 // SPAWNED waits so long for what follows it. Most that ends sooner is told by one message, which
@@ -160,7 +157,7 @@ class AttemptReaper {
   uint64_t told_ = 0;           // how many processes lived then
   bool control_ended_ = false;  // KILL, or the warden's death
   bool killing_ = false;
-  bool killed_ = false;  // SIGKILL went out to a live process
+  bool killed_ = false;       // SIGKILL went out to a live process
   bool others_left_ = false;  // no child any more, but somebody else of the attempt
   bool more_zombies_ = false;
   uint32_t leftovers_ = 0;
@@ -345,6 +342,7 @@ void AttemptReaper::ReadLaunchReport() {
   started_ = true;
   Packet packet;
   packet.pid = leader_;
+  packet.code = getpid();
   Report(PacketType::kSpawned, packet);
 }
 
@@ -440,7 +438,7 @@ std::optional<ReceivedPacket> AwaitSpawn(Channel* control) {
 }  // namespace
 
 void RunReaper(ReaperOptions options) {
-  prctl(PR_SET_NAME, "nursery-reaper");
+  prctl(PR_SET_NAME, kReaperName);
   // The server's socket would hide its death from the warden, another reaper's socket would hide
   // the warden's from that reaper.
   std::vector<int> keep = options.hold_fds;

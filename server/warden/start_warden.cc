@@ -107,6 +107,7 @@ absl::StatusOr<WardenProcess> StartWarden(const std::string& executable,
   if (settings.level != Level::kNone) {
     arguments.push_back("--level=" + std::string(LevelName(settings.level)));
   }
+  if (!settings.instance.empty()) arguments.push_back("--instance=" + settings.instance);
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);

@@ -37,6 +37,9 @@ struct WardenSettings {
   std::string run_cgroup;
   // The level to use; kNone: the highest that works.
   Level level = Level::kNone;
+  // What the marks of its attempts begin with; empty: what is left of one that was lost cannot be
+  // told from that of another.
+  std::string instance;
 };
 
 // Starts `executable` in a session of its own.

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -18,6 +19,8 @@
 
 namespace nursery::warden {
 namespace {
+
+using Clock = std::chrono::steady_clock;
 
 // 256 KiB of memory. One batch of events may overshoot it by what the reapers' sockets hold.
 constexpr size_t kMaxQueued = 4096;
@@ -54,6 +57,7 @@ Warden::Warden(WardenOptions options)
       containment_(options.containment),
       cgroup_(std::move(options.cgroup)),
       run_cgroup_(std::move(options.run_cgroup)),
+      instance_(std::move(options.instance)),
       inherited_(options.inherited),
       events_(epoll_create1(EPOLL_CLOEXEC)),
       reaper_events_(epoll_create1(EPOLL_CLOEXEC)),
@@ -91,7 +95,7 @@ void Warden::Run() {
           break;
       }
     }
-    if (sweeping_) SweepStrays();
+    if (sweeping_ && Clock::now() >= next_sweep_) SweepStrays();
     server_.Flush();
   }
   // The server does it as well, if it lives.
@@ -104,8 +108,8 @@ bool Warden::Finished() const {
 
 int Warden::Timeout() const {
   if (!sweeping_) return -1;
-  const auto elapsed = std::chrono::steady_clock::now() - sweep_start_;
-  return static_cast<int>(TimeToNextRound(elapsed).count());
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(next_sweep_ - Clock::now());
+  return std::max(0, static_cast<int>(left.count()));
 }
 
 void Warden::UpdateInterest() {
@@ -306,7 +310,10 @@ void Warden::ReapChildren() {
   int status;
   while ((pid = waitpid(-1, &status, WNOHANG | __WALL)) > 0) {
     const auto number = reaper_pids_.find(pid);
-    if (number == reaper_pids_.end()) continue;
+    if (number == reaper_pids_.end()) {
+      next_sweep_ = Clock::now();  // a stray
+      continue;
+    }
     if (status != 0) BeginSweep();
     const auto reaper = reapers_.find(number->second);
     reaper_pids_.erase(number);
@@ -322,7 +329,7 @@ void Warden::ForgetIfOver(Reapers::iterator reaper) {
   if (attempt != kNoAttempt) {
     // Only now, with the reaper dead and reaped, have all its children become ours.
     BeginSweep();
-    lost_.push_back({attempt, reaper->second.leader});
+    lost_.push_back({attempt, reaper->second.leader, {}});
     attempts_.erase(attempt);
     ++counters_.reapers_lost;
   }
@@ -330,44 +337,57 @@ void Warden::ForgetIfOver(Reapers::iterator reaper) {
 }
 
 void Warden::BeginSweep() {
-  if (!sweeping_) sweep_start_ = std::chrono::steady_clock::now();
+  next_sweep_ = Clock::now();
+  if (!sweeping_) sweep_start_ = next_sweep_;
   sweeping_ = true;
 }
 
 void Warden::SweepStrays() {
   const auto is_reaper = [this](pid_t pid) { return reaper_pids_.contains(pid); };
   KillDescendants(is_reaper);
+  const Clock::duration elapsed = Clock::now() - sweep_start_;
   // Only this process reaps its children, so none can slip through this scan.
-  bool stray = false;
-  VisitDescendants(getpid(), [&stray](const ProcessInfo&) { stray = true; }, is_reaper);
-  const bool lost_alive = KillLost();
-  if (stray || lost_alive) return;
-  sweeping_ = false;
-  for (const Lost& lost : lost_) {
+  const std::vector<Stray> strays =
+      FindStrays(elapsed < kSurvivorsAfter ? "" : instance_, is_reaper);
+  std::erase_if(lost_, [&](Lost& lost) { return IsOver(&lost, strays); });
+  sweeping_ = !strays.empty() || !lost_.empty();
+  next_sweep_ = Clock::now() + TimeToNextRound(elapsed);
+}
+
+// Says so if it is, and who is alive if it is not after a while.
+bool Warden::IsOver(Lost* lost, const std::vector<Stray>& strays) {
+  std::vector<ProcessInfo> alive;
+  const bool outside = KillLost(*lost, &alive);
+  if (!MayBeLeft(lost->attempt, strays, &alive) && !outside) {
     Packet packet;
     packet.type = PacketType::kGone;
-    packet.attempt = lost.attempt;
+    packet.attempt = lost->attempt;
     packet.detail = static_cast<uint8_t>(containment_.level);
     packet.flags = kReaperLost;
     server_.Send(packet);
+    return true;
   }
-  lost_.clear();
+  if (Clock::now() - sweep_start_ < kSurvivorsAfter || server_.queued() >= kMaxQueued) return false;
+  if (!lost->told.Change(alive)) return false;
+  for (const Packet& packet : SurvivorPackets(alive, lost->attempt, 0)) server_.Send(packet);
+  return false;
 }
 
 // What is no descendant of this process: those in the leaf of an attempt whose reaper was killed,
 // or in the session of its leader. Gives whether one is alive.
-bool Warden::KillLost() {
-  size_t alive = 0;
-  for (const Lost& lost : lost_) {
-    if (containment_.level == Level::kGroup) alive += KillSession(lost.leader);
-    if (containment_.level != Level::kCgroup) continue;
-    const Cgroup leaf = Cgroup::Open(run_cgroup_ + "/" + LeafName(lost.attempt));
-    if (!leaf.valid()) continue;
-    leaf.Kill();
-    alive += leaf.populated() ? 1 : 0;
-    RemoveCgroup(cgroup_.get(), LeafName(lost.attempt));
+bool Warden::KillLost(const Lost& lost, std::vector<ProcessInfo>* alive) const {
+  if (containment_.level == Level::kGroup) {
+    *alive = LiveSession(lost.leader);
+    for (const ProcessInfo& process : *alive) SignalProcess(process, SIGKILL);
+    return !alive->empty();
   }
-  return alive > 0;
+  if (containment_.level != Level::kCgroup) return false;
+  const Cgroup leaf = Cgroup::Open(run_cgroup_ + "/" + LeafName(lost.attempt));
+  if (!leaf.valid()) return false;
+  leaf.Kill();
+  const bool populated = leaf.populated();
+  RemoveCgroup(cgroup_.get(), LeafName(lost.attempt));
+  return populated;
 }
 
 void Warden::SendStats() {

@@ -18,6 +18,8 @@
 #include "server/warden/channel.h"
 #include "server/warden/enclosure.h"
 #include "server/warden/launch.h"
+#include "server/warden/strays.h"
+#include "server/warden/survivors.h"
 #include "server/warden/unique_fd.h"
 
 namespace nursery::warden {
@@ -28,6 +30,7 @@ struct WardenOptions {
   Containment containment;
   UniqueFd cgroup;         // containment.cgroup; empty: none
   std::string run_cgroup;  // its path: removed at the end
+  std::string instance;    // what the marks of its attempts begin with
   Inherited inherited;
 };
 
@@ -35,9 +38,8 @@ struct WardenOptions {
 //  1. Every child of this process is a reaper in `reapers_`, or a stray: what a reaper that was
 //     killed left behind. Strays are killed.
 //  2. An attempt is over when its reaper has said its last word; that of a reaper that was killed
-//  is
-//     said here, once it is reaped, its socket read to the end, no stray is left and its cgroup is
-//     empty.
+//     is said here, once it is reaped, its socket read to the end, no stray is left that may be the
+//     attempt's, and its cgroup is empty.
 //  3. A server that does not read costs bounded memory: above a limit of queued packets the warden
 //     stops reading, from the server and from the reapers, whose reports wait in their sockets. It
 //     goes on reaping, and so do they.
@@ -85,7 +87,6 @@ class Warden {
   void ForgetIfOver(Reapers::iterator reaper);
   void BeginSweep();
   void SweepStrays();
-  bool KillLost();
   void SendStats();
 
   // Constant after construction.
@@ -93,6 +94,7 @@ class Warden {
   const Containment containment_;
   const UniqueFd cgroup_;
   const std::string run_cgroup_;
+  const std::string instance_;
   const Inherited inherited_;
   UniqueFd events_;         // epoll over the server, the signals and reaper_events_
   UniqueFd reaper_events_;  // epoll over the reapers' sockets
@@ -104,14 +106,18 @@ class Warden {
   std::unordered_map<pid_t, uint64_t> reaper_pids_;  // of those that are not reaped
   std::unordered_map<uint64_t, uint64_t> attempts_;  // the reaper of each
   std::vector<uint64_t> idle_;                       // reapers
-  // Attempts whose reaper was killed: gone when no stray is left.
+  // Attempts whose reaper was killed.
   struct Lost {
     uint64_t attempt;
     pid_t leader;
+    ToldSurvivors told;
   };
+  bool KillLost(const Lost& lost, std::vector<ProcessInfo>* alive) const;
+  bool IsOver(Lost* lost, const std::vector<Stray>& strays);
   std::vector<Lost> lost_;
   bool sweeping_ = false;  // a reaper was killed, and strays may be left
   std::chrono::steady_clock::time_point sweep_start_;
+  std::chrono::steady_clock::time_point next_sweep_;
   bool ending_ = false;
   bool reading_ = true;  // see invariant 3
   uint32_t server_interest_ = EPOLLIN;

@@ -10,9 +10,9 @@ import time
 import unittest
 import urllib.request
 
-from deaths import ESCAPEE, Held
-from service import (PATIENCE, ServiceTest, exec_node, group, job, job_service, marked, resources,
-                     wait_until)
+from deaths import ESCAPEE, Held, children_of, leaders_of, name_of, stat
+from service import (BIN, KEEPS_FREED_MEMORY, PATIENCE, ServiceTest, exec_node, group, job,
+                     job_service, marked, resources, wait_until)
 
 
 # How many of its leaves are started; asking for that is asking for the figure of the answer, too,
@@ -34,18 +34,22 @@ class CancelTest(ServiceTest):
 
 class ManyTest(CancelTest):
     slots = max(500, STARTED)
-    # A third of the processes has left its session or its parents.
+    # A fifth of the processes has left its session or its parents.
     SHAPES = {"background": (150, 4), "setsid": (100, 2), "double_fork": (100, 2)}
 
-    def test_a_receipt_counts_as_proc_does(self):
+    def crowd(self, shapes):
+        """Nodes with so many of each shape, and how many processes they will be."""
         fifo = os.path.join(self.server.directory, "fifo")
         os.mkfifo(fifo)
         writer = os.open(fifo, os.O_RDWR)
         self.addCleanup(os.close, writer)
         nodes = [job.NodeSpec(name=f"{shape}-{i}", exec=job.ExecAction(
                      argv=[ESCAPEE, shape, self.mark], stdin=job.StdinSpec(file=fifo)))
-                 for shape, (count, _) in self.SHAPES.items() for i in range(count)]
-        live = sum(count * each for count, each in self.SHAPES.values())
+                 for shape, (count, _) in shapes.items() for i in range(count)]
+        return nodes, sum(count * each for count, each in shapes.values())
+
+    def test_a_receipt_counts_as_proc_does(self):
+        nodes, live = self.crowd(self.SHAPES)
         name = self.submit(job.JobSpec(name="many", root=group(*nodes))).name
         wait_until(lambda: len(marked(self.mark)) == live)
         held = Held(marked(self.mark))
@@ -57,6 +61,37 @@ class ManyTest(CancelTest):
         self.assertEqual(receipt.interrupted, len(nodes))
         self.assertEqual(receipt.terminated + receipt.killed, live)
         self.assertEqual((receipt.killed, receipt.survivor_count), (0, 0))
+
+    # More than a third of a thousand processes has left its session or its parents, and an eighth
+    # ignores SIGTERM; with the sanitizer a quarter of them.
+    CROWD = {"wide": (20, 25), "background": (50, 4), "setsid": (75, 2), "double_fork": (75, 2)}
+
+    def test_what_the_command_prints_is_what_proc_shows(self):
+        share = 4 if KEEPS_FREED_MEMORY else 1
+        nodes, live = self.crowd({shape: (count // share, each)
+                                  for shape, (count, each) in self.CROWD.items()})
+        spec = job.JobSpec(name="crowd", root=group(*nodes))
+        spec.root.grace.FromSeconds(2)
+        name = self.submit(spec).name
+        wait_until(lambda: len(marked(self.mark)) == live)
+        held = Held(marked(self.mark))
+        self.addCleanup(held.close)
+        stubborn = sum(ignores_term(pid) for pid in held.pidfds)
+        self.assertGreaterEqual(count_escaped(held.pidfds), live // 3)
+        self.assertGreater(stubborn, live // 10)
+        done = subprocess.run(
+            [BIN / "nursery", "cancel", "--server", self.server.address, "--wait",
+             name.rpartition("/")[2]],
+            stdout=subprocess.PIPE, text=True, check=True, timeout=PATIENCE)
+        self.assertEqual(held.alive(), [])
+        self.assertEqual(marked(self.mark), [])
+        self.assertIn("cancelled ", done.stdout)
+        self.assertRegex(
+            done.stdout, f" {live - stubborn:,} ended by SIGTERM, {stubborn:,} by SIGKILL, 0 left")
+        receipt = self.get(name).last_cancel
+        self.assertEqual((receipt.terminated, receipt.killed, receipt.survivor_count),
+                         (live - stubborn, stubborn, 0))
+        self.assertTrue(receipt.complete)
 
     def test_of_a_hundred_thousand_nodes_all_is_gone_in_the_time_that_was_shown(self):
         nodes = [exec_node("sh", "-c", "sleep 600; :", self.mark, name=f"n{i}")
@@ -198,17 +233,12 @@ class FrozenTest(CancelTest):
         self.disk = Frozen(self)
         self.mount = self.disk.mount
 
-    def hanging(self, count):
-        """The processes that hang, once there are so many."""
-        found = [pid for pid in marked(self.mark) if state_of(pid) == "D"]
-        return found if len(found) == count else None
-
     def check_what_cannot_die(self):
         script = f"exec 3> {self.mount}/file; sleep 60"
         spec = job.JobSpec(name="stuck", root=group(
             exec_node("sh", "-c", script, self.mark, name="writer")))
         name = self.submit(spec).name
-        (writer,) = wait_until(lambda: self.hanging(1))
+        (writer,) = wait_until(lambda: hanging(self.mark, 1))
         receipt = self.cancel(name, mode=job_service.CANCEL_MODE_KILL, grace={"nanos": 1})
         self.assertFalse(receipt.complete)
         self.assertEqual(receipt.survivor_count, 1)
@@ -247,7 +277,7 @@ class UnkillableTest(FrozenTest):
                  f"exec 3> {other.mount}/file; sleep 60"
         name = self.submit(job.JobSpec(name="stuck", root=exec_node(
             "sh", "-c", script, self.mark))).name
-        wait_until(lambda: self.hanging(20))
+        wait_until(lambda: hanging(self.mark, 20))
         self.jobs.CancelJob(job_service.CancelJobRequest(
             name=name, mode=job_service.CANCEL_MODE_KILL), timeout=PATIENCE)
         receipt = wait_until(lambda: self.receipt(name, 20))
@@ -255,9 +285,41 @@ class UnkillableTest(FrozenTest):
         self.assertEqual(self.metric("nursery_unkillable"), 20)
         self.disk.thaw()
         receipt = wait_until(lambda: self.receipt(name, 1))
-        self.assertEqual([survivor.pid for survivor in receipt.survivors], self.hanging(1))
+        self.assertEqual([survivor.pid for survivor in receipt.survivors], hanging(self.mark, 1))
         self.assertEqual(self.metric("nursery_unkillable"), 1)
         other.thaw()
+        self.assertTrue(self.wait(name).last_cancel.complete)
+        self.assertEqual(self.metric("nursery_unkillable"), 0)
+
+    def test_whoever_dies_each_attempt_waits_for_its_own_alone(self):
+        for victims in (("reaper",), ("warden",), ("warden", "reaper")):
+            with self.subTest(victims):
+                self.check_that_others_are_let_go(victims)
+
+    def check_that_others_are_let_go(self, victims):
+        disk = Frozen(self)
+        scripts = {"stuck": f"exec 3> {disk.mount}/file; sleep 60", "other": "sleep 60; :"}
+        spec = job.JobSpec(name="two", root=group(
+            *(exec_node("sh", "-c", script, self.mark + name, name=name, max_interruptions=0)
+              for name, script in scripts.items()),
+            join=job.Join(mode=job.JOIN_MODE_COLLECT)))
+        name = self.submit(spec).name
+        (stuck,) = wait_until(lambda: hanging(self.mark + "stuck", 1))
+        other = min(wait_until(lambda: marked(self.mark + "other")))  # not what it starts
+        (warden,) = children_of(self.server.process.pid)
+        reapers = [int(stat(pid)[1]) for pid in (stuck, other)]
+        for pid in [warden] * ("warden" in victims) + reapers * ("reaper" in victims):
+            os.kill(pid, signal.SIGKILL)
+        node = job_service.GetNodeRequest(name=name + "/nodes/other")
+        wait_until(lambda: self.jobs.GetNode(node).done)
+        self.assertEqual(marked(self.mark + "other"), [])
+        node.name = name + "/nodes/stuck"
+        wait_until(lambda: self.jobs.GetNode(node).wait.reason == resources.WAIT_REASON_UNKILLABLE)
+        self.assertEqual(self.metric("nursery_unkillable"), 1)
+        self.assertEqual(self.metric('nursery_pool_slots_in_use{pool="default"}'), 1)
+        receipt = self.jobs.CancelJob(job_service.CancelJobRequest(name=name), timeout=PATIENCE)
+        self.assertEqual([survivor.pid for survivor in receipt.survivors], [stuck])
+        disk.thaw()
         self.assertTrue(self.wait(name).last_cancel.complete)
         self.assertEqual(self.metric("nursery_unkillable"), 0)
 
@@ -269,7 +331,7 @@ class UnkillableTest(FrozenTest):
     def test_a_new_server_names_what_does_not_die_and_does_not_start(self):
         script = f"exec 3> {self.mount}/file; sleep 60"
         self.submit(job.JobSpec(name="stuck", root=exec_node("sh", "-c", script, self.mark)))
-        wait_until(lambda: self.hanging(1))
+        wait_until(lambda: hanging(self.mark, 1))
         self.server.process.send_signal(signal.SIGKILL)
         self.server.process.wait(PATIENCE)
         second = subprocess.run(self.server.process.args, stderr=subprocess.PIPE, text=True,
@@ -281,11 +343,25 @@ class UnkillableTest(FrozenTest):
         wait_until(lambda: not marked(self.mark))
 
 
-def state_of(pid):
-    try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return ""
+def ignores_term(pid):
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    ignored = int(status.partition("SigIgn:")[2].split()[0], 16)
+    return bool(ignored >> (signal.SIGTERM - 1) & 1)
+
+
+def count_escaped(pids):
+    """Those that have left the session or the parents that they were started with."""
+    leaders = set(leaders_of(pids))
+    return sum(pid not in leaders and (
+        int(stat(pid)[3]) not in leaders or name_of(int(stat(pid)[1])) == "nursery-reaper")
+        for pid in pids)
+
+
+def hanging(mark, count):
+    """The processes that hang in the kernel, once there are so many."""
+    states = {pid: stat(pid) for pid in marked(mark)}
+    found = [pid for pid, fields in states.items() if fields and fields[0] == "D"]
+    return found if len(found) == count else None
 
 
 if __name__ == "__main__":

@@ -49,6 +49,14 @@ def children_of(pid):
     return found
 
 
+def leaders_of(pids):
+    """Of the children of each reaper the first: at some levels orphans are its children, too."""
+    first = {}
+    for pid in sorted(pids, key=lambda pid: (int(stat(pid)[STARTED]), pid)):
+        first.setdefault(int(stat(pid)[1]), pid)
+    return [pid for parent, pid in first.items() if name_of(parent) == "nursery-reaper"]
+
+
 class Held:
     """Processes held by descriptors, so that a pid that is used again is no other's."""
 
@@ -116,11 +124,7 @@ class Escapees:
         self.held = Held(pids)
         if len(pids) != count or self.held.alive() != pids:
             raise AssertionError("a process was not alive before the kill")
-        # Of the children of a reaper the first: at some levels orphans are its children, too.
-        first = {}
-        for pid in sorted(pids, key=lambda pid: (int(stat(pid)[STARTED]), pid)):
-            first.setdefault(int(stat(pid)[1]), pid)
-        self.leaders = [pid for parent, pid in first.items() if name_of(parent) == "nursery-reaper"]
+        self.leaders = leaders_of(pids)
         if len(self.leaders) != len(self.shapes):
             raise AssertionError(f"{len(self.leaders)} leaders of {len(self.shapes)} are alive")
         sessions = set(self.leaders) if self.level == "group" else set()
@@ -144,6 +148,16 @@ class Escapees:
                         for chunk in message.chunks)
         pids = [int(line) for line in text.split()]
         return pids if len(pids) == count else None
+
+    def of_shape(self, shape):
+        """The pids of one attempt."""
+        request = job_service.ReadOutputRequest(name=f"{self.job.name}/nodes/{shape}")
+        return {int(line) for message in self.jobs.ReadOutput(request, timeout=PATIENCE)
+                for chunk in message.chunks for line in chunk.data.split()}
+
+    def reaper_of(self, shape):
+        (leader,) = self.of_shape(shape) & set(self.leaders)
+        return int(stat(leader)[1])
 
     def parts(self, *names):
         return [pid for name in names for pid in {

@@ -32,7 +32,7 @@ class Recorder : public ProcessHandler {
  public:
   void OnSpawned(pid_t spawned) override { pid = spawned; }
   void OnExited(const LeaderExit& leader_exit) override { exit = leader_exit; }
-  void OnSurvivors(const Survivors&) override {}
+  void OnSurvivors(const Survivors& alive) override { survivors = alive; }
   void OnSpawnFailed(const absl::Status& why) override { End(&failed, why); }
   void OnGone(const AttemptEnd& attempt_end) override {
     gone = attempt_end;
@@ -43,6 +43,7 @@ class Recorder : public ProcessHandler {
   pid_t pid = -1;
   std::optional<LeaderExit> exit;
   std::optional<AttemptEnd> gone;
+  Survivors survivors;
   absl::Status failed;
   absl::Status lost;
   int ends = 0;
@@ -290,6 +291,34 @@ TEST_F(ProcessHostTest, KillsWhatADeadWardenAndADeadReaperLeave) {
   kill(Warden(), SIGKILL);
   kill(reaper, SIGKILL);
   ASSERT_TRUE(RunUntil([&] { return host_.stats().attempts_lost == 2; }));
+  EXPECT_THAT(FindMarked(mark_), IsEmpty());
+}
+
+TEST_F(ProcessHostTest, AfterTheWardensDeathAReaperThatDoesNotEndHoldsItsOwnAttemptOnly) {
+  Start();
+  Recorder stuck;
+  Recorder others[2];
+  SpawnEscapee("wide", 25, &stuck);
+  SpawnEscapee("daemon", 2, &others[0]);
+  SpawnEscapee("plain", 1, &others[1]);
+  // Of the others one ends by itself, and for one it is done here.
+  const pid_t reaper = ReadProcess(stuck.pid)->parent;
+  const pid_t killed = ReadProcess(others[1].pid)->parent;
+  kill(reaper, SIGSTOP);
+  kill(killed, SIGSTOP);
+  kill(Warden(), SIGKILL);
+  kill(killed, SIGKILL);
+  ASSERT_TRUE(RunUntil([&] { return others[0].ends > 0 && others[1].ends > 0; }));
+  EXPECT_EQ(stuck.ends, 0);
+  ASSERT_TRUE(RunUntil([&] { return stuck.survivors.total > 0; }));
+  EXPECT_EQ(stuck.survivors.total, 25u);
+  EXPECT_EQ(stuck.survivors.named.size(), kMaxNamedSurvivors);
+  Recorder next;
+  Spawn(Shell("exit 0"), &next);
+  ASSERT_TRUE(RunUntil([&] { return next.ends > 0; }));
+  kill(reaper, SIGCONT);
+  ASSERT_TRUE(RunUntil([&] { return stuck.ends > 0; }));
+  EXPECT_EQ(host_.stats().attempts_lost, 3u);
   EXPECT_THAT(FindMarked(mark_), IsEmpty());
 }
 

@@ -102,6 +102,14 @@ TEST(ProcessTreeTest, FindsDescendantsByTheChildrenFilesOfAllThreads) {
   EXPECT_THAT(proc.Descendants(10), testing::UnorderedElementsAre(11, 12, 13, 14));
 }
 
+TEST(MarksTest, StandBehindEachOtherInOneVariable) {
+  EXPECT_THAT(MarksIn("NURSERY_CONTAINMENT=outer:7 inner:1"),
+              testing::ElementsAre("outer:7", "inner:1"));
+  EXPECT_THAT(MarksIn("NURSERY_CONTAINMENT=  a:1  b:2 "), testing::ElementsAre("a:1", "b:2"));
+  EXPECT_THAT(MarksIn("NURSERY_CONTAINMENT="), testing::IsEmpty());
+  EXPECT_THAT(MarksIn("MY_NURSERY_CONTAINMENT=a:1"), testing::IsEmpty());
+}
+
 TEST(ProcessTreeTest, LeavesOutASkippedChildWithAllBelowIt) {
   FakeProc proc;
   proc.Add(10, 1);

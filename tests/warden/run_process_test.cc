@@ -210,8 +210,7 @@ Async<absl::Status> SpawnMany(Group& group, ProcessHost* host, Trial* trial, Can
 
 Async<absl::Status> RunMany(Context ctx, ProcessHost* host, Trial* trial) {
   CancelScope* const none = nullptr;
-  const GroupResult ignored =
-      co_await WithGroup(ctx, GroupOptions(), SpawnMany, host, trial, none);
+  const GroupResult ignored = co_await WithGroup(ctx, GroupOptions(), SpawnMany, host, trial, none);
   co_return absl::OkStatus();
 }
 

@@ -1,0 +1,129 @@
+// What a dead warden leaves: attempts whose reapers still kill, and such whose reapers were killed.
+#include <sys/timerfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "server/warden/process_host.h"
+#include "server/warden/process_tree.h"
+#include "server/warden/run_cgroup.h"
+
+namespace nursery::warden {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+bool AtEndOfFile(int fd) {
+  char ignored;
+  return read(fd, &ignored, 1) == 0;
+}
+
+}  // namespace
+
+void ProcessHost::ArmSweepLocked() {
+  const std::chrono::milliseconds delay = TimeToNextRound(Clock::now() - sweep_start_);
+  itimerspec time = {};
+  time.it_value.tv_sec = delay.count() / 1000;
+  time.it_value.tv_nsec = delay.count() % 1000 * 1'000'000;
+  timerfd_settime(sweep_timer_.get(), 0, &time, nullptr);
+}
+
+bool ProcessHost::IsSlowLocked() const { return Clock::now() - sweep_start_ >= kSurvivorsAfter; }
+
+void ProcessHost::SweepLocked(bool is_time, std::vector<Call>* calls) {
+  bool reapers_live = false;
+  for (Remains& remains : remains_) {
+    if (remains.keepers.valid() && AtEndOfFile(remains.keepers.get())) {
+      remains.keepers.reset();
+      is_time = true;
+    }
+    reapers_live |= remains.keepers.valid();
+  }
+  if (remains_.empty() || !is_time) return;
+  for (Remains& remains : remains_) {
+    for (Orphan& orphan : remains.orphans) LookAtReaperLocked(&orphan);
+  }
+  const bool in_cgroups = !reapers_live && KillCgroupsLocked();
+  const std::vector<Stray> strays = KillStraysLocked(reapers_live);
+  for (Remains& remains : remains_) {
+    std::erase_if(remains.orphans, [&](Orphan& orphan) NURSERY_REQUIRES(mutex_) {
+      if (!orphan.done && !IsOverLocked(remains, strays, &orphan, calls)) return false;
+      LoseLocked(orphan.handler, "interrupted: the warden process died; what it ran was killed",
+                 calls);
+      return true;
+    });
+  }
+  if (!reapers_live && !in_cgroups && strays.empty()) {
+    remains_.clear();
+  } else {
+    ArmSweepLocked();
+  }
+}
+
+// One that ends by itself does so when nothing of its attempt is left.
+void ProcessHost::LookAtReaperLocked(Orphan* orphan) const {
+  // At the level `group` it is not our child.
+  const bool ours = options_.adopt_orphans && stats_.level != Level::kGroup;
+  int status = -1;
+  if (!ours || orphan->reaper < 0 || waitpid(orphan->reaper, &status, WNOHANG) == 0) return;
+  orphan->reaper = -1;
+  orphan->done = status == 0;
+  orphan->abandoned = !orphan->done;
+}
+
+bool ProcessHost::IsOverLocked(const Remains& remains, const std::vector<Stray>& strays,
+                               Orphan* orphan, std::vector<Call>* calls) {
+  std::vector<ProcessInfo> alive;
+  bool left = remains.keepers.valid() && !orphan->abandoned;
+  if (left && orphan->reaper > 0 && IsSlowLocked()) alive = LiveDescendants(orphan->reaper);
+  if (!left) left = MayBeLeft(orphan->attempt, strays, &alive);
+  if (!left && !remains.run_cgroup.empty()) {
+    const Cgroup leaf = Cgroup::Open(remains.run_cgroup + "/" + LeafName(orphan->attempt));
+    if (leaf.valid()) leaf.Kill();
+    left = leaf.valid() && leaf.populated();
+  }
+  if (left && IsSlowLocked() && orphan->told.Change(alive)) {
+    calls->push_back({[handler = orphan->handler, survivors = NameSurvivors(alive)] {
+      handler->OnSurvivors(survivors);
+    }});
+  }
+  return !left;
+}
+
+// Of dead wardens. Gives true if something in one is alive.
+bool ProcessHost::KillCgroupsLocked() {
+  bool left = false;
+  for (Remains& remains : remains_) {
+    if (remains.run_cgroup.empty()) continue;
+    const Cgroup cgroup = Cgroup::Open(remains.run_cgroup);
+    if (cgroup.valid()) cgroup.Kill();
+    if (RemoveCgroup(remains.run_cgroup)) {
+      remains.run_cgroup.clear();
+    } else {
+      left = true;
+    }
+  }
+  return left;
+}
+
+// A child that is reaped here leaves its own children to us, so only a pass that finds none at all
+// proves that none is left.
+std::vector<Stray> ProcessHost::KillStraysLocked(bool reapers_live) {
+  if (!options_.adopt_orphans) return {};
+  const auto is_at_work = [warden = warden_.pid, reapers_live](pid_t pid) {
+    if (pid == warden) return true;
+    // A reaper that lives is doing our work; what it leaves if it is killed is found after its end.
+    const std::optional<ProcessInfo> child = reapers_live ? ReadProcess(pid) : std::nullopt;
+    return child && child->name == kReaperName;
+  };
+  KillDescendants(is_at_work);
+  std::vector<Stray> strays = FindStrays(IsSlowLocked() ? instance_ : "", is_at_work);
+  for (const Stray& stray : strays) {
+    if (stray.process.parent != getpid()) continue;
+    waitpid(stray.process.pid, nullptr, WNOHANG | __WALL);
+  }
+  return strays;
+}
+
+}  // namespace nursery::warden
