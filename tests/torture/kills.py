@@ -30,9 +30,10 @@ def kill_trials(levels, count):
     return not failed
 
 
-def death_rounds(level, victims, rounds):
+def death_rounds(level, victims, rounds, at_once=False):
     """Kills `victims` of a server so many times; the longest that anything lived after it, and
-    whether a round found a survivor after the next start."""
+    whether a round found a survivor after the next start. That may come `at_once`, while what the
+    one before has started is still being ended."""
     made = Escapees(level)
     longest, survivors, processes = 0, 0, 0
     try:
@@ -40,7 +41,7 @@ def death_rounds(level, victims, rounds):
             made.submit()
             processes += len(made.held.pidfds)
             made.kill_at_once(made.parts(*victims))
-            if "reapers" not in victims:
+            if "reapers" not in victims and not at_once:
                 longest = max(longest, made.time_until_only(made.outside))
             if "server" in victims:
                 made.reap_server()
@@ -56,7 +57,8 @@ def death_rounds(level, victims, rounds):
             made.mark = made.mark[:37] + "-" + str(processes)
     finally:
         made.close()
-    print(f"{'+'.join(victims):24} {level:10} {rounds:7} {processes:10} {survivors:10} "
+    name = "+".join(victims) + ("+start" if at_once else "")
+    print(f"{name:24} {level:10} {rounds:7} {processes:10} {survivors:10} "
           f"{longest:12.3f}", flush=True)
     return survivors == 0
 
@@ -78,6 +80,7 @@ def main():
             every = deaths + ([("server", "warden", "reapers")] if level == "cgroup" else [])
             for victims in every:
                 good &= death_rounds(level, victims, options.rounds)
+            good &= death_rounds(level, ("server", "warden"), options.rounds, at_once=True)
     return 0 if good else 1
 
 

@@ -24,7 +24,13 @@ class TortureTest(unittest.TestCase):
         for _, trials, survivors in totals:
             self.assertEqual((int(trials), int(survivors)), (TRIALS, 0))
         deaths = re.findall(r"^([\w+]*(?:server|warden)[\w+]*) +\w+ +(\d+)", ran.stdout, re.M)
-        self.assertGreaterEqual(len(deaths), 6)
+        self.assertGreaterEqual(len(deaths), 8)
+        fifty = re.findall(r"^fifty +\w+ +(\d+) +(\d+) +0 ", ran.stdout, re.M)
+        self.assertEqual(len(fifty), len(totals))
+        for trials, processes in fifty:
+            self.assertEqual(int(processes), 50 * int(trials))
+        self.assertEqual(len(re.findall(r"^50 processes: .* goal 20 ms: (ok|short)$", ran.stdout,
+                                        re.M)), len(totals))
         self.assertEqual({int(rounds) for _, rounds in deaths}, {ROUNDS})
 
     def test_a_wrong_use_is_told(self):

@@ -14,23 +14,15 @@
 
 namespace nursery::warden {
 
-const std::map<std::string, int> kShapes = {{"plain", 1},
-                                            {"background", 4},
-                                            {"ignores_term", 2},
-                                            {"setsid", 2},
-                                            {"double_fork", 2},
-                                            {"daemon", 2},
-                                            {"holds_stdout", 2},
-                                            {"chain", 2},
-                                            {"stops_itself", 2},
-                                            {"zombies", 2},
-                                            {"subreaper", 3},
-                                            {"wide", 25},
-                                            {"clean_environment", 2},
-                                            {"fork_storm", 9},
-                                            {"floods", 2},
-                                            {"setuid", 2},
-                                            {"dead_main_thread", 2}};
+const std::map<std::string, int> kShapes = {{"plain", 1},        {"background", 4},
+                                            {"ignores_term", 2}, {"setsid", 2},
+                                            {"double_fork", 2},  {"daemon", 2},
+                                            {"holds_stdout", 2}, {"chain", 2},
+                                            {"stops_itself", 2}, {"zombies", 2},
+                                            {"subreaper", 3},    {"wide", 25},
+                                            {"fifty", 50},       {"clean_environment", 2},
+                                            {"fork_storm", 9},   {"floods", 2},
+                                            {"setuid", 2},       {"dead_main_thread", 2}};
 
 const std::set<std::string> kEndless = {"chain", "fork_storm"};
 

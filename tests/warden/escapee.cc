@@ -167,8 +167,9 @@ void* SecondThread(void*) { AnnounceAndStay(); }
   AnnounceAndStay();
 }
 
-void Wide() {
-  for (int i = 0; i < 6; ++i) {
+// With four processes each.
+void StartBranches(int count) {
+  for (int i = 0; i < count; ++i) {
     StartChild([] {
       StartChild(InNewSession);
       StartOrphan(CloseAllAndStay);
@@ -176,6 +177,14 @@ void Wide() {
       AnnounceAndStay();
     });
   }
+}
+
+void Wide() { StartBranches(6); }
+
+// With the leader so many as the figure is for, half of which have left their session.
+void Fifty() {
+  StartBranches(12);
+  StartChild(AnnounceAndStay);
 }
 
 struct Shape {
@@ -216,6 +225,7 @@ constexpr Shape kShapes[] = {
     {"dead_main_thread", [] { StartOrphan(EndFirstThread); }},
     {"subreaper", [] { StartChild(Subreaper); }},
     {"wide", Wide},
+    {"fifty", Fifty},
     {"fork_storm", ForkStorm},
     {"floods", StartFlood},
 };
