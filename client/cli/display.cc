@@ -95,6 +95,7 @@ void Display::Finish(const std::vector<engine::NodeView>& nodes, const v1::Job& 
     if (form_ == Form::kTree && !errors.empty()) std::fputc('\n', stderr);
     std::fputs(errors.c_str(), stderr);
   }
+  std::fputs(RenderLeft(result).c_str(), stderr);
   if (!result.has_last_cancel()) return;
   std::fputs(RenderReceipt(result.last_cancel(), result.display_name()).c_str(), stderr);
 }

@@ -63,10 +63,15 @@ void ProcessHost::SweepLocked(bool is_time, std::vector<Call>* calls) {
 
 // One that ends by itself does so when nothing of its attempt is left.
 void ProcessHost::LookAtReaperLocked(Orphan* orphan) const {
-  // At the level `group` it is not our child.
-  const bool ours = options_.adopt_orphans && stats_.level != Level::kGroup;
+  if (orphan->reaper < 0) return;
+  // At the level `group` it is not our child, and nothing that it leaves comes to us.
+  if (!options_.adopt_orphans || stats_.level == Level::kGroup) {
+    const std::optional<ProcessInfo> reaper = ReadProcess(orphan->reaper);
+    orphan->done = !reaper || reaper->dead || reaper->name != kReaperName;
+    return;
+  }
   int status = -1;
-  if (!ours || orphan->reaper < 0 || waitpid(orphan->reaper, &status, WNOHANG) == 0) return;
+  if (waitpid(orphan->reaper, &status, WNOHANG) == 0) return;
   orphan->reaper = -1;
   orphan->done = status == 0;
   orphan->abandoned = !orphan->done;

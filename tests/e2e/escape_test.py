@@ -2,12 +2,13 @@
 after the command line was killed. A trial counts only if all its processes were seen alive first.
 """
 
+import os
 import signal
 import subprocess
 import time
 import unittest
 
-from program import ESCAPEE, PATIENCE, ProgramTest, marked, wait_until
+from program import BIN, ESCAPEE, PATIENCE, ProgramTest, marked, wait_until
 
 # Each with how many processes it announces before it stays.
 SHAPES = {
@@ -34,6 +35,21 @@ class EscapeTest(ProgramTest):
                 self.assertEqual(marked(self.mark), [])
                 process.stdout.close()
                 process.stderr.close()
+
+    def test_what_the_level_group_does_not_reach_is_told(self):
+        warden = self.cwd / "warden"
+        warden.write_text(f"#!/bin/sh\nexec {BIN}/nursery-warden \"$@\" --level=group\n")
+        warden.chmod(0o755)
+        self.environment["NURSERY_WARDEN"] = str(warden)
+        process = self.start_escapee("setsid")
+        process.stdin.close()
+        process.wait(timeout=PATIENCE)
+        (escaped,) = marked(self.mark)
+        os.kill(escaped, signal.SIGKILL)  # it has our pipes
+        self.assertIn("1 process is left alive, out of reach of containment group:\n"
+                      f"  pid {escaped}  ", process.stderr.read())
+        process.stdout.close()
+        process.stderr.close()
 
     def test_a_cancel_leaves_nothing(self):
         for shape in SHAPES:

@@ -68,6 +68,8 @@ size_t CountOwnFiles() {
 
 class ProcessHostTest : public testing::Test {
  protected:
+  explicit ProcessHostTest(const ProcessHost::Options& options = HostOptions()) : host_(options) {}
+
   void TearDown() override {
     host_.Stop();
     EXPECT_TRUE(RunUntil([this] { return host_.stopped(); }));
@@ -120,7 +122,19 @@ class ProcessHostTest : public testing::Test {
 
   const std::string mark_ = NewMark();
   std::vector<UniqueFd> stdin_;
-  ProcessHost host_{HostOptions()};
+  ProcessHost host_;
+};
+
+ProcessHost::Options OptionsAtGroup() {
+  ProcessHost::Options options = HostOptions();
+  options.level = Level::kGroup;
+  options.instance = "inner";
+  return options;
+}
+
+class ProcessHostGroupTest : public ProcessHostTest {
+ protected:
+  ProcessHostGroupTest() : ProcessHostTest(OptionsAtGroup()) {}
 };
 
 TEST_F(ProcessHostTest, RunsAProcessToItsEnd) {
@@ -165,14 +179,10 @@ TEST_F(ProcessHostTest, KillLeavesNothing) {
   EXPECT_THAT(FindMarked(mark_), IsEmpty());
 }
 
-TEST(ProcessHostGroupTest, FindsWhatEscapesBelowAnAttemptOfAnotherServer) {
-  ProcessHost::Options options = HostOptions();
-  options.level = Level::kGroup;
-  options.instance = "inner";
-  ProcessHost host(options);
-  ASSERT_TRUE(host.Start().ok());
+TEST_F(ProcessHostGroupTest, FindsWhatEscapesBelowAnAttemptOfAnotherServer) {
+  Start();
   ProcessSpec spec;
-  spec.argv = {BuiltBinary("../tests/escapee"), "setsid", NewMark()};
+  spec.argv = {BuiltBinary("../tests/escapee"), "setsid", mark_};
   spec.env = {"A=1", "NURSERY_CONTAINMENT=outer:7", "B=2"};
   Pipe in = MakePipe();
   Pipe out = MakePipe();
@@ -180,22 +190,33 @@ TEST(ProcessHostGroupTest, FindsWhatEscapesBelowAnAttemptOfAnotherServer) {
   stdio.fds[0] = std::move(in.reader);
   stdio.fds[1] = std::move(out.writer);
   Recorder recorder;
-  ASSERT_TRUE(host.Spawn(spec, std::move(stdio), &recorder).ok());
-  const auto run_until = [&](const std::function<bool()>& done) {
-    while (!done() && AwaitReadable(host.fd())) host.OnReadable();
-    return done();
-  };
-  ASSERT_TRUE(run_until([&] { return recorder.pid > 0; }));
+  Spawn(spec, &recorder, std::move(stdio));
+  ASSERT_TRUE(RunUntil([&] { return recorder.pid > 0; }));
   ReadLines(out.reader.get(), 2);
   in.writer.reset();  // the leader exits
-  ASSERT_TRUE(run_until([&] { return recorder.ends > 0; }));
+  ASSERT_TRUE(RunUntil([&] { return recorder.ends > 0; }));
   ASSERT_TRUE(recorder.gone);
   ASSERT_EQ(recorder.gone->escaped.total, 1u);
   const pid_t escaped = recorder.gone->escaped.named.at(0).pid;
   EXPECT_THAT(MarksOf(*ReadProcess(escaped)), ElementsAre("outer:7", "inner:1"));
   kill(escaped, SIGKILL);
-  host.Stop();
-  EXPECT_TRUE(run_until([&] { return host.stopped(); }));
+}
+
+TEST_F(ProcessHostGroupTest, AfterTheWardensDeathAReaperHoldsItsOwnAttemptOnly) {
+  Start();
+  Recorder stuck;
+  Recorder other;
+  SpawnEscapee("background", 4, &stuck);
+  SpawnEscapee("background", 4, &other);
+  const pid_t reaper = ReadProcess(stuck.pid)->parent;
+  kill(reaper, SIGSTOP);
+  kill(Warden(), SIGKILL);
+  ASSERT_TRUE(RunUntil([&] { return other.ends > 0; }));
+  EXPECT_EQ(stuck.ends, 0);
+  EXPECT_EQ(FindMarked(mark_).size(), 4u);
+  kill(reaper, SIGCONT);
+  ASSERT_TRUE(RunUntil([&] { return stuck.ends > 0; }));
+  EXPECT_THAT(FindMarked(mark_), IsEmpty());
 }
 
 TEST_F(ProcessHostTest, TerminateLeavesTimeUntilKill) {
