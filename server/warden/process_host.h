@@ -199,7 +199,9 @@ class ProcessHost {
   void FailWaitingLocked(const absl::Status& why, std::vector<Call>* calls)
       NURSERY_REQUIRES(mutex_);
   void SweepLocked(bool is_time, std::vector<Call>* calls) NURSERY_REQUIRES(mutex_);
+  bool AdoptsLocked() const NURSERY_REQUIRES(mutex_);
   void LookAtReaperLocked(Orphan* orphan) const NURSERY_REQUIRES(mutex_);
+  void AbandonThoseWithoutReaperLocked() NURSERY_REQUIRES(mutex_);
   bool IsOverLocked(const Remains& remains, const std::vector<Stray>& strays, Orphan* orphan,
                     std::vector<Call>* calls) NURSERY_REQUIRES(mutex_);
   std::vector<Stray> KillStraysLocked(bool reapers_live) NURSERY_REQUIRES(mutex_);

@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <unordered_set>
 #include <utility>
 
 #include "server/warden/process_host.h"
@@ -44,6 +45,7 @@ void ProcessHost::SweepLocked(bool is_time, std::vector<Call>* calls) {
   for (Remains& remains : remains_) {
     for (Orphan& orphan : remains.orphans) LookAtReaperLocked(&orphan);
   }
+  if (AdoptsLocked()) AbandonThoseWithoutReaperLocked();
   const bool in_cgroups = !reapers_live && KillCgroupsLocked();
   const std::vector<Stray> strays = KillStraysLocked(reapers_live);
   for (Remains& remains : remains_) {
@@ -61,11 +63,32 @@ void ProcessHost::SweepLocked(bool is_time, std::vector<Call>* calls) {
   }
 }
 
+// At the level `group` reapers are not our children, and nothing that they leave comes to us.
+bool ProcessHost::AdoptsLocked() const {
+  return options_.adopt_orphans && stats_.level != Level::kGroup;
+}
+
+// An attempt that was just being started has one that is not known, if any.
+void ProcessHost::AbandonThoseWithoutReaperLocked() {
+  std::unordered_set<pid_t> known = {warden_.pid};
+  for (const Remains& remains : remains_) {
+    for (const Orphan& orphan : remains.orphans) known.insert(orphan.reaper);
+  }
+  bool any_unknown = false;
+  const auto look = [&](const ProcessInfo& process) {
+    any_unknown |= process.parent == getpid() && process.name == kReaperName && !process.dead;
+  };
+  VisitDescendants(getpid(), look, [&](pid_t pid) { return known.contains(pid); });
+  if (any_unknown) return;
+  for (Remains& remains : remains_) {
+    for (Orphan& orphan : remains.orphans) orphan.abandoned |= orphan.reaper < 0 && !orphan.done;
+  }
+}
+
 // One that ends by itself does so when nothing of its attempt is left.
 void ProcessHost::LookAtReaperLocked(Orphan* orphan) const {
   if (orphan->reaper < 0) return;
-  // At the level `group` it is not our child, and nothing that it leaves comes to us.
-  if (!options_.adopt_orphans || stats_.level == Level::kGroup) {
+  if (!AdoptsLocked()) {
     const std::optional<ProcessInfo> reaper = ReadProcess(orphan->reaper);
     orphan->done = !reaper || reaper->dead || reaper->name != kReaperName;
     return;

@@ -10,7 +10,7 @@ import time
 import unittest
 import urllib.request
 
-from deaths import ESCAPEE, Held, children_of, leaders_of, name_of, stat
+from deaths import ESCAPEE, Held, children_of, kill_at_once, leaders_of, name_of, stat
 from service import (BIN, KEEPS_FREED_MEMORY, PATIENCE, ServiceTest, exec_node, group, job,
                      job_service, marked, resources, wait_until)
 
@@ -308,8 +308,7 @@ class UnkillableTest(FrozenTest):
         other = min(wait_until(lambda: marked(self.mark + "other")))  # not what it starts
         (warden,) = children_of(self.server.process.pid)
         reapers = [int(stat(pid)[1]) for pid in (stuck, other)]
-        for pid in [warden] * ("warden" in victims) + reapers * ("reaper" in victims):
-            os.kill(pid, signal.SIGKILL)
+        kill_at_once([warden] * ("warden" in victims) + reapers * ("reaper" in victims))
         node = job_service.GetNodeRequest(name=name + "/nodes/other")
         wait_until(lambda: self.jobs.GetNode(node).done)
         self.assertEqual(marked(self.mark + "other"), [])

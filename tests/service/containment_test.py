@@ -11,8 +11,8 @@ import unittest
 import urllib.request
 import uuid
 
-from deaths import (BUILD, LEVELS, Escapees, children_of, first_words, levels_here, server_info,
-                    stat)
+from deaths import (BUILD, LEVELS, Escapees, children_of, first_words, kill_at_once, levels_here,
+                    server_info, stat)
 from service import (BIN, PATIENCE, Server, ServiceTest, exec_node, group, introspection, job,
                      job_service, programs_for_all, resources, wait_until)
 
@@ -108,14 +108,14 @@ class Cells(unittest.TestCase):
 
     def test_the_server_is_killed(self):
         self.made.submit()
-        self.made.kill_at_once(self.made.parts("server"))
+        kill_at_once(self.made.parts("server"))
         self.made.time_until_only(self.made.outside)
         self.made.reap_server()
         self.made.start()
 
     def test_the_warden_is_killed(self):
         self.made.submit()
-        self.made.kill_at_once(self.made.parts("warden"))
+        kill_at_once(self.made.parts("warden"))
         self.made.time_until_only(self.made.outside)
         self.assertTrue(self.made.wait().done)
         # The server goes on, with a warden that is as good.
@@ -131,7 +131,7 @@ class Cells(unittest.TestCase):
     def test_a_reaper_is_killed(self):
         name = self.made.submit()
         lost = self.made.of_shape("wide") - set(self.made.outside)
-        self.made.kill_at_once([self.made.reaper_of("wide")])
+        kill_at_once([self.made.reaper_of("wide")])
         node = job_service.GetNodeRequest(name=name + "/nodes/wide")
         wait_until(lambda: self.made.jobs.GetNode(node, timeout=PATIENCE).done)
         # And nobody else, above all.
@@ -139,14 +139,14 @@ class Cells(unittest.TestCase):
 
     def test_server_and_a_reaper_are_killed(self):
         self.made.submit()
-        self.made.kill_at_once([*self.made.parts("server"), self.made.reaper_of("wide")])
+        kill_at_once([*self.made.parts("server"), self.made.reaper_of("wide")])
         self.made.time_until_only(self.made.outside)
         self.made.reap_server()
         self.made.start()
 
     def test_server_and_warden_are_killed(self):
         self.made.submit()
-        self.made.kill_at_once(self.made.parts("server", "warden"))
+        kill_at_once(self.made.parts("server", "warden"))
         self.made.time_until_only(self.made.outside)
         self.made.reap_server()
         self.made.start()
@@ -156,7 +156,7 @@ class Cells(unittest.TestCase):
         self.made.submit()
         # A process that is stopped gets SIGHUP when its session's leader dies.
         stopped = {pid for pid in self.made.held.alive() if stat(pid)[0] == "T"}
-        self.made.kill_at_once(self.made.parts("server", "warden", "reapers"))
+        kill_at_once(self.made.parts("server", "warden", "reapers"))
         self.made.reap_server()
         # Direct children die with their reaper, without anybody's help.
         wait_until(lambda: not set(self.made.leaders) & set(self.made.held.alive()))
@@ -197,7 +197,7 @@ class CgroupTest(Cells):
     def test_every_start_has_its_own(self):
         self.made.submit()
         (first,) = self.cgroups()
-        self.made.kill_at_once(self.made.parts("server", "warden", "reapers"))
+        kill_at_once(self.made.parts("server", "warden", "reapers"))
         self.made.reap_server()
         self.made.start()
         (second,) = self.cgroups()
@@ -254,7 +254,7 @@ class DemandTest(unittest.TestCase):
             with self.subTest(level):
                 made = self.escapees(level, nobody)
                 made.submit()
-                made.kill_at_once(made.parts("server"))
+                kill_at_once(made.parts("server"))
                 made.time_until_only(made.outside)
                 made.reap_server()
 
@@ -317,7 +317,7 @@ class DelegatedTest(DemandTest):
         self.assertTrue(of_server.endswith(self.cgroup.name + "/server\n"), of_server)
         (run,) = self.cgroup.glob("nursery-run-*")
         self.assertEqual(len(list(run.glob("attempt-*"))), len(made.shapes))
-        made.kill_at_once(made.parts("server", "warden", "reapers"))
+        kill_at_once(made.parts("server", "warden", "reapers"))
         made.reap_server()
         made.start()
         self.assertEqual(made.held.alive(), [])

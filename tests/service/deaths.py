@@ -57,6 +57,14 @@ def leaders_of(pids):
     return [pid for parent, pid in first.items() if name_of(parent) == "nursery-reaper"]
 
 
+def kill_at_once(pids):
+    """None of them does anything while the others die."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+
 class Held:
     """Processes held by descriptors, so that a pid that is used again is no other's."""
 
@@ -163,14 +171,6 @@ class Escapees:
         return [pid for name in names for pid in {
             "server": [self.server.process.pid], "warden": [self.warden],
             "reapers": self.reapers}[name]]
-
-    @staticmethod
-    def kill_at_once(pids):
-        """None of them does anything while the others die."""
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
-        for pid in pids:
-            os.kill(pid, signal.SIGKILL)
 
     def wait(self):
         """The job as it has ended."""

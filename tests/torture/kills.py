@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 sys.path.append(str(pathlib.Path(__file__).parents[1] / "service"))
-from deaths import BOUND, LEVELS, Escapees, levels_here  # noqa: E402
+from deaths import BOUND, LEVELS, Escapees, kill_at_once, levels_here  # noqa: E402
 
 BUILD = pathlib.Path(os.environ["NURSERY_BUILD"])
 
@@ -40,7 +40,7 @@ def death_rounds(level, victims, rounds, at_once=False):
         for _ in range(rounds):
             made.submit()
             processes += len(made.held.pidfds)
-            made.kill_at_once(made.parts(*victims))
+            kill_at_once(made.parts(*victims))
             if "reapers" not in victims and not at_once:
                 longest = max(longest, made.time_until_only(made.outside))
             if "server" in victims:

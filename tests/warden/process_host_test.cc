@@ -325,11 +325,13 @@ TEST_F(ProcessHostTest, AfterTheWardensDeathAReaperThatDoesNotEndHoldsItsOwnAtte
   // Of the others one ends by itself, and for one it is done here.
   const pid_t reaper = ReadProcess(stuck.pid)->parent;
   const pid_t killed = ReadProcess(others[1].pid)->parent;
-  kill(reaper, SIGSTOP);
-  kill(killed, SIGSTOP);
-  kill(Warden(), SIGKILL);
-  kill(killed, SIGKILL);
-  ASSERT_TRUE(RunUntil([&] { return others[0].ends > 0 && others[1].ends > 0; }));
+  const pid_t warden = Warden();
+  for (const pid_t pid : {reaper, killed, warden}) kill(pid, SIGSTOP);
+  Recorder unseen;  // by the warden
+  Spawn(Shell("exit 0"), &unseen);
+  for (const pid_t pid : {warden, killed}) kill(pid, SIGKILL);
+  ASSERT_TRUE(
+      RunUntil([&] { return others[0].ends > 0 && others[1].ends > 0 && unseen.ends > 0; }));
   EXPECT_EQ(stuck.ends, 0);
   ASSERT_TRUE(RunUntil([&] { return stuck.survivors.total > 0; }));
   EXPECT_EQ(stuck.survivors.total, 25u);
@@ -339,7 +341,7 @@ TEST_F(ProcessHostTest, AfterTheWardensDeathAReaperThatDoesNotEndHoldsItsOwnAtte
   ASSERT_TRUE(RunUntil([&] { return next.ends > 0; }));
   kill(reaper, SIGCONT);
   ASSERT_TRUE(RunUntil([&] { return stuck.ends > 0; }));
-  EXPECT_EQ(host_.stats().attempts_lost, 3u);
+  EXPECT_EQ(host_.stats().attempts_lost, 4u);
   EXPECT_THAT(FindMarked(mark_), IsEmpty());
 }
 
