@@ -245,8 +245,9 @@ std::string RenderErrors(const v1::Job& job) {
 }
 
 std::string RenderLeft(const v1::Job& job) {
-  // The receipt names them, too.
-  if (job.survivor_count() == 0 || job.last_cancel().survivor_count() > 0) return "";
+  // The receipt names them, too, if it is for all of the job.
+  const bool told = job.last_cancel().survivor_count() >= job.survivor_count();
+  if (job.survivor_count() == 0 || told) return "";
   return ProcessesAre(job.survivor_count()) + " left alive, out of reach of containment group:\n" +
          SurvivorLines(job.survivors(), job.survivor_count());
 }

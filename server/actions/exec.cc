@@ -51,14 +51,18 @@ class Reporter final : public warden::ProcessObserver {
     observer_.OnSurvivors(InEnginesWords(alive));
     left_ = alive.total > 0;
   }
+  void OnEscaped(const warden::Survivors& escaped) override { escaped_ = escaped; }
   // What is told of them is of no use once they are gone.
   void OnEnd() {
     if (left_) observer_.OnSurvivors({});
   }
+  // By an attempt that was lost.
+  const warden::Survivors& escaped() const { return escaped_; }
 
  private:
   engine::AttemptObserver& observer_;
   bool left_ = false;
+  warden::Survivors escaped_;
 };
 
 // What is said of a SIGKILL that was not ours. The kernel tells of a cgroup with a controller of
@@ -160,6 +164,7 @@ struct Attempt {
   std::atomic<Time> last_output;
   std::atomic<bool> idle{false};
   absl::StatusOr<warden::ProcessResult> ran;
+  warden::Survivors escaped;  // if it was lost
 };
 
 Async<absl::Status> ReadStream(Context context, Attempt* attempt, size_t index) {
@@ -212,6 +217,7 @@ Async<absl::Status> Drive(Group& group, warden::ProcessHost* host, Attempt* atte
       attempt->wanted.context(), host, std::move(attempt->prepared.spec),
       std::move(attempt->prepared.stdio), take_down, &reporter);
   reporter.OnEnd();
+  attempt->escaped = reporter.escaped();
   // Whoever could write is gone. What is in the pipes is read below, without waiting for an end of
   // file that a descriptor handed elsewhere could delay for ever.
   attempt->readers.Cancel("the process has ended");
@@ -265,6 +271,7 @@ Async<ActionResult> Exec::Run(Context context, const spec::Exec& exec,
   NURSERY_CHECK(attempt.readers.context().cancelled()) << driven.status;
   for (const Stream& stream : attempt.streams) stream.Read(kFinalDrain);
   result = ResultOf(attempt.ran, exec);
+  if (!attempt.ran.ok()) result.escaped = InEnginesWords(attempt.escaped);
   co_await LetGo(context, &attempt);
   if (attempt.idle) {
     result.idle = true;

@@ -207,8 +207,12 @@ absl::StatusOr<std::shared_ptr<const CancelRecord>> Job::StartCancel(const Cance
   *cause.mutable_time() = ToProto(ToWall(clock_, record->asked));
   absl::StatusOr<Tree::Closing> closing = Close(request, event, record);
   if (absl::IsAlreadyExists(closing.status())) {
+    SurvivorList escaped;
+    escapees_->AddTo(request.path, &escaped);
     receipt.set_already_ended(true);
-    receipt.set_complete(true);
+    receipt.set_complete(escaped.count == 0);
+    receipt.set_survivor_count(escaped.count);
+    for (v1::Survivor& each : escaped.named) *receipt.add_survivors() = std::move(each);
     return record;
   }
   if (!closing.ok()) return closing.status();

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <csignal>
 
 namespace nursery::warden {
@@ -54,14 +53,8 @@ bool Enclosure::OthersAlive() {
 }
 
 std::vector<ProcessInfo> Enclosure::Escaped(const std::string& mark) const {
-  std::vector<ProcessInfo> escaped;
-  if (containment_.level != Level::kGroup || mark.empty()) return escaped;
-  VisitProcesses([&](const ProcessInfo& process) {
-    if (process.dead) return;
-    const std::vector<std::string> marks = MarksOf(process);
-    if (std::find(marks.begin(), marks.end(), mark) != marks.end()) escaped.push_back(process);
-  });
-  return escaped;
+  if (containment_.level != Level::kGroup || mark.empty()) return {};
+  return MarkedProcesses(mark);
 }
 
 MemoryFacts Enclosure::ReadMemory() const {

@@ -380,7 +380,8 @@ void ProcessHost::HandleReportLocked(const Packet& packet, std::vector<Call>* ca
       break;
     case PacketType::kGone: {
       if ((packet.flags & kReaperLost) != 0) {
-        LoseLocked(handler, "interrupted: the attempt's reaper process was killed", calls);
+        LoseLocked(handler, "interrupted: the attempt's reaper process was killed",
+                   std::move(sent.escaped), calls);
         break;
       }
       CountLocked(packet);
@@ -416,10 +417,13 @@ size_t ProcessHost::CountStrays() const {
   return LiveDescendants(getpid(), [warden](pid_t pid) { return pid == warden; }).size();
 }
 
-void ProcessHost::LoseLocked(ProcessHandler* handler, const char* why, std::vector<Call>* calls) {
+void ProcessHost::LoseLocked(ProcessHandler* handler, const char* why, Survivors escaped,
+                             std::vector<Call>* calls) {
   ++stats_.attempts_lost;
-  calls->push_back(
-      {[handler, why] { handler->OnLost(Error(absl::StatusCode::kAborted, why)); }, true});
+  calls->push_back({[handler, why, escaped = std::move(escaped)] {
+                      handler->OnLost(Error(absl::StatusCode::kAborted, why), escaped);
+                    },
+                    true});
 }
 
 void ProcessHost::FailWaitingLocked(const absl::Status& why, std::vector<Call>* calls) {

@@ -77,8 +77,9 @@ class ProcessHandler {
   virtual void OnSpawnFailed(const absl::Status& why) = 0;
   // Last.
   virtual void OnGone(const AttemptEnd& end) = 0;
-  // Last: the attempt was interrupted by the death of its warden or its reaper.
-  virtual void OnLost(const absl::Status& why) = 0;
+  // Last: the attempt was interrupted by the death of its warden or its reaper. `escaped` as in
+  // AttemptEnd.
+  virtual void OnLost(const absl::Status& why, const Survivors& escaped) = 0;
 };
 
 // Descriptors for the task's stdin, stdout and stderr; an empty one is /dev/null. They are closed
@@ -194,8 +195,8 @@ class ProcessHost {
   void HandleReportLocked(const Packet& packet, std::vector<Call>* calls) NURSERY_REQUIRES(mutex_);
   void CountLocked(const Packet& gone) NURSERY_REQUIRES(mutex_);
   void CheckWardenLocked(std::vector<Call>* calls) NURSERY_REQUIRES(mutex_);
-  void LoseLocked(ProcessHandler* handler, const char* why, std::vector<Call>* calls)
-      NURSERY_REQUIRES(mutex_);
+  void LoseLocked(ProcessHandler* handler, const char* why, Survivors escaped,
+                  std::vector<Call>* calls) NURSERY_REQUIRES(mutex_);
   void FailWaitingLocked(const absl::Status& why, std::vector<Call>* calls)
       NURSERY_REQUIRES(mutex_);
   void SweepLocked(bool is_time, std::vector<Call>* calls) NURSERY_REQUIRES(mutex_);
@@ -206,6 +207,8 @@ class ProcessHost {
                     std::vector<Call>* calls) NURSERY_REQUIRES(mutex_);
   std::vector<Stray> KillStraysLocked(bool reapers_live) NURSERY_REQUIRES(mutex_);
   void ArmSweepLocked() NURSERY_REQUIRES(mutex_);
+  // What is left out of reach of the level `group`.
+  Survivors EscapedLocked(const Orphan& orphan) const NURSERY_REQUIRES(mutex_);
   bool IsSlowLocked() const NURSERY_REQUIRES(mutex_);
   bool KillCgroupsLocked() NURSERY_REQUIRES(mutex_);
   void Wake();

@@ -3,6 +3,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <string>
 #include <unordered_set>
 #include <utility>
 
@@ -52,7 +54,7 @@ void ProcessHost::SweepLocked(bool is_time, std::vector<Call>* calls) {
     std::erase_if(remains.orphans, [&](Orphan& orphan) NURSERY_REQUIRES(mutex_) {
       if (!orphan.done && !IsOverLocked(remains, strays, &orphan, calls)) return false;
       LoseLocked(orphan.handler, "interrupted: the warden process died; what it ran was killed",
-                 calls);
+                 EscapedLocked(orphan), calls);
       return true;
     });
   }
@@ -61,6 +63,11 @@ void ProcessHost::SweepLocked(bool is_time, std::vector<Call>* calls) {
   } else {
     ArmSweepLocked();
   }
+}
+
+Survivors ProcessHost::EscapedLocked(const Orphan& orphan) const {
+  if (stats_.level != Level::kGroup) return {};
+  return NameSurvivors(MarkedProcesses(instance_ + std::to_string(orphan.attempt)));
 }
 
 // At the level `group` reapers are not our children, and nothing that they leave comes to us.
@@ -139,11 +146,15 @@ bool ProcessHost::KillCgroupsLocked() {
 // proves that none is left.
 std::vector<Stray> ProcessHost::KillStraysLocked(bool reapers_live) {
   if (!options_.adopt_orphans) return {};
-  const auto is_at_work = [warden = warden_.pid, reapers_live](pid_t pid) {
-    if (pid == warden) return true;
+  const auto is_at_work = [this, reapers_live](pid_t pid) NURSERY_REQUIRES(mutex_) {
+    if (pid == warden_.pid) return true;
     // A reaper that lives is doing our work; what it leaves if it is killed is found after its end.
     const std::optional<ProcessInfo> child = reapers_live ? ReadProcess(pid) : std::nullopt;
-    return child && child->name == kReaperName;
+    if (!child || child->name != kReaperName) return false;
+    // Anybody can take the name; what a task has started has a mark of ours.
+    const std::vector<std::string> marks = MarksOf(*child);
+    return std::none_of(marks.begin(), marks.end(),
+                        [this](const std::string& mark) { return mark.starts_with(instance_); });
   };
   KillDescendants(is_at_work);
   std::vector<Stray> strays = FindStrays(IsSlowLocked() ? instance_ : "", is_at_work);

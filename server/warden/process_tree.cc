@@ -224,6 +224,16 @@ std::vector<std::string> MarksOf(const ProcessInfo& process) {
   return marks;
 }
 
+std::vector<ProcessInfo> MarkedProcesses(const std::string& mark) {
+  std::vector<ProcessInfo> marked;
+  VisitProcesses([&](const ProcessInfo& process) {
+    if (process.dead) return;
+    const std::vector<std::string> marks = MarksOf(process);
+    if (std::find(marks.begin(), marks.end(), mark) != marks.end()) marked.push_back(process);
+  });
+  return marked;
+}
+
 void SignalProcess(const ProcessInfo& process, int signal) {
   const UniqueFd pidfd = OpenPidfd(process.pid);
   if (!pidfd.valid()) return;

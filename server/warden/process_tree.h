@@ -58,6 +58,8 @@ void VisitProcesses(const std::function<void(const ProcessInfo&)>& visit);
 // The marks (kMarkVariable) in the environment that `process` was started with, that of the attempt
 // nearest to it last. None if it may not be read.
 std::vector<std::string> MarksOf(const ProcessInfo& process);
+// All live processes that have `mark`.
+std::vector<ProcessInfo> MarkedProcesses(const std::string& mark);
 // Those of one entry of an environment, which may be any.
 std::vector<std::string> MarksIn(std::string_view entry);
 

@@ -42,7 +42,10 @@ class Attempt final : public ProcessHandler {
     result.end = end;
     End(absl::OkStatus());
   }
-  void OnLost(const absl::Status& why) override { End(why); }
+  void OnLost(const absl::Status& why, const Survivors& escaped) override {
+    if (observer_ != nullptr) observer_->OnEscaped(escaped);
+    End(why);
+  }
 
   ProcessResult result;
   absl::Status status;  // why there is no result

@@ -10,7 +10,8 @@ Survivors NameSurvivors(const std::vector<ProcessInfo>& alive) {
   survivors.total = static_cast<uint32_t>(alive.size());
   for (const ProcessInfo& process : alive) {
     if (survivors.named.size() == kMaxNamedSurvivors) break;
-    survivors.named.push_back({process.pid, process.state, CommandLine(process)});
+    const std::string command = CommandLine(process).substr(0, kMaxSurvivorCommand);
+    survivors.named.push_back({process.pid, process.state, command});
   }
   return survivors;
 }
@@ -35,6 +36,9 @@ std::vector<Packet> SurvivorPackets(const std::vector<ProcessInfo>& alive, uint6
 }
 
 std::optional<Survivors> SurvivorReader::Add(const Packet& packet) {
+  // The first one: a report that ended with its reaper is not gone on with.
+  const uint32_t packets = std::clamp(packet.count, 1u, kMaxNamedSurvivors);
+  if (packet.code == static_cast<int32_t>(packets) - 1) survivors_ = {};
   survivors_.total = packet.count;
   if (packet.count > 0 && survivors_.named.size() < kMaxNamedSurvivors) {
     survivors_.named.push_back(

@@ -18,6 +18,9 @@
 
 namespace nursery::warden {
 
+// Of the bytes of its command line.
+inline constexpr size_t kMaxSurvivorCommand = 256;
+
 struct Survivor {
   pid_t pid = -1;
   char state = '?';

@@ -359,6 +359,7 @@ bool Warden::IsOver(Lost* lost, const std::vector<Stray>& strays) {
   std::vector<ProcessInfo> alive;
   const bool outside = KillLost(*lost, &alive);
   if (!MayBeLeft(lost->attempt, strays, &alive) && !outside) {
+    TellEscaped(lost->attempt);
     Packet packet;
     packet.type = PacketType::kGone;
     packet.attempt = lost->attempt;
@@ -371,6 +372,14 @@ bool Warden::IsOver(Lost* lost, const std::vector<Stray>& strays) {
   if (!lost->told.Change(alive)) return false;
   for (const Packet& packet : SurvivorPackets(alive, lost->attempt, 0)) server_.Send(packet);
   return false;
+}
+
+// What its reaper would have told.
+void Warden::TellEscaped(uint64_t attempt) {
+  if (containment_.level != Level::kGroup) return;
+  const std::vector<ProcessInfo> escaped = MarkedProcesses(instance_ + std::to_string(attempt));
+  if (escaped.empty()) return;
+  for (const Packet& packet : SurvivorPackets(escaped, attempt, kEscaped)) server_.Send(packet);
 }
 
 // What is no descendant of this process: those in the leaf of an attempt whose reaper was killed,

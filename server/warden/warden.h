@@ -113,6 +113,7 @@ class Warden {
     ToldSurvivors told;
   };
   bool KillLost(const Lost& lost, std::vector<ProcessInfo>* alive) const;
+  void TellEscaped(uint64_t attempt);
   bool IsOver(Lost* lost, const std::vector<Stray>& strays);
   std::vector<Lost> lost_;
   bool sweeping_ = false;  // a reaper was killed, and strays may be left

@@ -71,7 +71,7 @@ class ManyTest(CancelTest):
         nodes, live = self.crowd({shape: (count // share, each)
                                   for shape, (count, each) in self.CROWD.items()})
         spec = job.JobSpec(name="crowd", root=group(*nodes))
-        spec.root.grace.FromSeconds(2)
+        spec.root.grace.FromSeconds(8)  # enough for all that heed SIGTERM, on a busy machine too
         name = self.submit(spec).name
         wait_until(lambda: len(marked(self.mark)) == live)
         held = Held(marked(self.mark))

@@ -137,6 +137,17 @@ class Cells(unittest.TestCase):
         # And nobody else, above all.
         self.assertEqual(self.made.held.alive(), sorted(set(self.made.held.pidfds) - lost))
 
+    def test_what_an_attempt_leaves_whose_reaper_is_killed_is_told(self):
+        name = self.made.submit()
+        left = self.made.of_shape("setsid") & set(self.made.outside)
+        self.assertEqual(bool(left), self.level == "group")
+        kill_at_once([self.made.reaper_of("setsid")])
+        node = job_service.GetNodeRequest(name=name + "/nodes/setsid")
+        wait_until(lambda: self.made.jobs.GetNode(node, timeout=PATIENCE).done)
+        attempt = self.made.jobs.GetNode(node, timeout=PATIENCE).attempts[-1]
+        self.assertEqual({survivor.pid for survivor in attempt.survivors}, left)
+        self.assertEqual(attempt.survivor_count, len(left))
+
     def test_server_and_a_reaper_are_killed(self):
         self.made.submit()
         kill_at_once([*self.made.parts("server"), self.made.reaper_of("wide")])

@@ -38,7 +38,7 @@ class Recorder : public ProcessHandler {
     gone = attempt_end;
     ++ends;
   }
-  void OnLost(const absl::Status& why) override { End(&lost, why); }
+  void OnLost(const absl::Status& why, const Survivors&) override { End(&lost, why); }
 
   pid_t pid = -1;
   std::optional<LeaderExit> exit;
@@ -117,6 +117,7 @@ class ProcessHostTest : public testing::Test {
     VisitDescendants(getpid(), [&warden](const ProcessInfo& process) {
       if (process.parent == getpid() && !process.dead) warden = process.pid;
     });
+    NURSERY_CHECK(warden > 0) << "a signal to -1 would go to everybody";
     return warden;
   }
 

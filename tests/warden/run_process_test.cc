@@ -189,6 +189,7 @@ pid_t Warden() {
   VisitDescendants(getpid(), [&warden](const ProcessInfo& process) {
     if (process.parent == getpid() && !process.dead) warden = process.pid;
   });
+  NURSERY_CHECK(warden > 0) << "a signal to -1 would go to everybody";
   return warden;
 }
 
