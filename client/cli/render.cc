@@ -125,6 +125,13 @@ std::string SurvivorLines(const google::protobuf::RepeatedPtrField<v1::Survivor>
   return text;
 }
 
+std::string LeftAlive(const google::protobuf::RepeatedPtrField<v1::Survivor>& survivors,
+                      int64_t count) {
+  if (count == 0) return "";
+  return ProcessesAre(count) + " left alive, out of reach of containment group:\n" +
+         SurvivorLines(survivors, count);
+}
+
 std::string RenderSurvivors(const v1::CancelReceipt& receipt) {
   const bool group = receipt.containment() == v1::CONTAINMENT_GROUP;
   return "not complete: " + ProcessesAre(receipt.survivor_count()) + " still alive after " +
@@ -245,11 +252,9 @@ std::string RenderErrors(const v1::Job& job) {
 }
 
 std::string RenderLeft(const v1::Job& job) {
-  // The receipt names them, too, if it is for all of the job.
-  const bool told = job.last_cancel().survivor_count() >= job.survivor_count();
-  if (job.survivor_count() == 0 || told) return "";
-  return ProcessesAre(job.survivor_count()) + " left alive, out of reach of containment group:\n" +
-         SurvivorLines(job.survivors(), job.survivor_count());
+  const v1::CancelReceipt& receipt = job.last_cancel();
+  const bool told = receipt.path().empty() && receipt.survivor_count() > 0;
+  return told ? "" : LeftAlive(job.survivors(), job.survivor_count());
 }
 
 std::string RenderReceipt(const v1::CancelReceipt& receipt, const std::string& name) {
@@ -258,7 +263,10 @@ std::string RenderReceipt(const v1::CancelReceipt& receipt, const std::string& n
   std::string subject = job.starts_with(kPrefix) ? job.substr(kPrefix.size()) : job;
   subject += " (" + Printable(name) + ")";
   if (!receipt.path().empty()) subject += " " + Printable(receipt.path());
-  if (receipt.already_ended()) return subject + " had ended before\n";
+  if (receipt.already_ended()) {
+    return subject + " had ended before\n" +
+           LeftAlive(receipt.survivors(), receipt.survivor_count());
+  }
   if (receipt.survivor_count() > 0) return RenderSurvivors(receipt);
   if (!receipt.complete()) return "cancelling " + subject + ": not complete yet\n";
   std::string text = "cancelled " + subject + " in " + Time(receipt.duration());

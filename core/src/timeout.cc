@@ -17,11 +17,11 @@ bool MayRetry(const Context& context, const RetryOptions& options, int attempt,
     return false;
   }
   const double factor = std::pow(options.multiplier, attempt - 1);
-  const double wanted = static_cast<double>(options.initial_backoff.count()) * factor;
-  // Nothing times infinity is no number: a back-off of zero stays zero.
-  const bool below = options.initial_backoff == Duration::zero() ||
-                     wanted < static_cast<double>(options.max_backoff.count());
-  *backoff = below ? Duration(static_cast<int64_t>(wanted)) : options.max_backoff;
+  double wanted = static_cast<double>(options.initial_backoff.count());
+  if (wanted > 0) wanted *= factor;  // zero times infinity is no number
+  *backoff = wanted < static_cast<double>(options.max_backoff.count())
+                 ? Duration(static_cast<int64_t>(wanted))
+                 : options.max_backoff;
   if (context.remaining() <= *backoff) {
     *status = Annotate(*status, "no time left after attempt " + of);
     return false;

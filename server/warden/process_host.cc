@@ -245,7 +245,7 @@ void ProcessHost::SendLocked(PacketType type, AttemptId attempt) {
 void ProcessHost::SendWaitingLocked() {
   while (hello_ && channel_.open() && !waiting_.empty() && unanswered_ < kSpawnCredits) {
     if (!TrySendLocked(waiting_.front())) break;
-    sent_.emplace(waiting_.front().attempt, Sent{waiting_.front().handler, true, -1, {}, {}});
+    sent_.emplace(waiting_.front().attempt, Sent{waiting_.front().handler, true, -1, -1, {}, {}});
     waiting_.pop_front();
     ++unanswered_;
   }
@@ -354,6 +354,7 @@ void ProcessHost::HandleReportLocked(const Packet& packet, std::vector<Call>* ca
   switch (packet.type) {
     case PacketType::kSpawned:
       ++stats_.spawned;
+      sent.leader = packet.pid;
       sent.reaper = packet.code;
       calls->push_back({[handler, pid = packet.pid] { handler->OnSpawned(pid); }});
       return;
@@ -442,7 +443,7 @@ void ProcessHost::CheckWardenLocked(std::vector<Call>* calls) {
   warden_ = WardenProcess();
   Remains remains = {std::move(keepers_), std::exchange(run_cgroup_, {}), {}};
   for (const auto& [attempt, sent] : sent_) {
-    remains.orphans.push_back({attempt, sent.handler, sent.reaper, false, false, {}});
+    remains.orphans.push_back({attempt, sent.handler, sent.leader, sent.reaper, false, false, {}});
   }
   sent_.clear();
   Watch(events_.get(), remains.keepers.get(), EPOLLIN, EPOLL_CTL_ADD);

@@ -170,6 +170,7 @@ class ProcessHost {
   struct Orphan {
     AttemptId attempt;
     ProcessHandler* handler;
+    pid_t leader;            // -1: not known
     pid_t reaper;            // -1: not known, or it has ended
     bool done = false;       // by its reaper
     bool abandoned = false;  // its reaper was killed, so its work is done here
@@ -241,7 +242,8 @@ class ProcessHost {
   struct Sent {
     ProcessHandler* handler;
     bool unanswered;
-    pid_t reaper = -1;  // once it has been spawned
+    pid_t leader = -1;  // once it has been spawned, as the next
+    pid_t reaper = -1;
     SurvivorReader survivors;
     Survivors escaped;
   };

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <string>
 #include <unordered_set>
 #include <utility>
@@ -58,7 +59,9 @@ void ProcessHost::SweepLocked(bool is_time, std::vector<Call>* calls) {
       return true;
     });
   }
-  if (!reapers_live && !in_cgroups && strays.empty()) {
+  const bool held = std::any_of(remains_.begin(), remains_.end(),
+                                [](const Remains& each) { return !each.orphans.empty(); });
+  if (!reapers_live && !in_cgroups && strays.empty() && !held) {
     remains_.clear();
   } else {
     ArmSweepLocked();
@@ -97,7 +100,11 @@ void ProcessHost::LookAtReaperLocked(Orphan* orphan) const {
   if (orphan->reaper < 0) return;
   if (!AdoptsLocked()) {
     const std::optional<ProcessInfo> reaper = ReadProcess(orphan->reaper);
-    orphan->done = !reaper || reaper->dead || reaper->name != kReaperName;
+    const bool ended = !reaper || reaper->dead || reaper->name != kReaperName;
+    if (!ended) return;
+    // Perhaps before its attempt.
+    orphan->reaper = -1;
+    orphan->abandoned = true;
     return;
   }
   int status = -1;
@@ -113,6 +120,13 @@ bool ProcessHost::IsOverLocked(const Remains& remains, const std::vector<Stray>&
   bool left = remains.keepers.valid() && !orphan->abandoned;
   if (left && orphan->reaper > 0 && IsSlowLocked()) alive = LiveDescendants(orphan->reaper);
   if (!left) left = MayBeLeft(orphan->attempt, strays, &alive);
+  if (orphan->abandoned && orphan->leader > 0 && !AdoptsLocked()) {
+    for (const ProcessInfo& process : LiveSession(orphan->leader)) {
+      SignalProcess(process, SIGKILL);
+      alive.push_back(process);
+      left = true;
+    }
+  }
   if (!left && !remains.run_cgroup.empty()) {
     const Cgroup leaf = Cgroup::Open(remains.run_cgroup + "/" + LeafName(orphan->attempt));
     if (leaf.valid()) leaf.Kill();

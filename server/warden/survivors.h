@@ -18,7 +18,7 @@
 
 namespace nursery::warden {
 
-// Of the bytes of its command line.
+// Longest command line that is named, in bytes.
 inline constexpr size_t kMaxSurvivorCommand = 256;
 
 struct Survivor {

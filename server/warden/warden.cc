@@ -354,8 +354,9 @@ void Warden::SweepStrays() {
   next_sweep_ = Clock::now() + TimeToNextRound(elapsed);
 }
 
-// Says so if it is, and who is alive if it is not after a while.
+// Says so if it is, and what escaped; if it is not after a while, who is alive.
 bool Warden::IsOver(Lost* lost, const std::vector<Stray>& strays) {
+  if (server_.queued() >= kMaxQueued) return false;
   std::vector<ProcessInfo> alive;
   const bool outside = KillLost(*lost, &alive);
   if (!MayBeLeft(lost->attempt, strays, &alive) && !outside) {
@@ -368,13 +369,13 @@ bool Warden::IsOver(Lost* lost, const std::vector<Stray>& strays) {
     server_.Send(packet);
     return true;
   }
-  if (Clock::now() - sweep_start_ < kSurvivorsAfter || server_.queued() >= kMaxQueued) return false;
+  if (Clock::now() - sweep_start_ < kSurvivorsAfter) return false;
   if (!lost->told.Change(alive)) return false;
   for (const Packet& packet : SurvivorPackets(alive, lost->attempt, 0)) server_.Send(packet);
   return false;
 }
 
-// What its reaper would have told.
+// Before its GONE: what is out of reach of the level `group`, as its reaper would have told.
 void Warden::TellEscaped(uint64_t attempt) {
   if (containment_.level != Level::kGroup) return;
   const std::vector<ProcessInfo> escaped = MarkedProcesses(instance_ + std::to_string(attempt));

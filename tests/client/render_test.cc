@@ -175,6 +175,9 @@ TEST(RenderLeftTest, NamesWhatIsAliveUnlessTheReceiptDoes) {
             "  and 1 more\n");
   job.mutable_last_cancel()->set_survivor_count(2);
   EXPECT_EQ(RenderLeft(job), "");
+  // One of a branch tells only what that has left.
+  job.mutable_last_cancel()->set_path("build");
+  EXPECT_NE(RenderLeft(job), "");
 }
 
 TEST(RenderReceiptTest, EndedAndUnfinishedCancelsSaySo) {
@@ -182,6 +185,13 @@ TEST(RenderReceiptTest, EndedAndUnfinishedCancelsSaySo) {
       RenderReceipt(Parsed<v1::CancelReceipt>("job: \"jobs/01JD9K3M5XW\" already_ended: true"),
                     "nightly"),
       "01JD9K3M5XW (nightly) had ended before\n");
+  EXPECT_EQ(RenderReceipt(Parsed<v1::CancelReceipt>(
+                              "job: \"jobs/1\" already_ended: true survivor_count: 1 "
+                              "survivors { pid: 7 command: 'd' path: 'serve' state: 'S' }"),
+                          "nightly"),
+            "1 (nightly) had ended before\n"
+            "1 process is left alive, out of reach of containment group:\n"
+            "  pid 7  d   node serve   state S\n");
   EXPECT_EQ(RenderReceipt(Parsed<v1::CancelReceipt>("job: \"jobs/01JD9K3M5XW\""), "nightly"),
             "cancelling 01JD9K3M5XW (nightly): not complete yet\n");
 }

@@ -408,12 +408,11 @@ Async<absl::Status> CloseWhenBothWait(Group& group, TwoExecutors* executors) {
     co_return co_await RunBlocking(ctx, std::move(run));
   };
   absl::Status there = co_await group.Spawn("there", wait_there, std::move(run_there));
-  while (!executors->BothWait()) co_await Yield();
-  absl::Status closed = sender.Close();
   for (const absl::Status& status : {here, there}) {
     if (!status.ok()) co_return status;
   }
-  co_return closed;
+  while (!executors->BothWait()) co_await Yield();
+  co_return sender.Close();
 }
 
 Async<absl::Status> UseBoth(Context ctx, TwoExecutors* executors) {

@@ -187,6 +187,7 @@ Async<absl::Status> SpawnBesideARoot(Group& group, ThreadExecutor* executor) {
     co_return co_await RunBlocking(ctx, std::move(root));
   };
   absl::Status spawned = co_await group.Spawn("beside", run, std::move(run_root));
+  if (!spawned.ok()) co_return spawned;
   while (executor->Stats().live < 3) co_await Yield();
   absl::Status last = group.TrySpawn("last", wait, &gate);
   EXPECT_TRUE(last.ok()) << last;

@@ -60,6 +60,10 @@ SEEDED_TEST(RetryTest, NoBackoffStaysNoneHoweverManyAttempts) {
   absl::Status status = co_await Retry(ctx, options, FailTimes, &calls, options.max_attempts - 1);
   EXPECT_EQ(calls, options.max_attempts);
   EXPECT_EQ(ctx.Now(), start);
+  absl::Status failed = Error(absl::StatusCode::kUnavailable, "not yet");
+  Duration backoff = seconds(1);
+  EXPECT_TRUE(internal::MayRetry(ctx, options, options.max_attempts - 1, &failed, &backoff));
+  EXPECT_EQ(backoff, Duration::zero());
   co_return status;
 }
 

@@ -117,7 +117,9 @@ class Cells(unittest.TestCase):
         self.made.submit()
         kill_at_once(self.made.parts("warden"))
         self.made.time_until_only(self.made.outside)
-        self.assertTrue(self.made.wait().done)
+        done = self.made.wait()
+        self.assertTrue(done.done)
+        self.assertEqual(sorted(survivor.pid for survivor in done.survivors), self.made.outside)
         # The server goes on, with a warden that is as good.
         self.made.mark = "mark-" + uuid.uuid4().hex
         self.made.shapes = {"background": 4}
@@ -147,6 +149,12 @@ class Cells(unittest.TestCase):
         attempt = self.made.jobs.GetNode(node, timeout=PATIENCE).attempts[-1]
         self.assertEqual({survivor.pid for survivor in attempt.survivors}, left)
         self.assertEqual(attempt.survivor_count, len(left))
+
+    def test_the_warden_and_a_reaper_are_killed(self):
+        self.made.submit()
+        kill_at_once([*self.made.parts("warden"), self.made.reaper_of("background")])
+        self.made.time_until_only(self.made.outside)
+        self.assertTrue(self.made.wait().done)
 
     def test_server_and_a_reaper_are_killed(self):
         self.made.submit()

@@ -406,7 +406,7 @@ class CrowdTest(HostileTest):
         self.server = Server(self.server.directory, prefix=self.prefix,
                              listen=[f"unix:{self.server.socket}", "127.0.0.1:0"])
         self.addCleanup(self.server.stop)
-        self.tcp = re.findall(r"listening on (127\.0\.0\.1:\d+)", self.server.log_text())[-1]
+        self.tcp = self.server.tcp_address()
 
     def closed(self, connections):
         count = 0

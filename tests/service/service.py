@@ -5,6 +5,7 @@ import importlib
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -96,6 +97,11 @@ class Server:
 
     def log_text(self):
         return (self.directory / "log").read_text()
+
+    def tcp_address(self):
+        """The last that it listens at; the log may come a moment after the address file."""
+        said = re.compile(r"listening on (127\.0\.0\.1:\d+)")
+        return wait_until(lambda: said.findall(self.log_text()))[-1]
 
     def memory(self):
         """Resident bytes."""

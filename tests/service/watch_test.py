@@ -1,7 +1,6 @@
 """Streams that go on, and cancels that are waited for: their ends, and whose end it is."""
 
 import pathlib
-import re
 import tempfile
 import unittest
 
@@ -173,7 +172,7 @@ class OpenStreamsTest(ServiceTest):
             socket = f"unix:{directory}/own.sock"
             server = Server(directory, listen=[socket, "127.0.0.1:0"])
             self.addCleanup(server.stop)
-            port = re.findall(r"listening on (127\.0\.0\.1:\d+)", server.log_text())[-1]
+            port = server.tcp_address()
             with grpc.insecure_channel(port) as far, grpc.insecure_channel(socket) as near:
                 watch = far.unary_stream("/grpc.health.v1.Health/Watch")
                 calls = [watch(b"", timeout=PATIENCE) for _ in range(64)]

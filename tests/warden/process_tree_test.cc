@@ -6,8 +6,11 @@
 
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "server/warden/survivors.h"
 
 namespace nursery::warden {
 namespace {
@@ -121,6 +124,27 @@ TEST(ProcessTreeTest, LeavesOutASkippedChildWithAllBelowIt) {
   proc.AddChildrenFile(10, 10, "11 13 ");
   proc.AddChildrenFile(11, 11, "12 ");
   EXPECT_THAT(proc.Descendants(10, skip), testing::ElementsAre(13));
+}
+
+std::vector<ProcessInfo> Alive(int count) {
+  std::vector<ProcessInfo> alive(static_cast<size_t>(count));
+  for (ProcessInfo& process : alive) process.pid = getpid();
+  return alive;
+}
+
+TEST(SurvivorsTest, AReportThatBreaksOffIsNotGoneOnWith) {
+  SurvivorReader reader;
+  const std::vector<Packet> broken = SurvivorPackets(Alive(20), 1, 0);
+  EXPECT_EQ(broken.size(), kMaxNamedSurvivors);
+  for (size_t i = 0; i < 3; ++i) EXPECT_FALSE(reader.Add(broken[i]));
+  std::optional<Survivors> whole;
+  for (const Packet& packet : SurvivorPackets(Alive(2), 1, 0)) whole = reader.Add(packet);
+  ASSERT_TRUE(whole);
+  EXPECT_EQ(whole->named.size(), 2u);
+  EXPECT_EQ(whole->total, 2u);
+  for (const Packet& packet : SurvivorPackets({}, 1, 0)) whole = reader.Add(packet);
+  ASSERT_TRUE(whole);
+  EXPECT_EQ(whole->total, 0u);
 }
 
 }  // namespace
