@@ -20,11 +20,12 @@ void SurvivorList::Add(const std::string& path, const Survivors& survivors) {
 
 void Escapees::Add(const std::string& path, const Survivors& left) {
   MutexLock lock(mutex_);
-  if (left_.size() == kMaxSurvivors) {
+  if (left_.size() == kMaxLeft) {
     others_ += left.count;
-  } else {
-    left_.push_back({path, left});
+    return;
   }
+  left_.push_back({path, left});
+  if (left_.size() > kMaxSurvivors) left_.back().survivors.named.clear();
 }
 
 void Escapees::AddTo(const std::string& path, SurvivorList* list) const {

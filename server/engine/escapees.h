@@ -37,7 +37,9 @@ class Escapees {
   };
 
   mutable Mutex mutex_;
-  std::vector<Left> left_ NURSERY_GUARDED_BY(mutex_);  // at most kMaxSurvivors
+  // At most so many, the first kMaxSurvivors of them with names.
+  static constexpr size_t kMaxLeft = 10'000;
+  std::vector<Left> left_ NURSERY_GUARDED_BY(mutex_);
   // Those for which there was no place; they count for every path.
   int64_t others_ NURSERY_GUARDED_BY(mutex_) = 0;
 };

@@ -141,6 +141,7 @@ TEST(EscapeesTest, AreCountedAndTheFirstOnesNamed) {
   EXPECT_EQ(all.named.size(), kMaxSurvivors);
   SurvivorList one;
   escapees.AddTo("a/7", &one);
+  EXPECT_EQ(one.count, 3);
   EXPECT_EQ(one.named.size(), 1u);
   EXPECT_EQ(one.named[0].pid(), 7);
 }
