@@ -112,15 +112,6 @@ class ProcessHostTest : public testing::Test {
     return attempt;
   }
 
-  pid_t Warden() {
-    pid_t warden = -1;
-    VisitDescendants(getpid(), [&warden](const ProcessInfo& process) {
-      if (process.parent == getpid() && !process.dead) warden = process.pid;
-    });
-    NURSERY_CHECK(warden > 0) << "a signal to -1 would go to everybody";
-    return warden;
-  }
-
   const std::string mark_ = NewMark();
   std::vector<UniqueFd> stdin_;
   ProcessHost host_;
@@ -211,7 +202,7 @@ TEST_F(ProcessHostGroupTest, AfterTheWardensDeathAReaperHoldsItsOwnAttemptOnly) 
   SpawnEscapee("background", 4, &other);
   const pid_t reaper = ReadProcess(stuck.pid)->parent;
   kill(reaper, SIGSTOP);
-  kill(Warden(), SIGKILL);
+  kill(OnlyChild(), SIGKILL);
   ASSERT_TRUE(RunUntil([&] { return other.ends > 0; }));
   EXPECT_EQ(stuck.ends, 0);
   EXPECT_EQ(FindMarked(mark_).size(), 4u);
@@ -290,7 +281,7 @@ TEST_F(ProcessHostTest, AfterTheWardensDeathNothingIsAliveAndWorkGoesOn) {
   SpawnEscapee("daemon", 2, &recorders[0]);
   SpawnEscapee("chain", 2, &recorders[1]);
   SpawnEscapee("clean_environment", 2, &recorders[2]);
-  kill(Warden(), SIGKILL);
+  kill(OnlyChild(), SIGKILL);
   ASSERT_TRUE(RunUntil([&] { return host_.stats().attempts_lost == 3; }));
   for (const Recorder& recorder : recorders) {
     EXPECT_EQ(recorder.ends, 1);
@@ -310,7 +301,7 @@ TEST_F(ProcessHostTest, KillsWhatADeadWardenAndADeadReaperLeave) {
   SpawnEscapee("daemon", 2, &recorders[0]);
   SpawnEscapee("wide", 25, &recorders[1]);
   const pid_t reaper = ReadProcess(recorders[1].pid)->parent;
-  kill(Warden(), SIGKILL);
+  kill(OnlyChild(), SIGKILL);
   kill(reaper, SIGKILL);
   ASSERT_TRUE(RunUntil([&] { return host_.stats().attempts_lost == 2; }));
   EXPECT_THAT(FindMarked(mark_), IsEmpty());
@@ -326,7 +317,7 @@ TEST_F(ProcessHostTest, AfterTheWardensDeathAReaperThatDoesNotEndHoldsItsOwnAtte
   // Of the others one ends by itself, and for one it is done here.
   const pid_t reaper = ReadProcess(stuck.pid)->parent;
   const pid_t killed = ReadProcess(others[1].pid)->parent;
-  const pid_t warden = Warden();
+  const pid_t warden = OnlyChild();
   for (const pid_t pid : {reaper, killed, warden}) kill(pid, SIGSTOP);
   Recorder unseen;  // by the warden
   Spawn(Shell("exit 0"), &unseen);

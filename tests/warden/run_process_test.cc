@@ -16,7 +16,6 @@
 #include "nursery/core/io.h"
 #include "nursery/core/sleep.h"
 #include "nursery/core/status.h"
-#include "server/warden/process_tree.h"
 #include "tests/warden/test_client.h"
 
 namespace nursery::warden {
@@ -184,18 +183,9 @@ Async<absl::Status> RunOneOfMany(Context ctx, ProcessHost* host, Trial* trial) {
   co_return absl::OkStatus();
 }
 
-pid_t Warden() {
-  pid_t warden = -1;
-  VisitDescendants(getpid(), [&warden](const ProcessInfo& process) {
-    if (process.parent == getpid() && !process.dead) warden = process.pid;
-  });
-  NURSERY_CHECK(warden > 0) << "a signal to -1 would go to everybody";
-  return warden;
-}
-
 // The warden stands still until all of them want to start, or have been cancelled.
 Async<absl::Status> SpawnMany(Group& group, ProcessHost* host, Trial* trial, CancelScope* scope) {
-  const pid_t warden = Warden();
+  const pid_t warden = OnlyChild();
   kill(warden, SIGSTOP);
   for (int i = 0; i < kMany; ++i) {
     absl::Status spawned = co_await group.Spawn("one", RunOneOfMany, host, trial);

@@ -50,6 +50,15 @@ WardenProcess StartBuiltWarden(const std::vector<int>& hold_fds, Level level,
 
 bool AwaitReadable(int fd) { return AwaitEvent(fd, POLLIN); }
 
+pid_t OnlyChild() {
+  pid_t child = -1;
+  VisitDescendants(getpid(), [&child](const ProcessInfo& process) {
+    if (process.parent == getpid() && !process.dead) child = process.pid;
+  });
+  NURSERY_CHECK(child > 0) << "a signal to -1 would go to everybody";
+  return child;
+}
+
 Pipe MakePipe() {
   int ends[2];
   NURSERY_CHECK(pipe2(ends, O_CLOEXEC) == 0);

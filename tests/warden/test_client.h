@@ -30,6 +30,9 @@ struct Pipe {
 };
 Pipe MakePipe();
 
+// The live child of this process, of which there is one: the warden.
+pid_t OnlyChild();
+
 // What works here, weakest first: kGroup and kSubreaper everywhere, kCgroup where this process may
 // make cgroups.
 std::vector<Level> LevelsHere();
