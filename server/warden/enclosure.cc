@@ -5,6 +5,8 @@
 
 #include <csignal>
 
+#include "server/warden/marks.h"
+
 namespace nursery::warden {
 
 bool Enclosure::Prepare(uint64_t attempt) {

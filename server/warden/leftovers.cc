@@ -12,6 +12,7 @@
 
 #include "nursery/core/status.h"
 #include "server/warden/cgroup.h"
+#include "server/warden/marks.h"
 #include "server/warden/pidfd.h"
 #include "server/warden/process_tree.h"
 #include "server/warden/protocol.h"
@@ -61,15 +62,12 @@ void AddMembers(const std::string& path, std::vector<ProcessInfo>* members) {
 std::vector<ProcessInfo> Marked(const Instance& instance) {
   std::vector<ProcessInfo> marked;
   if (instance.id.empty()) return marked;
-  const auto is_ours = [ours = instance.id + ":"](const std::string& mark) {
-    return mark.starts_with(ours);
-  };
   const std::set<pid_t> line = OwnLine();
-  VisitProcesses([&](const ProcessInfo& process) {
-    if (process.dead || line.contains(process.pid)) return;
-    const std::vector<std::string> marks = MarksOf(process);
-    if (std::any_of(marks.begin(), marks.end(), is_ours)) marked.push_back(process);
-  });
+  for (auto& [attempt, processes] : ProcessesByAttempt(instance.id + ":")) {
+    for (ProcessInfo& process : processes) {
+      if (!line.contains(process.pid)) marked.push_back(std::move(process));
+    }
+  }
   return marked;
 }
 
@@ -109,8 +107,10 @@ absl::Status StillAlive(const Instance& instance) {
 
 std::vector<std::string> FindLeftovers(const Instance& instance) {
   std::set<std::string> lines;
-  for (const ProcessInfo& process : Alive(instance)) {
-    lines.insert(std::to_string(process.pid) + " " + CommandLine(process));
+  const std::vector<ProcessInfo> alive = Alive(instance);
+  const std::vector<std::string> commands = CommandLines(alive);
+  for (size_t i = 0; i < alive.size(); ++i) {
+    lines.insert(std::to_string(alive[i].pid) + " " + commands[i]);
   }
   return {lines.begin(), lines.end()};
 }

@@ -20,6 +20,7 @@
 #include "nursery/core/status.h"
 #include "server/warden/file_limit.h"
 #include "server/warden/leftovers.h"
+#include "server/warden/marks.h"
 #include "server/warden/process_tree.h"
 #include "server/warden/run_cgroup.h"
 
@@ -51,17 +52,6 @@ std::string BeginOfMarks(const std::string& instance) {
     for (int i = 0; i < 2; ++i) id += "-" + std::to_string(chance());
   }
   return id + ":";
-}
-
-// One variable holds them all: a shell keeps but one of each name.
-void AddMark(const std::string& mark, std::vector<std::string>* environment) {
-  std::string entry(kMarkVariable);
-  for (const std::string& each : *environment) {
-    for (const std::string& outer : MarksIn(each)) entry += outer + " ";
-  }
-  std::erase_if(*environment,
-                [](const std::string& each) { return each.starts_with(kMarkVariable); });
-  environment->push_back(entry + mark);
 }
 
 }  // namespace
@@ -149,6 +139,7 @@ absl::Status ProcessHost::StartWardenLocked() {
   }
   run_cgroup_ = *std::move(run_cgroup);
   warden_ = *std::move(warden);
+  program_ = ProgramOf(warden_.pid);
   keepers_ = std::move(keepers);
   channel_ = Channel(std::move(warden_.socket));
   hello_ = false;
@@ -168,7 +159,7 @@ absl::StatusOr<AttemptId> ProcessHost::Spawn(ProcessSpec spec, TaskStdio stdio,
     MutexLock lock(mutex_);
     attempt = ++last_attempt_;
   }
-  AddMark(instance_ + std::to_string(attempt), &spec.env);
+  AddMark(MakeMark(instance_, attempt), &spec.env);
   absl::StatusOr<UniqueFd> file = MakeSpecFile(spec);
   if (!file.ok()) return file.status();
   MutexLock lock(mutex_);
@@ -441,13 +432,12 @@ void ProcessHost::CheckWardenLocked(std::vector<Call>* calls) {
   ReadSocketLocked(calls);  // its last words
   channel_.Close();
   warden_ = WardenProcess();
-  Remains remains = {std::move(keepers_), std::exchange(run_cgroup_, {}), {}};
+  Remains remains = {std::move(keepers_), std::exchange(run_cgroup_, {}), {}, Clock::now()};
   for (const auto& [attempt, sent] : sent_) {
     remains.orphans.push_back({attempt, sent.handler, sent.leader, sent.reaper, false, false, {}});
   }
   sent_.clear();
   Watch(events_.get(), remains.keepers.get(), EPOLLIN, EPOLL_CTL_ADD);
-  if (remains_.empty()) sweep_start_ = Clock::now();
   remains_.push_back(std::move(remains));
   ArmSweepLocked();
   if (stopping_) return;

@@ -181,6 +181,9 @@ class ProcessHost {
     UniqueFd keepers;  // end of file: every reaper has ended; closed after that
     std::string run_cgroup;
     std::vector<Orphan> orphans;
+    std::chrono::steady_clock::time_point since;
+
+    bool slow() const { return std::chrono::steady_clock::now() - since >= kSurvivorsAfter; }
   };
 
   void End(AttemptId attempt, PacketType how);
@@ -204,13 +207,11 @@ class ProcessHost {
   bool AdoptsLocked() const NURSERY_REQUIRES(mutex_);
   void LookAtReaperLocked(Orphan* orphan) const NURSERY_REQUIRES(mutex_);
   void AbandonThoseWithoutReaperLocked() NURSERY_REQUIRES(mutex_);
-  bool IsOverLocked(const Remains& remains, const std::vector<Stray>& strays, Orphan* orphan,
-                    std::vector<Call>* calls) NURSERY_REQUIRES(mutex_);
+  bool IsReaperLocked(const ProcessInfo& process) const NURSERY_REQUIRES(mutex_);
+  bool IsOverLocked(const Remains& remains, const std::vector<Stray>& strays, GroupView* view,
+                    Orphan* orphan, std::vector<Call>* calls) NURSERY_REQUIRES(mutex_);
   std::vector<Stray> KillStraysLocked(bool reapers_live) NURSERY_REQUIRES(mutex_);
   void ArmSweepLocked() NURSERY_REQUIRES(mutex_);
-  // What is left out of reach of the level `group`.
-  Survivors EscapedLocked(const Orphan& orphan) const NURSERY_REQUIRES(mutex_);
-  bool IsSlowLocked() const NURSERY_REQUIRES(mutex_);
   bool KillCgroupsLocked() NURSERY_REQUIRES(mutex_);
   void Wake();
 
@@ -228,6 +229,7 @@ class ProcessHost {
   mutable Mutex mutex_;
   rlim_t task_files_ NURSERY_GUARDED_BY(mutex_) = 0;
   WardenProcess warden_ NURSERY_GUARDED_BY(mutex_);
+  std::string program_ NURSERY_GUARDED_BY(mutex_);  // of the last warden, as ProgramOf
   UniqueFd keepers_
       NURSERY_GUARDED_BY(mutex_);  // a pipe that warden and reapers hold at its other end
   Channel channel_ NURSERY_GUARDED_BY(mutex_){UniqueFd()};
@@ -249,7 +251,6 @@ class ProcessHost {
   };
   std::unordered_map<AttemptId, Sent> sent_ NURSERY_GUARDED_BY(mutex_);
   std::vector<Remains> remains_ NURSERY_GUARDED_BY(mutex_);
-  std::chrono::steady_clock::time_point sweep_start_ NURSERY_GUARDED_BY(mutex_);
   std::vector<Call> calls_ NURSERY_GUARDED_BY(mutex_);  // made by others than OnReadable
   AttemptId last_attempt_ NURSERY_GUARDED_BY(mutex_) = 0;
   Stats stats_ NURSERY_GUARDED_BY(mutex_);

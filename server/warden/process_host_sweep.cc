@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <csignal>
 #include <string>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
@@ -26,14 +27,13 @@ bool AtEndOfFile(int fd) {
 }  // namespace
 
 void ProcessHost::ArmSweepLocked() {
-  const std::chrono::milliseconds delay = TimeToNextRound(Clock::now() - sweep_start_);
+  // As often as the newest needs it.
+  const std::chrono::milliseconds delay = TimeToNextRound(Clock::now() - remains_.back().since);
   itimerspec time = {};
   time.it_value.tv_sec = delay.count() / 1000;
   time.it_value.tv_nsec = delay.count() % 1000 * 1'000'000;
   timerfd_settime(sweep_timer_.get(), 0, &time, nullptr);
 }
-
-bool ProcessHost::IsSlowLocked() const { return Clock::now() - sweep_start_ >= kSurvivorsAfter; }
 
 void ProcessHost::SweepLocked(bool is_time, std::vector<Call>* calls) {
   bool reapers_live = false;
@@ -51,11 +51,14 @@ void ProcessHost::SweepLocked(bool is_time, std::vector<Call>* calls) {
   if (AdoptsLocked()) AbandonThoseWithoutReaperLocked();
   const bool in_cgroups = !reapers_live && KillCgroupsLocked();
   const std::vector<Stray> strays = KillStraysLocked(reapers_live);
+  GroupView view(instance_);
   for (Remains& remains : remains_) {
     std::erase_if(remains.orphans, [&](Orphan& orphan) NURSERY_REQUIRES(mutex_) {
-      if (!orphan.done && !IsOverLocked(remains, strays, &orphan, calls)) return false;
+      if (!orphan.done && !IsOverLocked(remains, strays, &view, &orphan, calls)) return false;
+      Survivors escaped;
+      if (stats_.level == Level::kGroup) escaped = NameSurvivors(view.Marked(orphan.attempt));
       LoseLocked(orphan.handler, "interrupted: the warden process died; what it ran was killed",
-                 EscapedLocked(orphan), calls);
+                 std::move(escaped), calls);
       return true;
     });
   }
@@ -66,11 +69,6 @@ void ProcessHost::SweepLocked(bool is_time, std::vector<Call>* calls) {
   } else {
     ArmSweepLocked();
   }
-}
-
-Survivors ProcessHost::EscapedLocked(const Orphan& orphan) const {
-  if (stats_.level != Level::kGroup) return {};
-  return NameSurvivors(MarkedProcesses(instance_ + std::to_string(orphan.attempt)));
 }
 
 // At the level `group` reapers are not our children, and nothing that they leave comes to us.
@@ -85,8 +83,8 @@ void ProcessHost::AbandonThoseWithoutReaperLocked() {
     for (const Orphan& orphan : remains.orphans) known.insert(orphan.reaper);
   }
   bool any_unknown = false;
-  const auto look = [&](const ProcessInfo& process) {
-    any_unknown |= process.parent == getpid() && process.name == kReaperName && !process.dead;
+  const auto look = [&](const ProcessInfo& process) NURSERY_REQUIRES(mutex_) {
+    any_unknown |= process.parent == getpid() && !process.dead && IsReaperLocked(process);
   };
   VisitDescendants(getpid(), look, [&](pid_t pid) { return known.contains(pid); });
   if (any_unknown) return;
@@ -95,12 +93,17 @@ void ProcessHost::AbandonThoseWithoutReaperLocked() {
   }
 }
 
+// Anybody can take the name, and run a program that has it; but not both at once.
+bool ProcessHost::IsReaperLocked(const ProcessInfo& process) const {
+  return process.name == kReaperName && (process.dead || ProgramOf(process.pid) == program_);
+}
+
 // One that ends by itself does so when nothing of its attempt is left.
 void ProcessHost::LookAtReaperLocked(Orphan* orphan) const {
   if (orphan->reaper < 0) return;
   if (!AdoptsLocked()) {
     const std::optional<ProcessInfo> reaper = ReadProcess(orphan->reaper);
-    const bool ended = !reaper || reaper->dead || reaper->name != kReaperName;
+    const bool ended = !reaper || reaper->dead || !IsReaperLocked(*reaper);
     if (!ended) return;
     // Perhaps before its attempt.
     orphan->reaper = -1;
@@ -115,13 +118,13 @@ void ProcessHost::LookAtReaperLocked(Orphan* orphan) const {
 }
 
 bool ProcessHost::IsOverLocked(const Remains& remains, const std::vector<Stray>& strays,
-                               Orphan* orphan, std::vector<Call>* calls) {
+                               GroupView* view, Orphan* orphan, std::vector<Call>* calls) {
   std::vector<ProcessInfo> alive;
   bool left = remains.keepers.valid() && !orphan->abandoned;
-  if (left && orphan->reaper > 0 && IsSlowLocked()) alive = LiveDescendants(orphan->reaper);
+  if (left && orphan->reaper > 0 && remains.slow()) alive = LiveDescendants(orphan->reaper);
   if (!left) left = MayBeLeft(orphan->attempt, strays, &alive);
   if (orphan->abandoned && orphan->leader > 0 && !AdoptsLocked()) {
-    for (const ProcessInfo& process : LiveSession(orphan->leader)) {
+    for (const ProcessInfo& process : view->Session(orphan->leader)) {
       SignalProcess(process, SIGKILL);
       alive.push_back(process);
       left = true;
@@ -132,7 +135,7 @@ bool ProcessHost::IsOverLocked(const Remains& remains, const std::vector<Stray>&
     if (leaf.valid()) leaf.Kill();
     left = leaf.valid() && leaf.populated();
   }
-  if (left && IsSlowLocked() && orphan->told.Change(alive)) {
+  if (left && remains.slow() && orphan->told.Change(alive)) {
     calls->push_back({[handler = orphan->handler, survivors = NameSurvivors(alive)] {
       handler->OnSurvivors(survivors);
     }});
@@ -164,14 +167,16 @@ std::vector<Stray> ProcessHost::KillStraysLocked(bool reapers_live) {
     if (pid == warden_.pid) return true;
     // A reaper that lives is doing our work; what it leaves if it is killed is found after its end.
     const std::optional<ProcessInfo> child = reapers_live ? ReadProcess(pid) : std::nullopt;
-    if (!child || child->name != kReaperName) return false;
-    // Anybody can take the name; what a task has started has a mark of ours.
-    const std::vector<std::string> marks = MarksOf(*child);
-    return std::none_of(marks.begin(), marks.end(),
-                        [this](const std::string& mark) { return mark.starts_with(instance_); });
+    return child && IsReaperLocked(*child);
   };
   KillDescendants(is_at_work);
-  std::vector<Stray> strays = FindStrays(IsSlowLocked() ? instance_ : "", is_at_work);
+  std::unordered_map<pid_t, uint64_t> sessions;
+  bool slow = false;
+  for (const Remains& remains : remains_) {
+    slow |= remains.slow();
+    for (const Orphan& orphan : remains.orphans) sessions.emplace(orphan.leader, orphan.attempt);
+  }
+  std::vector<Stray> strays = FindStrays(slow ? instance_ : "", sessions, is_at_work);
   for (const Stray& stray : strays) {
     if (stray.process.parent != getpid()) continue;
     waitpid(stray.process.pid, nullptr, WNOHANG | __WALL);

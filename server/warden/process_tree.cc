@@ -6,15 +6,17 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <string_view>
 #include <unordered_set>
 
+#include "server/warden/memory_files.h"
 #include "server/warden/pidfd.h"
-#include "server/warden/protocol.h"
 #include "server/warden/unique_fd.h"
 
 namespace nursery::warden {
@@ -23,11 +25,9 @@ namespace {
 using Visitor = std::function<void(const ProcessInfo&)>;
 using Skip = std::function<bool(pid_t)>;
 
-// More than the kernel lets a program be started with.
-constexpr size_t kMaxEnvironment = size_t{8} << 20;
+constexpr size_t kMaxCommandLine = 4096;
 
-// The whole of a small file; empty if it cannot be read. `limit` bounds what a process can make us
-// read by its own argv.
+// The whole of a small file, at most `limit` bytes; empty if it cannot be read.
 std::string ReadSmallFile(const std::string& path, size_t limit) {
   std::string text;
   const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -107,6 +107,12 @@ void VisitByParents(pid_t root, const Visitor& visit, const Skip& skip, const st
 
 }  // namespace
 
+std::vector<pid_t> NumbersIn(const std::string& directory) {
+  std::vector<pid_t> numbers;
+  ForEachNumber(directory, [&](pid_t number) { numbers.push_back(number); });
+  return numbers;
+}
+
 std::optional<ProcessInfo> ReadProcess(pid_t pid, const std::string& proc) {
   const std::string text = ReadSmallFile(proc + "/" + std::to_string(pid) + "/stat", 4096);
   // pid (name) state ppid pgrp ...; the name may hold spaces and brackets itself.
@@ -131,14 +137,29 @@ std::optional<ProcessInfo> ReadProcess(pid_t pid, const std::string& proc) {
   return process;
 }
 
-std::string CommandLine(const ProcessInfo& process, const std::string& proc) {
-  std::string text = ReadSmallFile(proc + "/" + std::to_string(process.pid) + "/cmdline", 4096);
-  while (!text.empty() && text.back() == '\0') text.pop_back();
-  if (text.empty()) return "[" + process.name + "]";
-  for (char& c : text) {
-    if (c == '\0') c = ' ';
+std::string ProgramOf(pid_t pid) {
+  constexpr std::string_view kReplaced = " (deleted)";
+  char path[PATH_MAX];
+  const std::string link = "/proc/" + std::to_string(pid) + "/exe";
+  const ssize_t size = readlink(link.c_str(), path, sizeof(path));
+  std::string program(path, static_cast<size_t>(std::max<ssize_t>(size, 0)));
+  if (program.ends_with(kReplaced)) program.resize(program.size() - kReplaced.size());
+  return program;
+}
+
+std::vector<std::string> CommandLines(const std::vector<ProcessInfo>& processes) {
+  std::vector<std::string> lines;
+  std::vector<std::string> files;
+  for (const ProcessInfo& process : processes) {
+    lines.push_back("[" + process.name + "]");
+    files.push_back("/proc/" + std::to_string(process.pid) + "/cmdline");
   }
-  return text;
+  ReadMemoryFiles(files, kMaxCommandLine, [&](size_t i, std::string text) {
+    while (!text.empty() && text.back() == '\0') text.pop_back();
+    std::replace(text.begin(), text.end(), '\0', ' ');
+    if (!text.empty()) lines[i] = std::move(text);
+  });
+  return lines;
 }
 
 std::string StateName(char state) {
@@ -190,48 +211,6 @@ void VisitProcesses(const Visitor& visit) {
     const std::optional<ProcessInfo> process = ReadProcess(pid);
     if (process) visit(*process);
   });
-}
-
-std::vector<std::string> MarksIn(std::string_view entry) {
-  std::vector<std::string> marks;
-  if (!entry.starts_with(kMarkVariable)) return marks;
-  entry.remove_prefix(kMarkVariable.size());
-  while (!entry.empty()) {
-    const size_t end = std::min(entry.find(' '), entry.size());
-    if (end > 0) marks.emplace_back(entry.substr(0, end));
-    entry.remove_prefix(std::min(end + 1, entry.size()));
-  }
-  return marks;
-}
-
-std::vector<std::string> MarksOf(const ProcessInfo& process) {
-  const std::string directory = "/proc/" + std::to_string(process.pid);
-  std::string environment = ReadSmallFile(directory + "/environ", kMaxEnvironment);
-  // A first thread that has ended shows none, the others still do.
-  if (environment.empty()) {
-    ForEachNumber(directory + "/task", [&](pid_t thread) {
-      environment += ReadSmallFile(directory + "/task/" + std::to_string(thread) + "/environ",
-                                   kMaxEnvironment);
-    });
-  }
-  std::vector<std::string> marks;
-  std::string_view rest = environment;
-  while (!rest.empty()) {
-    const size_t end = std::min(rest.find('\0'), rest.size());
-    for (std::string& mark : MarksIn(rest.substr(0, end))) marks.push_back(std::move(mark));
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-  }
-  return marks;
-}
-
-std::vector<ProcessInfo> MarkedProcesses(const std::string& mark) {
-  std::vector<ProcessInfo> marked;
-  VisitProcesses([&](const ProcessInfo& process) {
-    if (process.dead) return;
-    const std::vector<std::string> marks = MarksOf(process);
-    if (std::find(marks.begin(), marks.end(), mark) != marks.end()) marked.push_back(process);
-  });
-  return marked;
 }
 
 void SignalProcess(const ProcessInfo& process, int signal) {

@@ -15,7 +15,6 @@
 #include <functional>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace nursery::warden {
@@ -31,11 +30,19 @@ struct ProcessInfo {
   std::string name;
 };
 
+// The entries of a directory of /proc that are numbers: processes or threads.
+std::vector<pid_t> NumbersIn(const std::string& directory);
+
 // nullopt if there is no such process (any more).
 std::optional<ProcessInfo> ReadProcess(pid_t pid, const std::string& proc = "/proc");
 
-// The arguments joined by spaces; the name in brackets if it has none, as ps shows it.
-std::string CommandLine(const ProcessInfo& process, const std::string& proc = "/proc");
+// The path of the program that it runs, also when another file has taken its place; empty if there
+// is no such process.
+std::string ProgramOf(pid_t pid);
+
+// Of each its arguments joined by spaces; its name in brackets if it has none, as ps shows it, or
+// if they cannot be read without waiting (memory_files.h).
+std::vector<std::string> CommandLines(const std::vector<ProcessInfo>& processes);
 
 // The letter and what it means, as in "D (disk sleep)".
 std::string StateName(char state);
@@ -54,14 +61,6 @@ std::vector<ProcessInfo> LiveDescendants(pid_t root,
 
 // Calls `visit` for every process of the machine that can be seen, dead ones included.
 void VisitProcesses(const std::function<void(const ProcessInfo&)>& visit);
-
-// The marks (kMarkVariable) in the environment that `process` was started with, that of the attempt
-// nearest to it last. None if it may not be read.
-std::vector<std::string> MarksOf(const ProcessInfo& process);
-// All live processes that have `mark`.
-std::vector<ProcessInfo> MarkedProcesses(const std::string& mark);
-// Those of one entry of an environment, which may be any.
-std::vector<std::string> MarksIn(std::string_view entry);
 
 // Sends `signal` to `process` and to no other that took over its pid meanwhile.
 void SignalProcess(const ProcessInfo& process, int signal);

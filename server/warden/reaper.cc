@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "server/warden/launcher.h"
+#include "server/warden/marks.h"
 #include "server/warden/process_spec.h"
 #include "server/warden/process_tree.h"
 #include "server/warden/strays.h"

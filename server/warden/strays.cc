@@ -2,35 +2,30 @@
 
 #include <unistd.h>
 
-#include <cstdlib>
-#include <unordered_map>
+#include "server/warden/marks.h"
 
 namespace nursery::warden {
-namespace {
 
-std::optional<uint64_t> AttemptOf(const ProcessInfo& process, const std::string& instance) {
-  std::optional<uint64_t> attempt;
-  for (const std::string& mark : MarksOf(process)) {
-    if (!mark.starts_with(instance)) continue;
-    attempt = std::strtoull(mark.c_str() + instance.size(), nullptr, 10);
-  }
-  return attempt;
-}
-
-}  // namespace
-
-std::vector<Stray> FindStrays(const std::string& instance, const std::function<bool(pid_t)>& skip) {
+std::vector<Stray> FindStrays(const std::string& instance,
+                              const std::unordered_map<pid_t, uint64_t>& sessions,
+                              const std::function<bool(pid_t)>& skip) {
+  std::vector<ProcessInfo> processes;
+  VisitDescendants(
+      getpid(), [&](const ProcessInfo& process) { processes.push_back(process); }, skip);
   std::vector<Stray> strays;
+  for (const ProcessInfo& process : processes) strays.push_back({process, std::nullopt});
+  if (instance.empty()) return strays;
+  const std::vector<std::vector<std::string>> marks = MarksOf(processes);
   std::unordered_map<pid_t, uint64_t> attempts;
-  const auto add = [&](const ProcessInfo& process) {
-    Stray& stray = strays.emplace_back(Stray{process, std::nullopt});
-    if (instance.empty()) return;
-    stray.attempt = AttemptOf(process, instance);
-    const auto parent = attempts.find(process.parent);
-    if (!stray.attempt && parent != attempts.end()) stray.attempt = parent->second;
-    if (stray.attempt) attempts.emplace(process.pid, *stray.attempt);
-  };
-  VisitDescendants(getpid(), add, skip);
+  for (size_t i = 0; i < strays.size(); ++i) {
+    std::optional<uint64_t>& attempt = strays[i].attempt;
+    attempt = AttemptIn(marks[i], instance);
+    const auto parent = attempts.find(processes[i].parent);
+    if (!attempt && parent != attempts.end()) attempt = parent->second;
+    const auto session = sessions.find(processes[i].session);
+    if (!attempt && session != sessions.end()) attempt = session->second;
+    if (attempt) attempts.emplace(processes[i].pid, *attempt);
+  }
   return strays;
 }
 
@@ -43,6 +38,23 @@ bool MayBeLeft(uint64_t attempt, const std::vector<Stray>& strays,
     if (!stray.process.dead) alive->push_back(stray.process);
   }
   return left;
+}
+
+std::vector<ProcessInfo> GroupView::Session(pid_t leader) {
+  if (!sessions_) {
+    sessions_.emplace();
+    VisitProcesses([&](const ProcessInfo& process) {
+      if (!process.dead) (*sessions_)[process.session].push_back(process);
+    });
+  }
+  const auto found = sessions_->find(leader);
+  return found == sessions_->end() ? std::vector<ProcessInfo>() : found->second;
+}
+
+std::vector<ProcessInfo> GroupView::Marked(uint64_t attempt) {
+  if (!marked_) marked_ = ProcessesByAttempt(instance_);
+  const auto found = marked_->find(attempt);
+  return found == marked_->end() ? std::vector<ProcessInfo>() : found->second;
 }
 
 }  // namespace nursery::warden

@@ -8,10 +8,12 @@ namespace nursery::warden {
 Survivors NameSurvivors(const std::vector<ProcessInfo>& alive) {
   Survivors survivors;
   survivors.total = static_cast<uint32_t>(alive.size());
-  for (const ProcessInfo& process : alive) {
-    if (survivors.named.size() == kMaxNamedSurvivors) break;
-    const std::string command = CommandLine(process).substr(0, kMaxSurvivorCommand);
-    survivors.named.push_back({process.pid, process.state, command});
+  const size_t count = std::min<size_t>(alive.size(), kMaxNamedSurvivors);
+  const std::vector<ProcessInfo> named(alive.begin(), alive.begin() + std::ptrdiff_t(count));
+  const std::vector<std::string> commands = CommandLines(named);
+  for (size_t i = 0; i < count; ++i) {
+    survivors.named.push_back(
+        {named[i].pid, named[i].state, commands[i].substr(0, kMaxSurvivorCommand)});
   }
   return survivors;
 }

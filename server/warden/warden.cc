@@ -329,7 +329,7 @@ void Warden::ForgetIfOver(Reapers::iterator reaper) {
   if (attempt != kNoAttempt) {
     // Only now, with the reaper dead and reaped, have all its children become ours.
     BeginSweep();
-    lost_.push_back({attempt, reaper->second.leader, {}});
+    lost_.push_back({attempt, reaper->second.leader, Clock::now(), {}});
     attempts_.erase(attempt);
     ++counters_.reapers_lost;
   }
@@ -337,30 +337,36 @@ void Warden::ForgetIfOver(Reapers::iterator reaper) {
 }
 
 void Warden::BeginSweep() {
-  next_sweep_ = Clock::now();
-  if (!sweeping_) sweep_start_ = next_sweep_;
+  last_loss_ = Clock::now();
+  next_sweep_ = last_loss_;
   sweeping_ = true;
 }
 
 void Warden::SweepStrays() {
   const auto is_reaper = [this](pid_t pid) { return reaper_pids_.contains(pid); };
   KillDescendants(is_reaper);
-  const Clock::duration elapsed = Clock::now() - sweep_start_;
+  std::unordered_map<pid_t, uint64_t> sessions;
+  bool slow = false;
+  for (const Lost& lost : lost_) {
+    sessions.emplace(lost.leader, lost.attempt);
+    slow |= lost.slow();
+  }
   // Only this process reaps its children, so none can slip through this scan.
-  const std::vector<Stray> strays =
-      FindStrays(elapsed < kSurvivorsAfter ? "" : instance_, is_reaper);
-  std::erase_if(lost_, [&](Lost& lost) { return IsOver(&lost, strays); });
+  const std::vector<Stray> strays = FindStrays(slow ? instance_ : "", sessions, is_reaper);
+  GroupView view(instance_);
+  std::erase_if(lost_, [&](Lost& lost) { return IsOver(strays, &view, &lost); });
   sweeping_ = !strays.empty() || !lost_.empty();
-  next_sweep_ = Clock::now() + TimeToNextRound(elapsed);
+  const Clock::time_point now = Clock::now();
+  next_sweep_ = now + TimeToNextRound(now - last_loss_);
 }
 
 // Says so if it is, and what escaped; if it is not after a while, who is alive.
-bool Warden::IsOver(Lost* lost, const std::vector<Stray>& strays) {
+bool Warden::IsOver(const std::vector<Stray>& strays, GroupView* view, Lost* lost) {
   if (server_.queued() >= kMaxQueued) return false;
   std::vector<ProcessInfo> alive;
-  const bool outside = KillLost(*lost, &alive);
+  const bool outside = KillLost(*lost, view, &alive);
   if (!MayBeLeft(lost->attempt, strays, &alive) && !outside) {
-    TellEscaped(lost->attempt);
+    TellEscaped(lost->attempt, view);
     Packet packet;
     packet.type = PacketType::kGone;
     packet.attempt = lost->attempt;
@@ -369,25 +375,24 @@ bool Warden::IsOver(Lost* lost, const std::vector<Stray>& strays) {
     server_.Send(packet);
     return true;
   }
-  if (Clock::now() - sweep_start_ < kSurvivorsAfter) return false;
-  if (!lost->told.Change(alive)) return false;
+  if (!lost->slow() || !lost->told.Change(alive)) return false;
   for (const Packet& packet : SurvivorPackets(alive, lost->attempt, 0)) server_.Send(packet);
   return false;
 }
 
 // Before its GONE: what is out of reach of the level `group`, as its reaper would have told.
-void Warden::TellEscaped(uint64_t attempt) {
+void Warden::TellEscaped(uint64_t attempt, GroupView* view) {
   if (containment_.level != Level::kGroup) return;
-  const std::vector<ProcessInfo> escaped = MarkedProcesses(instance_ + std::to_string(attempt));
+  const std::vector<ProcessInfo> escaped = view->Marked(attempt);
   if (escaped.empty()) return;
   for (const Packet& packet : SurvivorPackets(escaped, attempt, kEscaped)) server_.Send(packet);
 }
 
 // What is no descendant of this process: those in the leaf of an attempt whose reaper was killed,
 // or in the session of its leader. Gives whether one is alive.
-bool Warden::KillLost(const Lost& lost, std::vector<ProcessInfo>* alive) const {
+bool Warden::KillLost(const Lost& lost, GroupView* view, std::vector<ProcessInfo>* alive) const {
   if (containment_.level == Level::kGroup) {
-    *alive = LiveSession(lost.leader);
+    *alive = view->Session(lost.leader);
     for (const ProcessInfo& process : *alive) SignalProcess(process, SIGKILL);
     return !alive->empty();
   }

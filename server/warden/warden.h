@@ -110,14 +110,17 @@ class Warden {
   struct Lost {
     uint64_t attempt;
     pid_t leader;
+    std::chrono::steady_clock::time_point since;
     ToldSurvivors told;
+
+    bool slow() const { return std::chrono::steady_clock::now() - since >= kSurvivorsAfter; }
   };
-  bool KillLost(const Lost& lost, std::vector<ProcessInfo>* alive) const;
-  void TellEscaped(uint64_t attempt);
-  bool IsOver(Lost* lost, const std::vector<Stray>& strays);
+  bool KillLost(const Lost& lost, GroupView* view, std::vector<ProcessInfo>* alive) const;
+  void TellEscaped(uint64_t attempt, GroupView* view);
+  bool IsOver(const std::vector<Stray>& strays, GroupView* view, Lost* lost);
   std::vector<Lost> lost_;
   bool sweeping_ = false;  // a reaper was killed, and strays may be left
-  std::chrono::steady_clock::time_point sweep_start_;
+  std::chrono::steady_clock::time_point last_loss_;
   std::chrono::steady_clock::time_point next_sweep_;
   bool ending_ = false;
   bool reading_ = true;  // see invariant 3

@@ -10,8 +10,8 @@ import time
 import unittest
 import urllib.request
 
-from deaths import ESCAPEE, Held, children_of, kill_at_once, leaders_of, name_of, stat
-from service import (BIN, KEEPS_FREED_MEMORY, PATIENCE, ServiceTest, exec_node, group, job,
+from deaths import BUILD, ESCAPEE, Held, children_of, kill_at_once, leaders_of, name_of, stat
+from service import (BIN, KEEPS_FREED_MEMORY, PATIENCE, Server, ServiceTest, exec_node, group, job,
                      job_service, marked, resources, wait_until)
 
 
@@ -200,8 +200,8 @@ class PipeTest(CancelTest):
         self.assertEqual(marked(self.mark), [])
 
 
-class Frozen:
-    """A file system where whoever opens a file to write it hangs in the kernel, until it thaws."""
+class Disk:
+    """A file system; once frozen, whoever opens a file to write it hangs in the kernel."""
 
     def __init__(self, test):
         directory = tempfile.TemporaryDirectory()
@@ -215,9 +215,12 @@ class Frozen:
         if subprocess.run(["mount", "-o", "loop", image, self.mount], check=False).returncode != 0:
             test.skipTest("no loop mounts here")
         test.addCleanup(subprocess.run, ["umount", self.mount], check=True)
+        self.frozen = False
+        test.addCleanup(self.thaw)
+
+    def freeze(self):
         subprocess.run(["/usr/sbin/fsfreeze", "--freeze", self.mount], check=True)
         self.frozen = True
-        test.addCleanup(self.thaw)
 
     def thaw(self):
         if self.frozen:
@@ -225,13 +228,19 @@ class Frozen:
         self.frozen = False
 
 
-class FrozenTest(CancelTest):
+class DiskTest(CancelTest):
     def setUp(self):
         super().setUp()
         if os.geteuid() != 0:
             self.skipTest("only root can mount and freeze")
-        self.disk = Frozen(self)
+        self.disk = Disk(self)
         self.mount = self.disk.mount
+
+
+class FrozenTest(DiskTest):
+    def setUp(self):
+        super().setUp()
+        self.disk.freeze()
 
     def check_what_cannot_die(self):
         script = f"exec 3> {self.mount}/file; sleep 60"
@@ -272,7 +281,8 @@ class UnkillableTest(FrozenTest):
         self.check_what_cannot_die()
 
     def test_all_are_counted_and_those_that_have_died_are_named_no_more(self):
-        other = Frozen(self)
+        other = Disk(self)
+        other.freeze()
         script = f"for i in $(seq 19); do sh -c 'exec 3> {self.mount}/'$i'; sleep 60' $0 & done; " \
                  f"exec 3> {other.mount}/file; sleep 60"
         name = self.submit(job.JobSpec(name="stuck", root=exec_node(
@@ -297,7 +307,8 @@ class UnkillableTest(FrozenTest):
                 self.check_that_others_are_let_go(victims)
 
     def check_that_others_are_let_go(self, victims):
-        disk = Frozen(self)
+        disk = Disk(self)
+        disk.freeze()
         scripts = {"stuck": f"exec 3> {disk.mount}/file; sleep 60", "other": "sleep 60; :"}
         spec = job.JobSpec(name="two", root=group(
             *(exec_node("sh", "-c", script, self.mark + name, name=name, max_interruptions=0)
@@ -340,6 +351,83 @@ class UnkillableTest(FrozenTest):
         self.assertIn(" sh -c exec 3>", second.stderr)
         self.disk.thaw()
         wait_until(lambda: not marked(self.mark))
+
+
+class LockedMemoryTest(DiskTest):
+    """What hangs with its memory locked: nobody can read its command line or environment."""
+
+    def lock(self, spec, others=0):
+        """Submits the job; gives its name, the process, once it hangs, and those of the others."""
+        file = self.mount / "file"
+        file.write_bytes(bytes(4096))
+        fifo = os.path.join(self.server.directory, "fifo")
+        os.mkfifo(fifo)
+        writer = os.open(fifo, os.O_RDWR)
+        name = self.submit(spec).name
+
+        def mapped(pid):
+            return str(file) in pathlib.Path(f"/proc/{pid}/maps").read_text()
+
+        def all_run():
+            pids = marked(self.mark)
+            return len(pids) == others + 1 and pids
+
+        (pid,) = wait_until(lambda: list(filter(mapped, marked(self.mark))))
+        pids = wait_until(all_run)
+        os.sync()
+        self.disk.freeze()
+        os.close(writer)
+        wait_until(lambda: states_of_threads(pid) == ["D", "D"])
+        return name, pid, [each for each in pids if each != pid]
+
+    def locked_memory(self, **fields):
+        fifo = job.StdinSpec(file=os.path.join(self.server.directory, "fifo"))
+        return job.NodeSpec(exec=job.ExecAction(stdin=fifo, argv=[
+            str(BUILD / "tests/locked_memory"), str(self.mount / "file"), self.mark]), **fields)
+
+    def check_that_nobody_waits(self):
+        name, pid, _ = self.lock(job.JobSpec(name="stuck", root=self.locked_memory()))
+        # Where all processes are looked at, when an attempt or a server starts or ends.
+        self.assertEqual(self.run_job(exec_node("true")), resources.NODE_STATE_SUCCEEDED)
+        with tempfile.TemporaryDirectory() as directory:
+            Server(directory, config=self.config).stop()
+        receipt = self.cancel(name, mode=job_service.CANCEL_MODE_KILL, grace={"nanos": 1})
+        self.assertEqual(receipt.survivor_count, 1)
+        (survivor,) = receipt.survivors
+        self.assertEqual((survivor.pid, survivor.state), (pid, "D (disk sleep)"))
+        self.assertEqual(survivor.command, "[locked_memory]")
+        self.disk.thaw()
+        self.assertTrue(self.wait(name).last_cancel.complete)
+
+    def run_job(self, root):
+        return self.wait(self.submit(job.JobSpec(name="other", root=root)).name).state
+
+    def test_nobody_waits_for_it(self):
+        self.check_that_nobody_waits()
+
+    def test_it_holds_its_own_attempt_alone_when_warden_and_reaper_have_died(self):
+        name, pid, (other_pid,) = self.lock(job.JobSpec(name="two", root=group(
+            self.locked_memory(name="stuck", max_interruptions=0),
+            exec_node("sh", "-c", "sleep 60; :", self.mark, name="other", max_interruptions=0),
+            join=job.Join(mode=job.JOIN_MODE_COLLECT))), others=1)
+        other = job_service.GetNodeRequest(name=name + "/nodes/other")
+        (warden,) = children_of(self.server.process.pid)
+        kill_at_once([warden] + [int(stat(each)[1]) for each in (pid, other_pid)])
+        wait_until(lambda: self.jobs.GetNode(other).done)
+        stuck = job_service.GetNodeRequest(name=name + "/nodes/stuck")
+        wait_until(lambda: self.jobs.GetNode(stuck).wait.reason == resources.WAIT_REASON_UNKILLABLE)
+        self.disk.thaw()
+        self.wait(name)
+        self.assertEqual(self.metric("nursery_unkillable"), 0)
+
+
+class LockedMemoryInGroupTest(LockedMemoryTest):
+    config = "exec: {containment: group}\n"
+
+
+def states_of_threads(pid):
+    return [pathlib.Path(task, "stat").read_text().rpartition(")")[2].split()[0]
+            for task in pathlib.Path(f"/proc/{pid}/task").iterdir()]
 
 
 def ignores_term(pid):

@@ -43,11 +43,17 @@ bool Announced::Read(int fd, int count, const std::string& mark) {
   for (size_t begin = 0; begin < text.size(); begin = text.find('\n', begin) + 1) {
     pids_.push_back(std::atoi(text.c_str() + begin));
     pidfds_.push_back(OpenPidfd(pids_.back()));
-    const std::optional<ProcessInfo> process = ReadProcess(pids_.back());
-    if (!process || process->dead) continue;
+  }
+  std::vector<ProcessInfo> live;
+  for (const pid_t pid : pids_) {
+    const std::optional<ProcessInfo> process = ReadProcess(pid);
+    if (process && !process->dead) live.push_back(*process);
+  }
+  const std::vector<std::string> commands = CommandLines(live);
+  for (size_t i = 0; i < live.size(); ++i) {
     // With its first thread a process loses its command line in /proc, but not its name.
-    const bool marked = CommandLine(*process).find(mark) != std::string::npos;
-    alive_ += marked || process->name == "escapee" ? 1 : 0;
+    const bool marked = commands[i].find(mark) != std::string::npos;
+    alive_ += marked || live[i].name == "escapee" ? 1 : 0;
   }
   return true;
 }

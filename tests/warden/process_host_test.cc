@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "nursery/core/status.h"
+#include "server/warden/marks.h"
 #include "server/warden/process_tree.h"
 #include "tests/warden/test_client.h"
 
@@ -190,7 +191,7 @@ TEST_F(ProcessHostGroupTest, FindsWhatEscapesBelowAnAttemptOfAnotherServer) {
   ASSERT_TRUE(recorder.gone);
   ASSERT_EQ(recorder.gone->escaped.total, 1u);
   const pid_t escaped = recorder.gone->escaped.named.at(0).pid;
-  EXPECT_THAT(MarksOf(*ReadProcess(escaped)), ElementsAre("outer:7", "inner:1"));
+  EXPECT_THAT(MarksOf({*ReadProcess(escaped)}).at(0), ElementsAre("outer:7", "inner:1"));
   kill(escaped, SIGKILL);
 }
 

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "server/warden/marks.h"
 #include "server/warden/survivors.h"
 
 namespace nursery::warden {
@@ -71,7 +72,7 @@ TEST(ProcessTreeTest, ReadsThisProcess) {
   EXPECT_EQ(process->parent, getppid());
   EXPECT_EQ(process->group, getpgrp());
   EXPECT_GT(process->start_time, 0u);
-  EXPECT_THAT(CommandLine(*process), testing::HasSubstr("process_tree_test"));
+  EXPECT_THAT(CommandLines({*process}).at(0), testing::HasSubstr("process_tree_test"));
 }
 
 TEST(ProcessTreeTest, NamesStatesAsPeopleDo) {

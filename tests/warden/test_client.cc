@@ -173,14 +173,14 @@ std::string NewMark() {
 }
 
 std::vector<pid_t> FindMarked(const std::string& mark) {
+  std::vector<ProcessInfo> live;
+  VisitProcesses([&](const ProcessInfo& process) {
+    if (!process.dead) live.push_back(process);
+  });
+  const std::vector<std::string> commands = CommandLines(live);
   std::vector<pid_t> found;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
-    const pid_t pid = std::atoi(entry.path().filename().c_str());
-    if (pid <= 0) continue;
-    const std::optional<ProcessInfo> process = ReadProcess(pid);
-    if (!process || process->dead) continue;
-    const std::string line = CommandLine(*process);
-    if (line.find(mark) != std::string::npos) found.push_back(pid);
+  for (size_t i = 0; i < live.size(); ++i) {
+    if (commands[i].find(mark) != std::string::npos) found.push_back(live[i].pid);
   }
   return found;
 }

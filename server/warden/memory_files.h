@@ -1,0 +1,27 @@
+// ReadMemoryFiles: files of /proc that show the memory of other processes (cmdline, environ).
+//
+// Whoever reads one waits while that process's memory is locked, and a thread that hangs in the
+// kernel (a frozen file system, a file server that is gone) can hold the lock for hours. So a child
+// process reads; one that hangs itself is killed, which the kernel allows there.
+//
+// Thread safety: pure functions, also for a process of several threads: the child only makes system
+// calls. It costs a fork of the caller's memory.
+#ifndef NURSERY_SERVER_WARDEN_MEMORY_FILES_H_
+#define NURSERY_SERVER_WARDEN_MEMORY_FILES_H_
+
+#include <cstddef>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace nursery::warden {
+
+// Calls `take` with its index and its text, cut off at `limit` bytes, for each of `paths` in order;
+// the text is empty where it cannot be read. A file that hangs is left out, and after some of them
+// so is the rest.
+void ReadMemoryFiles(const std::vector<std::string>& paths, size_t limit,
+                     const std::function<void(size_t, std::string)>& take);
+
+}  // namespace nursery::warden
+
+#endif  // NURSERY_SERVER_WARDEN_MEMORY_FILES_H_
