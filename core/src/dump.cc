@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "nursery/core/check.h"
 #include "nursery/core/internal/asleep.h"
 #include "nursery/core/internal/registry.h"
 #include "nursery/core/internal/render_dump.h"
@@ -106,7 +107,9 @@ int64_t StuckTasks() {
 DumpOnSigquit::DumpOnSigquit()
     : signal_fd_(OpenSigquit()),
       stop_fd_(eventfd(0, EFD_CLOEXEC)),
-      thread_(StartPrinting(signal_fd_, stop_fd_)) {}
+      thread_(StartPrinting(signal_fd_, stop_fd_)) {
+  NURSERY_CHECK(signal_fd_ >= 0 && stop_fd_ >= 0) << "cannot wait for SIGQUIT: out of descriptors";
+}
 
 DumpOnSigquit::~DumpOnSigquit() {
   const internal::StayAwake until_the_thread_has_gone;

@@ -18,8 +18,10 @@ namespace nursery {
 using internal::TaskRecord;
 using internal::WakeList;
 
-Executor::Executor(const Clock& clock, int64_t max_tasks)
-    : clock_(clock), registry_(clock, max_tasks) {
+Executor::Executor(const Clock& clock, int64_t max_tasks, int64_t blocking_threads)
+    : clock_(clock),
+      registry_(clock, max_tasks),
+      blocking_threads_(std::max<int64_t>(1, blocking_threads)) {
   NURSERY_CHECK(max_tasks >= 1) << "an executor runs at least one task";
 }
 
@@ -75,7 +77,7 @@ int ThreadExecutor::AvailableCores() {
 }
 
 ThreadExecutor::ThreadExecutor(ThreadExecutorOptions options)
-    : Executor(Clock::Steady(), options.max_tasks),
+    : Executor(Clock::Steady(), options.max_tasks, options.blocking_threads),
       options_(std::move(options)),
       scheduler_(std::make_unique<internal::Scheduler>(
           options_.workers > 0 ? options_.workers : AvailableCores(), [this] { Kick(); })),
@@ -108,6 +110,10 @@ ThreadExecutor::~ThreadExecutor() {
 }
 
 absl::Status ThreadExecutor::Run(std::string name, Root root, std::source_location site) {
+  if (internal::Scheduler::RunsTasksHere()) {
+    return Error(absl::StatusCode::kFailedPrecondition,
+                 "Run waits for its root, and this thread runs tasks: call it in RunBlocking");
+  }
   const internal::StayAwake awake;
   const internal::KnownThread known;
   RootOwner owner;

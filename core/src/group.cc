@@ -281,7 +281,7 @@ void Group::Apply(std::optional<Cause> decision) {
 
 GroupResult Group::TakeResult() {
   MutexLock lock(mutex_);
-  GroupResult result = join_.TakeResult();
+  GroupResult result = join_.TakeResult([this] { return scope_.context().status(); });
   result.succeeded += CountSucceeded();
   return result;
 }

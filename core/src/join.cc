@@ -1,9 +1,20 @@
 #include "nursery/core/join.h"
 
+#include <algorithm>
+
 #include "nursery/core/internal/planted.h"
 #include "nursery/core/status.h"
 
 namespace nursery::internal {
+namespace {
+
+// Whether `status` is `told`, passed on: as it is, or annotated on its way.
+bool Passes(const absl::Status& status, const absl::Status& told) {
+  return status == told ||
+         (status.code() == told.code() && Message(status).ends_with(Message(told)));
+}
+
+}  // namespace
 
 absl::Status Validate(const Join& join) {
   const int64_t least = join.kind == Join::Kind::kQuorum ? 1 : 0;
@@ -28,7 +39,7 @@ std::optional<Cause> JoinState::Decide(CauseKind kind, absl::Status outcome,
 }
 
 std::optional<Cause> JoinState::OnTaskEnded(const std::string& name, const absl::Status& status) {
-  if (decided_ && status == told_) {
+  if (decided_ && Passes(status, told_)) {
     ++result_.cancelled;
     return std::nullopt;
   }
@@ -80,10 +91,15 @@ std::optional<Cause> JoinState::OnRemaining(int64_t running) {
       Error(absl::StatusCode::kCancelled, "the group has failed: " + shortfall + " at most"));
 }
 
-GroupResult JoinState::TakeResult() {
-  if (!decided_ && join_.kind == Join::Kind::kCollect && !result_.errors.empty()) {
-    result_.status = result_.errors.front().status;
-  }
+GroupResult JoinState::TakeResult(absl::FunctionRef<absl::Status()> outside) {
+  if (decided_ || result_.errors.empty()) return std::move(result_);
+  if (join_.kind == Join::Kind::kCollect) result_.status = result_.errors.front().status;
+  if (join_.kind != Join::Kind::kMaxFailures) return std::move(result_);
+  // Those that are tolerated are the tasks' own.
+  const absl::Status told = outside();
+  const auto passes = [&](const GroupError& error) { return Passes(error.status, told); };
+  const bool cut_short = std::any_of(result_.errors.begin(), result_.errors.end(), passes);
+  if (!told.ok() && cut_short) result_.status = told;
   return std::move(result_);
 }
 

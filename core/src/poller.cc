@@ -102,7 +102,7 @@ int WaitForEvents(int epoll, epoll_event* events, int capacity, Duration timeout
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(timeout);
   const timespec limit{.tv_sec = seconds.count(), .tv_nsec = (timeout - seconds).count()};
   const int count = epoll_pwait2(epoll, events, capacity, &limit, nullptr);
-  if (count >= 0 || errno != ENOSYS) return count;
+  if (count >= 0 || (errno != ENOSYS && errno != EPERM)) return count;
   // Linux before 5.11, or a sandbox that knows no newer call: rounded up to milliseconds.
   const auto millis = std::chrono::ceil<std::chrono::milliseconds>(timeout).count();
   return epoll_wait(epoll, events, capacity, static_cast<int>(std::min<int64_t>(millis, 60'000)));

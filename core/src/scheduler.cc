@@ -78,6 +78,8 @@ void Scheduler::Stop() {
   MutexLock last(shared_mutex_);  // whoever still wakes a worker for what it has shared; see Share
 }
 
+bool Scheduler::RunsTasksHere() { return current_worker != nullptr; }
+
 Worker* Scheduler::Current() const {
   Worker* const worker = current_worker;
   return worker != nullptr && worker->scheduler == this ? worker : nullptr;

@@ -7,6 +7,15 @@
 
 namespace nursery::internal {
 
+absl::Status Validate(const RetryOptions& options) {
+  const bool valid = options.max_attempts >= 1 && options.multiplier >= 0 &&
+                     options.initial_backoff >= Duration::zero() &&
+                     options.max_backoff >= Duration::zero();
+  if (valid) return absl::OkStatus();
+  return Error(absl::StatusCode::kInvalidArgument,
+               "a retry has at least 1 attempt, and no negative back-off or multiplier");
+}
+
 bool MayRetry(const Context& context, const RetryOptions& options, int attempt,
               absl::Status* status, Duration* backoff) {
   if (status->ok() || context.cancelled()) return false;

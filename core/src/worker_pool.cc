@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "nursery/core/internal/context_node.h"
 #include "nursery/core/internal/planted.h"
 #include "nursery/core/status.h"
 
@@ -87,7 +88,10 @@ absl::Status WorkerPool::Accepted(const absl::Status& sent) {
 }
 
 absl::Status WorkerPool::RefuseOwnJobs(const Context& context) const {
-  if (context.Value(key_) == nullptr) return absl::OkStatus();
+  // A job may have come by the context of somebody else.
+  const internal::TaskRecord* const task = internal::CurrentTask();
+  const bool runs_in_it = task != nullptr && task->context->FindValue(&key_) != nullptr;
+  if (!runs_in_it && context.Value(key_) == nullptr) return absl::OkStatus();
   return Error(absl::StatusCode::kFailedPrecondition,
                "a job may not wait for its own pool; it uses TrySubmit");
 }
@@ -174,7 +178,7 @@ WorkerPoolStats WorkerPool::Stats() const {
 
 GroupResult WorkerPool::TakeResult() {
   MutexLock lock(mutex_);
-  GroupResult result = join_.TakeResult();
+  GroupResult result = join_.TakeResult([this] { return scope_.context().status(); });
   const int64_t dropped = accepted_ - started_;
   result.cancelled += dropped;
   if (dropped > 0 && result.status.ok()) result.status = scope_.context().status();

@@ -55,7 +55,7 @@ struct OwnClock {
 class SeededExecutor final : private internal::OwnClock, public Executor {
  public:
   explicit SeededExecutor(uint64_t seed, int64_t max_tasks = kDefaultMaxTasks)
-      : Executor(manual_clock, max_tasks), random_(seed) {}
+      : Executor(manual_clock, max_tasks, /*blocking_threads=*/4), random_(seed) {}
 
   absl::Status Run(std::string name, Root root,
                    std::source_location site = std::source_location::current()) override;

@@ -205,6 +205,65 @@ SEEDED_TEST(GroupTest, EveryPolicyEndsUnderCancelAndDeadline) {
   co_return absl::OkStatus();
 }
 
+SEEDED_TEST(GroupTest, ACancelFromOutsideIsNoFailureThatIsTolerated) {
+  CancelScope scope(ctx, ctx.Now() + milliseconds(500), "test");
+  Trace trace;
+  GroupResult result =
+      co_await RunPlans(scope.context(), Options(Join::MaxFailures(9)), &trace, Staggered(1));
+  EXPECT_EQ(result.status, scope.context().status());
+  EXPECT_TRUE(absl::IsDeadlineExceeded(result.status)) << result.status;
+  EXPECT_EQ(result.error_count, 1);
+  co_return absl::OkStatus();
+}
+
+// Not even when the context is cancelled by the time at which the group ends.
+SEEDED_TEST(GroupTest, FailuresOfTheTasksThemselvesAreTolerated) {
+  CancelScope scope(ctx);
+  auto body = [](Group& group, const CancelScope* outer) -> Async<absl::Status> {
+    absl::Status spawned =
+        co_await group.Spawn("fails", [](Context) -> Async<absl::Status> { co_return Boom(1); });
+    co_await Yield();
+    outer->Cancel("late");
+    co_return spawned;
+  };
+  GroupResult result =
+      co_await WithGroup(scope.context(), Options(Join::MaxFailures(1)), body, &scope);
+  EXPECT_EQ(result.error_count, 1);
+  EXPECT_TRUE(result.status.ok()) << result.status;
+  co_return absl::OkStatus();
+}
+
+Async<absl::Status> SleepLong(Context ctx) { co_return co_await Sleep(ctx, seconds(60)); }
+
+Async<absl::Status> AnyOfSleepers(Context ctx) {
+  auto body = [](Group& group) -> Async<absl::Status> {
+    absl::Status first = co_await group.Spawn("first", SleepLong);
+    if (!first.ok()) co_return first;
+    absl::Status second = co_await group.Spawn("second", SleepLong);
+    co_return second;
+  };
+  GroupResult result = co_await WithGroup(ctx, Options(Join::Any()), body);
+  co_return Annotate(result.status, "inner");
+}
+
+// Although each scope on the way has said something of its own.
+SEEDED_TEST(GroupTest, WhatIsToldToSiblingsIsNoErrorHoweverItComesBack) {
+  auto body = [](Group& group) -> Async<absl::Status> {
+    absl::Status inner = co_await group.Spawn("inner", AnyOfSleepers);
+    if (!inner.ok()) co_return inner;
+    absl::Status failing = co_await group.Spawn("fails", [](Context of) -> Async<absl::Status> {
+      absl::Status slept = co_await Sleep(of, seconds(1));
+      co_return slept.ok() ? Boom(1) : slept;
+    });
+    co_return failing;
+  };
+  GroupResult result = co_await WithGroup(ctx, GroupOptions(), body);
+  EXPECT_EQ(result.status, Boom(1));
+  EXPECT_EQ(result.error_count, 1);
+  EXPECT_EQ(result.cancelled, 1);
+  co_return absl::OkStatus();
+}
+
 Async<absl::Status> ThrowSoon(Context ctx) {
   absl::Status slept = co_await Sleep(ctx, seconds(1));
   if (slept.ok()) throw std::runtime_error("thrown");

@@ -25,7 +25,7 @@ TEST(JoinStateTest, ErrorsAfterTheDecisionAreKeptCancellationsAreNot) {
   std::optional<Cause> decision = all.OnTaskEnded("a", kBoom);
   all.OnTaskEnded("b", decision->status);
   all.OnTaskEnded("c", Error(absl::StatusCode::kUnavailable, "own trouble"));
-  GroupResult result = all.TakeResult();
+  GroupResult result = all.TakeResult(absl::OkStatus);
   EXPECT_EQ(result.status, kBoom);
   EXPECT_EQ(result.cancelled, 1);
   ASSERT_EQ(result.errors.size(), 2u);
@@ -38,7 +38,8 @@ TEST(JoinStateTest, QuorumKnowsWhenItCannotBeReached) {
   EXPECT_FALSE(quorum.OnTaskEnded("a", kBoom).has_value());
   std::optional<Cause> decision = quorum.OnRemaining(2);
   ASSERT_TRUE(decision.has_value());
-  EXPECT_EQ(quorum.TakeResult().status, Annotate(kBoom, "0 of the required 3 tasks succeeded"));
+  EXPECT_EQ(quorum.TakeResult(absl::OkStatus).status,
+            Annotate(kBoom, "0 of the required 3 tasks succeeded"));
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "core/testing/seeds.h"
+#include "nursery/core/group.h"
 #include "nursery/core/status.h"
 
 namespace nursery {
@@ -104,7 +105,50 @@ SEEDED_TEST(RetryTest, StopsAtWhatIsNotRetryable) {
   co_return absl::OkStatus();
 }
 
+Async<absl::Status> CancelAfter(Context ctx, Duration duration, const CancelScope* scope) {
+  absl::Status slept = co_await Sleep(ctx, duration);
+  scope->Cancel("stop");
+  co_return slept;
+}
+
+Async<absl::Status> RetryWhileCancelled(Group& group, const CancelScope* scope, int* calls) {
+  absl::Status spawned = co_await group.Spawn("cancel", CancelAfter, milliseconds(250), scope);
+  if (!spawned.ok()) co_return spawned;
+  RetryOptions options;
+  options.initial_backoff = seconds(60);
+  options.max_backoff = seconds(60);
+  const Time start = scope->context().Now();
+  absl::Status status = co_await Retry(scope->context(), options, FailTimes, calls, 99);
+  EXPECT_EQ(status, scope->context().status());
+  EXPECT_EQ(scope->context().Now() - start, milliseconds(250));
+  co_return absl::OkStatus();
+}
+
 SEEDED_TEST(RetryTest, CancelDuringTheBackOffEndsIt) {
+  int calls = 0;
+  CancelScope scope(ctx);
+  GroupResult result = co_await WithGroup(ctx, GroupOptions(), RetryWhileCancelled, &scope, &calls);
+  EXPECT_EQ(calls, 1);
+  co_return result.status;
+}
+
+SEEDED_TEST(RetryTest, RefusesNumbersThatMakeNoSense) {
+  int calls = 0;
+  RetryOptions none;
+  none.max_attempts = 0;
+  RetryOptions negative;
+  negative.initial_backoff = milliseconds(-1);
+  RetryOptions shrinking;
+  shrinking.multiplier = -0.5;
+  for (const RetryOptions& options : {none, negative, shrinking}) {
+    absl::Status status = co_await Retry(ctx, options, FailTimes, &calls, 99);
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  }
+  EXPECT_EQ(calls, 0);
+  co_return absl::OkStatus();
+}
+
+SEEDED_TEST(RetryTest, CancelDuringAnAttemptGivesWhatThatGave) {
   int calls = 0;
   CancelScope scope(ctx);
   auto cancel_and_fail = [](Context, int* count, const CancelScope* of) -> Async<absl::Status> {

@@ -214,6 +214,24 @@ SEEDED_TEST(WorkerPoolTest, AJobDoesNotWaitForItsOwnPool) {
   co_return result.status;
 }
 
+// Nor by the context of whoever has submitted it.
+SEEDED_TEST(WorkerPoolTest, AJobDoesNotWaitForItsOwnPoolByAnotherContext) {
+  auto job = [](Context, WorkerPool* pool, Context outer) -> Async<absl::Status> {
+    Trace* const none = nullptr;
+    absl::Status submitted = co_await pool->Submit(outer, "inner", Job, none, 1);
+    EXPECT_TRUE(absl::IsFailedPrecondition(submitted)) << submitted;
+    absl::Status drained = co_await pool->Drain(outer);
+    EXPECT_TRUE(absl::IsFailedPrecondition(drained)) << drained;
+    co_return absl::OkStatus();
+  };
+  auto body = [](WorkerPool& pool, Context of, decltype(job) run) -> Async<absl::Status> {
+    co_return co_await pool.Submit(of, "outer", run, &pool, of);
+  };
+  GroupResult result =
+      co_await WithWorkerPool(ctx, "worker", WorkerPoolOptions(1, 0), body, ctx, job);
+  co_return result.status;
+}
+
 // Nor through the pool of a job of it.
 SEEDED_TEST(WorkerPoolTest, WhatRunsBelowAJobDoesNotWaitForItsPool) {
   auto innermost = [](Context of, WorkerPool* outer) -> Async<absl::Status> {

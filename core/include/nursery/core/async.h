@@ -3,6 +3,7 @@
 //
 // A function that may suspend returns an Async (or another awaitable) and takes a Context first.
 //
+// Thread safety: of one task.
 // Suspends: as its body does. Resumes on: the executor of the task. Cancellation: through the
 // Context that the body waits with. Order: it runs at once, in the awaiting task. Lifetime:
 // parameters live in the coroutine's frame; pass values.

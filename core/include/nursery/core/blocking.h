@@ -1,10 +1,11 @@
 // RunBlocking: calls a function that blocks on a thread where that is allowed, so that it does not
 // hold up the scheduler. Meanwhile the task's state is `blocking`.
 //
-// Suspends: until the function has returned. Resumes on: the executor.
-// Cancellation: none; what has been started is waited for, since it may refer to the caller's
-// frame. A context that is cancelled before the start gives its cause's status and the function is
-// not called.
+// Thread safety: called by tasks.
+// Suspends: until the executor has a thread for it (ThreadExecutorOptions::blocking_threads), first
+// come, first served, and until the function has returned. Resumes on: the executor.
+// Cancellation: ends the wait for a thread with the cause's status, and the function is not called.
+// What has been started is waited for, since it may refer to the caller's frame.
 //
 //   auto read = [path] { return ReadWholeFile(path); };             // absl::StatusOr<std::string>
 //   absl::StatusOr<std::string> text = co_await RunBlocking(ctx, std::move(read));
@@ -16,36 +17,34 @@
 #include <type_traits>
 #include <utility>
 
+#include "nursery/core/async.h"
 #include "nursery/core/context.h"
 #include "nursery/core/executor.h"
 #include "nursery/core/internal/task_frame.h"
+#include "nursery/core/semaphore.h"
 
 namespace nursery {
 
-// `Function` takes nothing and gives an absl::Status or an absl::StatusOr; an exception becomes
-// INTERNAL.
+namespace internal {
+
 template <class Function>
 class [[nodiscard]] BlockingAwaiter {
  public:
   using Result = std::invoke_result_t<Function>;
 
-  BlockingAwaiter(Context context, Function function)
-      : context_(std::move(context)), function_(std::move(function)) {}
+  explicit BlockingAwaiter(Function& function) : function_(function) {}
 
-  bool await_ready() {
-    if (context_.cancelled()) result_.emplace(context_.status());
-    return result_.has_value();
-  }
+  bool await_ready() const noexcept { return false; }
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> handle) {
-    internal::TaskRecord* task = handle.promise().task;
+    TaskRecord* const task = handle.promise().task;
     task->resume_point = handle;
     task->Enter(TaskState::kBlocking, WaitReason::kBlocking, nullptr);
     task->executor->RunOnBlockingThread([this, task] {
       try {
         result_.emplace(function_());
       } catch (...) {
-        result_.emplace(internal::StatusOfException(std::current_exception()));
+        result_.emplace(StatusOfException(std::current_exception()));
       }
       task->executor->Schedule(task);
     });
@@ -53,14 +52,20 @@ class [[nodiscard]] BlockingAwaiter {
   Result await_resume() { return std::move(*result_); }
 
  private:
-  Context context_;
-  Function function_;
+  Function& function_;
   std::optional<Result> result_;
 };
 
+}  // namespace internal
+
+// `Function` takes nothing and gives an absl::Status or an absl::StatusOr; an exception becomes
+// INTERNAL.
 template <class Function>
-BlockingAwaiter<Function> RunBlocking(Context context, Function function) {
-  return BlockingAwaiter<Function>(std::move(context), std::move(function));
+Async<std::invoke_result_t<Function>> RunBlocking(Context context, Function function) {
+  Semaphore& threads = internal::CurrentTask()->executor->blocking_threads();
+  absl::StatusOr<Permit> thread = co_await threads.Acquire(context);
+  if (!thread.ok()) co_return thread.status();
+  co_return co_await internal::BlockingAwaiter<Function>(function);
 }
 
 }  // namespace nursery

@@ -28,6 +28,7 @@
 #include "nursery/core/internal/registry.h"
 #include "nursery/core/internal/timers.h"
 #include "nursery/core/mutex.h"
+#include "nursery/core/semaphore.h"
 #include "nursery/core/task.h"
 
 namespace nursery {
@@ -46,7 +47,8 @@ class Executor {
   Executor& operator=(const Executor&) = delete;
 
   // Runs `root` as the root task and blocks the calling thread until it, and with it every task
-  // below, has ended. An exception becomes INTERNAL. Never call it from a task.
+  // below, has ended. An exception becomes INTERNAL. FAILED_PRECONDITION where it would hang: on
+  // a thread that runs tasks, which call it in RunBlocking.
   virtual absl::Status Run(std::string name, Root root,
                            std::source_location site = std::source_location::current()) = 0;
 
@@ -67,7 +69,8 @@ class Executor {
   virtual bool LeaveGuest(internal::TaskRecord*) { return false; }
   // Something changed that whoever sleeps for timers and descriptors must look at.
   virtual void Kick() = 0;
-  // Runs `work` on a thread where blocking is allowed. Never refuses: callers hold a place.
+  // Who holds one may run something on a thread where blocking is allowed.
+  Semaphore& blocking_threads() { return blocking_threads_; }
   virtual void RunOnBlockingThread(absl::AnyInvocable<void() &&> work) = 0;
   internal::TimerQueue& timers() { return timers_; }
   internal::Poller& poller() { return poller_; }
@@ -76,7 +79,7 @@ class Executor {
  protected:
   // `clock` outlives the executor: dumps from other threads read it as long as its tasks are known.
   // Spawns beyond `max_tasks` live ones, at least 1, are refused.
-  Executor(const Clock& clock, int64_t max_tasks);
+  Executor(const Clock& clock, int64_t max_tasks, int64_t blocking_threads);
   virtual SchedulerStats ReadSchedulerStats() const { return {}; }
   // Wakes what is due at `now` and cancels the contexts whose deadline has passed.
   void ExpireTimers(Time now);
@@ -86,6 +89,7 @@ class Executor {
   internal::TimerQueue timers_;
   internal::Poller poller_;
   internal::TaskRegistry registry_;
+  Semaphore blocking_threads_;
 };
 
 // How many tasks an executor runs at once unless told otherwise: of 300 to 400 bytes each, about

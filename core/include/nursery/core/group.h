@@ -1,8 +1,9 @@
 // Group: a scope of tasks. Nothing that it spawned outlives it.
 //
 // WithGroup opens the scope, runs `body` in it and returns when the body and every task that was
-// spawned have ended. What counts as success is the join policy (join.h). An exception becomes an
-// INTERNAL error of its task; a body that fails cancels the tasks.
+// spawned have ended: there is no counter to keep right. What counts as success is the join policy
+// (join.h). An exception becomes an INTERNAL error of its task; a body that fails cancels the
+// tasks.
 //
 // Thread safety: Spawn from the body only; TrySpawn, context and Stats from the body and any child.
 // Lifetime: the Group& handed to the body is valid until WithGroup returns; whoever may come later

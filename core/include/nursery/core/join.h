@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "nursery/core/cause.h"
 
@@ -29,7 +30,8 @@ struct Join {
   // `count` successes cancel the rest; fails as soon as they cannot be reached any more: once the
   // body has ended, what tasks may still spawn does not count. count >= 1.
   static Join Quorum(int64_t count) { return {Kind::kQuorum, count}; }
-  // Up to `count` failures are tolerated; one more cancels the rest. count >= 0.
+  // Up to `count` failures are tolerated; one more cancels the rest. What ends because the group's
+  // own context did is none: the group ends as that says. count >= 0.
   static Join MaxFailures(int64_t count) { return {Kind::kMaxFailures, count}; }
 
   // Whether it asks how many have succeeded.
@@ -63,8 +65,8 @@ struct [[nodiscard]] GroupResult {
 
   // OK, or the error that decided.
   absl::Status status;
-  // In the order in which the tasks ended. A task that ended because the group was decided is no
-  // error.
+  // In the order in which the tasks ended. A task that ended because the group was decided, with
+  // what it was told or with an Annotate of it, is no error.
   std::vector<GroupError> errors;
   int64_t error_count = 0;
   int64_t succeeded = 0;
@@ -100,7 +102,8 @@ class JoinState {
 
   bool decided() const { return decided_; }
   const GroupResult& result() const { return result_; }
-  GroupResult TakeResult();
+  // `outside` gives what the group's context says; it is asked where that matters.
+  GroupResult TakeResult(absl::FunctionRef<absl::Status()> outside);
 
  private:
   std::optional<Cause> Decide(CauseKind kind, absl::Status outcome, absl::Status for_others);

@@ -1,5 +1,6 @@
 // Sleep and Yield.
 //
+// Thread safety: called by tasks.
 // Suspends: always, but for a context that is cancelled or an instant that has passed. Resumes on:
 // the executor. Cancellation: returns the cause's status at once. Order: earlier instants first,
 // then who slept first.

@@ -7,7 +7,10 @@
 // next back-off would not fit before the context's deadline; then it returns the last error, which
 // says so.
 //
-// Suspends: as the function does, and for the back-off. Cancellation: passed on.
+// Thread safety: called by tasks.
+// Suspends: as the function does, and for the back-off. Resumes on: the executor.
+// Cancellation: passed on. Retry gives what the attempt has given that it found cancelled, and
+// after a back-off that it cut short the cause's status.
 //
 //   absl::Status fetched = co_await WithTimeout(ctx, std::chrono::seconds(2), "fetch", Fetch, url);
 #ifndef NURSERY_CORE_TIMEOUT_H_
@@ -35,7 +38,8 @@ auto WithTimeout(Context context, Duration timeout, std::string label, Function 
 struct RetryOptions {
   RetryOptions() = default;
 
-  int max_attempts = 3;
+  int max_attempts = 3;  // at least 1
+  // Of the first back-off; each is `multiplier` times as long as the one before. None is negative.
   Duration initial_backoff = std::chrono::milliseconds(100);
   double multiplier = 2.0;
   Duration max_backoff = std::chrono::seconds(10);
@@ -45,6 +49,9 @@ struct RetryOptions {
 
 namespace internal {
 
+// INVALID_ARGUMENT: a number that makes no sense.
+absl::Status Validate(const RetryOptions& options);
+
 // Whether to go on after attempt number `attempt` (from 1) ended with *status: OK, and the back-off
 // in *backoff; or not, and why not is added to *status.
 bool MayRetry(const Context& context, const RetryOptions& options, int attempt,
@@ -52,9 +59,12 @@ bool MayRetry(const Context& context, const RetryOptions& options, int attempt,
 
 }  // namespace internal
 
-// `function(context, args...)` gives an Async<absl::Status> and is called with copies of `args`.
+// `function(context, args...)` gives an Async<absl::Status> and is called with copies of `args`;
+// INVALID_ARGUMENT: it is not, since an option is below its least value.
 template <class Function, class... Args>
 Async<absl::Status> Retry(Context context, RetryOptions options, Function function, Args... args) {
+  absl::Status valid = internal::Validate(options);
+  if (!valid.ok()) co_return valid;
   for (int attempt = 1;; ++attempt) {
     absl::Status status = co_await std::invoke(function, context, args...);
     Duration backoff{};

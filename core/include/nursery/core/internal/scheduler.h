@@ -70,6 +70,9 @@ class Scheduler {
   // Changes whenever a task runs.
   uint64_t slices_started() const;
 
+  // The calling thread is one of a scheduler, or runs the tasks of a guest.
+  static bool RunsTasksHere();
+
   // Ends the threads. No task is left.
   void Stop() NURSERY_EXCLUDES(idle_mutex_);
 
