@@ -66,6 +66,11 @@ Job::Job(std::unique_ptr<Tree> tree, Runtime runtime, JobOptions options, std::s
       admitted_wall_(ToWall(clock_, admitted_)),
       deadline_(OwnDeadline(tree->job(), admitted_, options_.default_timeout, &deadline_source_)) {
   tree->Admit(deadline_);
+  tree->OnCancelled([this, of = tree.get()](const CancelRecord& record) {
+    v1::Event completed;
+    *completed.mutable_cancel_completed()->mutable_receipt() = Receipt(record);
+    of->Log(std::move(completed));
+  });
   runtime.workdir = options_.workdir;
   runtime.job_dir = [this] { return JobDir(); };
   form_.live = std::make_shared<Live>(std::move(tree), std::move(runtime));
@@ -128,16 +133,6 @@ Async<void> Job::Run(Context context) {
     if (tree.root().cause != nullptr)
       *ended.mutable_job_ended()->mutable_cause() = *tree.root().cause;
   });
-  bool cancelled;
-  {
-    MutexLock lock(mutex_);
-    cancelled = !cancels_.empty();
-  }
-  if (cancelled) {
-    v1::Event completed;
-    *completed.mutable_cancel_completed()->mutable_receipt() = LastCancel();
-    tree.Log(std::move(completed));
-  }
   tree.stats().job_seconds[static_cast<size_t>(state())].Observe(clock_.Now() - admitted_);
   tree.Log(std::move(ended));
   closed_.store(true);
@@ -159,13 +154,8 @@ absl::StatusOr<Tree::Closing> Job::Close(const CancelRequest& request, EventKind
   {
     // In one step: whoever sees that it is closed, as Run does at the end, finds the record.
     MutexLock lock(mutex_);
-    closing = now.live->tree->Close(request.path, event, receipt.cause(), teardown,
-                                    request.counts_as, request.grace);
-    *receipt.mutable_admission_close_time() = ToProto(clock_.WallNow());
-    if (closing.ok()) {
-      record->teardowns = closing->teardowns;
-      record = Keep(std::move(record));
-    }
+    closing = now.live->tree->Close(record, event, teardown, request.counts_as, request.grace);
+    if (closing.ok()) record = Keep(std::move(record));
   }
   if (closing.ok()) now.live->tree->Ring();
   return closing;

@@ -57,13 +57,6 @@ struct CancelRequest {
   CountsAs counts_as = CountsAs::kFailure;
 };
 
-// A cancel that has closed its subtree.
-struct CancelRecord {
-  v1::CancelReceipt request;             // what was known when it was asked
-  std::shared_ptr<Teardowns> teardowns;  // null: it had ended already, and `request` says all
-  Time asked{};
-};
-
 class Job {
  public:
   // For Engine::Admit.

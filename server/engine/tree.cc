@@ -337,14 +337,17 @@ void Tree::SkipFinally(Node& node) {
 }
 
 void Tree::Finish(Node& node) {
+  std::shared_ptr<const CancelRecord> cancel;
   {
     MutexLock lock(mutex_);
     if (IsTerminal(node.status.state)) return;  // closed before it started
     NURSERY_CHECK(Step(node, EventKind::kGone, {}));
     if (node.map != nullptr) FlushItems(node, /*all=*/true);
     LogEnd(node);
+    if (auto known = cancels_.extract(&node)) cancel = std::move(known.mapped());
   }
   Ring();
+  if (cancel != nullptr) cancelled_(*cancel);
 }
 
 v1::Cause Tree::MakeCause(EventKind event, const Node& node, std::string reason) const {

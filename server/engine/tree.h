@@ -28,6 +28,13 @@
 
 namespace nursery::engine {
 
+// A cancel that has closed its subtree; constant from then on.
+struct CancelRecord {
+  v1::CancelReceipt request;             // what was known when it was asked
+  std::shared_ptr<Teardowns> teardowns;  // null: it had ended already, and `request` says all
+  Time asked{};
+};
+
 class Tree {
  public:
   // `clock` gives steady time; `stats` outlives the tree.
@@ -77,17 +84,18 @@ class Tree {
   // All that the node started is gone and its `finally` has ended: it gets its final state.
   void Finish(Node& node) NURSERY_EXCLUDES(mutex_);
 
-  // Closes `path` and all below, for whoever asks from outside. ALREADY_EXISTS: it has ended;
-  // NOT_FOUND: no such live node. The caller rings and cancels the scopes afterwards.
+  // Closes what `record` says and all below, for whoever asks from outside, and adds to it what was
+  // closed and when. ALREADY_EXISTS: it has ended; NOT_FOUND: no such live node. The caller rings
+  // and cancels the scopes afterwards.
   struct Closing {
-    std::shared_ptr<Teardowns> teardowns;
     std::shared_ptr<const CancelScope> work;               // null: its task has not started
     std::vector<std::shared_ptr<const CancelScope>> kill;  // for Teardown::kKill
   };
-  absl::StatusOr<Closing> Close(const std::string& path, EventKind event, v1::Cause cause,
+  absl::StatusOr<Closing> Close(const std::shared_ptr<CancelRecord>& record, EventKind event,
                                 Teardown teardown, CountsAs counts_as,
-                                std::optional<Duration> grace = std::nullopt)
-      NURSERY_EXCLUDES(mutex_);
+                                std::optional<Duration> grace) NURSERY_EXCLUDES(mutex_);
+  // Called with what has closed a node when that has ended. Set before anything runs.
+  void OnCancelled(std::function<void(const CancelRecord&)> call) { cancelled_ = std::move(call); }
 
   // Groups and maps.
   void OpenGroup(Node& group, BellSender bell) NURSERY_EXCLUDES(mutex_);
@@ -154,6 +162,8 @@ class Tree {
   void SkipItems(Node& map, const Told& told) NURSERY_REQUIRES(mutex_);
   static void Adopt(Node& node, const Told& told);
   static void CollectKill(Node& node, Closing& closing);
+  void LogCancel(const Node& node, const CancelRecord& record, Teardown teardown,
+                 std::optional<Duration> grace) NURSERY_REQUIRES(mutex_);
   void OnEnded(Node& node) NURSERY_REQUIRES(mutex_);
   void OnItemEnded(Node& item, bool tolerated) NURSERY_REQUIRES(mutex_);
   // What came down to the node, with what it is to the node itself.
@@ -172,8 +182,12 @@ class Tree {
   Bells& all_;
   EngineStats& stats_;
 
+  std::function<void(const CancelRecord&)> cancelled_;
+
   mutable Mutex mutex_;
   Node root_;
+  // Who has closed it, by node that has not ended yet.
+  std::map<const Node*, std::shared_ptr<const CancelRecord>> cancels_ NURSERY_GUARDED_BY(mutex_);
   int64_t seq_ NURSERY_GUARDED_BY(mutex_) = 0;
   std::array<int64_t, 8> counts_ NURSERY_GUARDED_BY(mutex_){};
   // By node: how many are below it, items and what is below them apart. Constant.

@@ -159,29 +159,58 @@ void Tree::CollectKill(Node& node, Closing& closing) {
   for (Node* item : node.map->live) CollectKill(*item, closing);
 }
 
-absl::StatusOr<Tree::Closing> Tree::Close(const std::string& path, EventKind event, v1::Cause cause,
-                                          Teardown teardown, CountsAs counts_as,
+// Once for the first that closes the node, and once for the first that kills.
+void Tree::LogCancel(const Node& node, const CancelRecord& record, Teardown teardown,
+                     std::optional<Duration> grace) {
+  const bool kills = teardown == Teardown::kKill;
+  if (cancels_.contains(&node) && (!kills || node.teardown == Teardown::kKill)) return;
+  v1::Event event;
+  v1::CancelRequested& requested = *event.mutable_cancel_requested();
+  requested.set_path(record.request.path());
+  *requested.mutable_cause() = record.request.cause();
+  requested.set_kill(kills);
+  if (grace) *requested.mutable_grace() = ToProto(*grace);
+  Append(std::move(event));
+}
+
+absl::StatusOr<Tree::Closing> Tree::Close(const std::shared_ptr<CancelRecord>& record,
+                                          EventKind event, Teardown teardown, CountsAs counts_as,
                                           std::optional<Duration> grace) {
+  v1::CancelReceipt& request = record->request;
   MutexLock lock(mutex_);
-  Node* node = FindNode(root_, path);
+  *request.mutable_admission_close_time() = ToProto(clock_.WallNow());
+  Node* node = FindNode(root_, request.path());
   if (node == nullptr) {
-    return Error(absl::StatusCode::kNotFound, "job " + id_ + " has no live node '" + path +
+    return Error(absl::StatusCode::kNotFound, "job " + id_ + " has no live node '" +
+                                                  request.path() +
                                                   "'; it has not been opened yet, or has ended");
   }
   if (IsTerminal(node->status.state)) {
     return Error(absl::StatusCode::kAlreadyExists,
                  "it has ended: " + std::string(Name(node->status.state)));
   }
-  const Told told{std::make_shared<const v1::Cause>(std::move(cause)),
+  LogCancel(*node, *record, teardown, grace);
+  const Told told{std::make_shared<const v1::Cause>(request.cause()),
                   std::make_shared<Teardowns>(grace)};
   const bool decided = DecideLocked(*node, event, told);
   if (decided) node->counts_as = counts_as;
   if (decided) Adopt(*node, told);
-  Closing closing;
   // Decided before: this caller shares what is under way.
-  closing.teardowns = decided || node->teardowns == nullptr ? told.teardowns : node->teardowns;
+  record->teardowns = decided || node->teardowns == nullptr ? told.teardowns : node->teardowns;
+  Closing closing;
   closing.work = node->activity().work;
   if (teardown == Teardown::kKill) CollectKill(*node, closing);
+  if (!IsTerminal(node->status.state)) {
+    cancels_.emplace(node, record);
+    return closing;
+  }
+  // Nothing of it had started.
+  v1::Event completed;
+  v1::CancelReceipt& receipt = *completed.mutable_cancel_completed()->mutable_receipt();
+  receipt = request;
+  receipt.set_complete(true);
+  receipt.set_skipped(record->teardowns->skipped);
+  Append(std::move(completed));
   return closing;
 }
 
