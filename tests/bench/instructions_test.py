@@ -33,16 +33,33 @@ def collected(program, *arguments):
     return int(found[1])
 
 
-def measure():
-    """Instructions by benchmark, without those of a process that does nothing."""
+def measure(recorded=None):
+    """Instructions by benchmark, without those of a process that does nothing.
+
+    The least of several times, which is the recorded figure if it can be had: whether a task looks
+    at the clock by itself depends on when the thread of the timers has run last.
+    """
     with tempfile.TemporaryDirectory() as directory:
         # Valgrind does not read the debug information of this compiler.
         program = pathlib.Path(directory) / "core_bench"
         subprocess.run(["strip", "-o", program, BENCH], check=True)
         nothing = collected(program, "--benchmark_list_tests=true")
-        return {name: (collected(program, "--benchmark_min_time=0",
-                                 f"--benchmark_filter=^{name}/real_time$") - nothing) / ITEMS
+
+        def once(name):
+            return (collected(program, "--benchmark_min_time=0",
+                              f"--benchmark_filter=^{name}/real_time$") - nothing) / ITEMS
+        return {name: least(lambda name=name: once(name), TOLERANCE * (recorded or {}).get(name, 0))
                 for name in BENCHMARKS}
+
+
+def least(measured, enough, attempts=5):
+    """Of so many attempts, or of fewer if that is enough."""
+    best = measured()
+    for _ in range(attempts - 1):
+        if best <= enough:
+            break
+        best = min(best, measured())
+    return best
 
 
 def read(text):
@@ -61,9 +78,14 @@ def dearer(figures, recorded):
 
 class InstructionsTest(unittest.TestCase):
     def test_nothing_takes_more_than_it_did(self):
-        figures = measure()
+        recorded = read(RECORDED.read_text())
+        figures = measure(recorded)
         print(write(figures), flush=True)
-        self.assertEqual(dearer(figures, read(RECORDED.read_text())), [])
+        self.assertEqual(dearer(figures, recorded), [])
+
+    def test_the_least_counts(self):
+        self.assertEqual(least(iter((1040, 1090, 1000)).__next__, 1010), 1000)
+        self.assertEqual(least(iter((1040, 1090, 1020, 1030, 1025, 900)).__next__, 1010), 1020)
 
     def test_what_takes_more_is_named(self):
         recorded = read("Reschedule 1000\nTimerStartStop 1000\n")
