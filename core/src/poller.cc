@@ -62,7 +62,7 @@ void Poller::Remove(int fd, IoDirection direction, Wait& wait) {
   if (found == entries_.end()) return;
   Entry& entry = found->second;
   Wait*& slot = direction == IoDirection::kRead ? entry.reader : entry.writer;
-  if (slot != &wait) return;
+  if (slot != &wait || PLANTED(io_wait_left_behind)) return;
   slot = nullptr;
   if (entry.reader != nullptr || entry.writer != nullptr) {
     NURSERY_CHECK(Arm(fd, entry).ok());

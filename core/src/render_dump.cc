@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "nursery/core/internal/breather.h"
+#include "nursery/core/internal/poller.h"
 #include "nursery/core/task_profile.h"
 #include "nursery/core/wait_graph.h"
 
@@ -19,9 +20,15 @@ void AppendNumber(uint64_t number, int base, std::string& text) {
   text.append(digits, std::to_chars(digits, std::end(digits), number, base).ptr);
 }
 
-void AppendAddress(const void* object, std::string& text) {
-  text += "0x";
-  AppendNumber(reinterpret_cast<uintptr_t>(object), 16, text);
+// "fd 5", or the address of what it waits on.
+void AppendObject(const TaskEntry& task, std::string& text) {
+  if (task.reason == WaitReason::kIo) {
+    text += "fd ";
+    AppendNumber(static_cast<uint64_t>(ObjectAsDescriptor(task.object)), 10, text);
+  } else {
+    text += "0x";
+    AppendNumber(reinterpret_cast<uintptr_t>(task.object), 16, text);
+  }
 }
 
 void AppendLine(const std::source_location& site, std::string& text) {
@@ -98,7 +105,7 @@ class TextRenderer {
     if (task.cancelled()) text_ += "  cancelled";
     if (task.object != nullptr) {
       text_ += "  on ";
-      AppendAddress(task.object, text_);
+      AppendObject(task, text_);
     }
     if (task.line.line() != 0) text_.append("\n    at ").append(Format(task.line, line_));
     text_ += "\n";
@@ -197,7 +204,7 @@ void AppendSeconds(std::string_view key, Duration duration, std::string& text) {
   text += number;
 }
 
-void AppendObject(const TaskEntry& task, Time now, std::string& text) {
+void AppendTask(const TaskEntry& task, Time now, std::string& text) {
   text += "{\"id\":" + std::to_string(task.id);
   text += ",\"parent_id\":" + std::to_string(task.parent_id);
   AppendText(",\"name\":", task.name, text);
@@ -205,7 +212,7 @@ void AppendObject(const TaskEntry& task, Time now, std::string& text) {
   AppendText(",\"reason\":", Name(task.reason), text);
   if (task.object != nullptr) {
     text += ",\"object\":\"";
-    AppendAddress(task.object, text);
+    AppendObject(task, text);
     text += '"';
   }
   if (task.line.line() != 0) AppendText(",\"line\":", LineText(task.line), text);
@@ -264,7 +271,7 @@ std::string RenderJson(const std::vector<TaskSnapshot>& snapshots) {
       breather.Step();
       if (!task.listed) continue;
       text += separator;
-      AppendObject(task, snapshot.taken, text);
+      AppendTask(task, snapshot.taken, text);
       separator = ",\n";
     }
     text += "]}";

@@ -126,6 +126,17 @@ SemaphoreStats Semaphore::Stats() const {
   return stats;
 }
 
+std::vector<SemaphoreHolder> Semaphore::Holders() const {
+  std::vector<internal::WaitQueue::Part> parts;
+  {
+    MutexLock lock(mutex_);
+    holders_.AppendTo(parts);
+  }
+  std::vector<SemaphoreHolder> holders;
+  for (const auto& part : parts) holders.push_back({part.task.id, part.weight});
+  return holders;
+}
+
 std::vector<std::string> Semaphore::Waiters(size_t limit) const {
   std::vector<std::string> names;
   MutexLock lock(mutex_);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "nursery/core/internal/planted.h"
 #include "nursery/core/status.h"
 
 namespace nursery::internal {
@@ -21,7 +22,7 @@ bool MayRetry(const Context& context, const RetryOptions& options, int attempt,
   if (status->ok() || context.cancelled()) return false;
   if (options.retryable != nullptr && !options.retryable(*status)) return false;
   const std::string of = std::to_string(attempt) + " of " + std::to_string(options.max_attempts);
-  if (attempt >= options.max_attempts) {
+  if (attempt >= options.max_attempts + (PLANTED(retry_once_more) ? 1 : 0)) {
     *status = Annotate(*status, "attempt " + of);
     return false;
   }
@@ -31,7 +32,7 @@ bool MayRetry(const Context& context, const RetryOptions& options, int attempt,
   *backoff = wanted < static_cast<double>(options.max_backoff.count())
                  ? Duration(static_cast<int64_t>(wanted))
                  : options.max_backoff;
-  if (context.remaining() <= *backoff) {
+  if (context.remaining() <= *backoff && !PLANTED(retry_sleeps_past_deadline)) {
     *status = Annotate(*status, "no time left after attempt " + of);
     return false;
   }

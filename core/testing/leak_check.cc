@@ -1,4 +1,4 @@
-#include "core/testing/leak_check.h"
+#include "nursery/testing/leak_check.h"
 
 #include <unistd.h>
 

@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
-#include "core/testing/leak_check.h"
 #include "nursery/core/mutex.h"  // knows the sanitizer
+#include "nursery/testing/leak_check.h"
 
 #ifdef NURSERY_TSAN
 // absl::Status::UnrefNonInlined of Debian's Abseil, in whose place this stands. Statuses are shared

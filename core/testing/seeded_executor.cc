@@ -1,4 +1,4 @@
-#include "core/testing/seeded_executor.h"
+#include "nursery/testing/seeded_executor.h"
 
 #include "nursery/core/internal/context_node.h"
 #include "nursery/core/internal/render_dump.h"

@@ -1,4 +1,4 @@
-#include "core/testing/seeds.h"
+#include "nursery/testing/seeds.h"
 
 #include <unistd.h>
 

@@ -8,7 +8,13 @@ install(DIRECTORY ${CMAKE_SOURCE_DIR}/proto/ DESTINATION ${CMAKE_INSTALL_DATADIR
   FILES_MATCHING PATTERN "*.proto")
 install(EXPORT nurseryTargets NAMESPACE nursery::
   DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/nursery)
-# Exported apart from core, whose users need no gRPC.
+# Exported apart from core, whose users need no Google Test and no gRPC.
+if(TARGET nursery_testing)
+  install(TARGETS nursery_testing EXPORT nurseryTestingTargets
+    ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} FILE_SET HEADERS)
+  install(EXPORT nurseryTestingTargets NAMESPACE nursery::
+    DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/nursery)
+endif()
 if(TARGET nursery_client)
   install(TARGETS nursery_client nursery_proto nursery_stubs EXPORT nurseryClientTargets
     ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} FILE_SET HEADERS)

@@ -6,9 +6,9 @@
 #include <stdexcept>
 #include <string>
 
-#include "core/testing/seeds.h"
 #include "nursery/core/sleep.h"
 #include "nursery/core/status.h"
+#include "nursery/testing/seeds.h"
 
 namespace nursery {
 namespace {

@@ -9,12 +9,12 @@
 #include <string>
 #include <vector>
 
-#include "core/testing/seeds.h"
 #include "nursery/core/blocking.h"
 #include "nursery/core/executor.h"
 #include "nursery/core/group.h"
 #include "nursery/core/sleep.h"
 #include "nursery/core/status.h"
+#include "nursery/testing/seeds.h"
 
 namespace nursery {
 namespace {

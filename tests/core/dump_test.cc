@@ -16,13 +16,13 @@
 #include <string>
 #include <vector>
 
-#include "core/testing/leak_check.h"
-#include "core/testing/seeds.h"
 #include "nursery/core/group.h"
 #include "nursery/core/internal/render_dump.h"
 #include "nursery/core/internal/snapshot.h"
 #include "nursery/core/semaphore.h"
 #include "nursery/core/sleep.h"
+#include "nursery/testing/leak_check.h"
+#include "nursery/testing/seeds.h"
 
 namespace nursery {
 namespace {

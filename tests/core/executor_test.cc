@@ -5,11 +5,11 @@
 #include <chrono>
 #include <thread>
 
-#include "core/testing/seeds.h"
 #include "nursery/core/channel.h"
 #include "nursery/core/group.h"
 #include "nursery/core/sleep.h"
 #include "nursery/core/status.h"
+#include "nursery/testing/seeds.h"
 
 namespace nursery {
 namespace {

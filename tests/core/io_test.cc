@@ -7,9 +7,9 @@
 #include <chrono>
 #include <string>
 
-#include "core/testing/seeds.h"
 #include "nursery/core/group.h"
 #include "nursery/core/sleep.h"
+#include "nursery/testing/seeds.h"
 
 namespace nursery {
 namespace {
@@ -85,6 +85,40 @@ SEEDED_TEST(IoTest, CancelEndsTheWait) {
   EXPECT_TRUE(absl::IsCancelled(ready));
   EXPECT_EQ(executor.poller().waiters(), 0u);
   co_return absl::OkStatus();
+}
+
+Async<absl::Status> WaitToRead(Context ctx, int fd) { co_return co_await ReadReady(ctx, fd); }
+
+Async<absl::Status> SpawnAndDump(Group& group, const CancelScope* scope, int fd,
+                                 std::string* dump) {
+  absl::Status spawned = co_await group.Spawn("reader", WaitToRead, fd);
+  Executor& executor = group.context().executor();
+  while (executor.poller().waiters() == 0) co_await Yield();
+  *dump = executor.Dump();
+  scope->Cancel("stop");
+  co_return spawned;
+}
+
+Async<absl::Status> CancelWhoReads(Context ctx) {
+  Pipe silent;
+  std::string dump;
+  CancelScope scope(ctx);
+  GroupResult result = co_await WithGroup(scope.context(), GroupOptions(), SpawnAndDump, &scope,
+                                          silent.read_end, &dump);
+  EXPECT_TRUE(absl::IsCancelled(result.status)) << result.status;
+  EXPECT_EQ(ctx.executor().poller().waiters(), 0u);
+  EXPECT_NE(dump.find("[io, "), std::string::npos) << dump;
+  EXPECT_NE(dump.find("  on fd " + std::to_string(silent.read_end) + "\n"), std::string::npos)
+      << dump;
+  co_return absl::OkStatus();
+}
+
+SEEDED_TEST(IoTest, CancelReachesWhoWaits) { co_return co_await CancelWhoReads(ctx); }
+
+TEST(IoTest, CancelReachesWhoWaitsOnThreads) {
+  ThreadExecutor threads(2);
+  absl::Status status = threads.Run("cancel", CancelWhoReads);
+  EXPECT_TRUE(status.ok()) << status;
 }
 
 SEEDED_TEST(IoTest, ASecondWaiterIsRefused) {

@@ -9,12 +9,12 @@
 #include <string>
 #include <thread>
 
-#include "core/testing/leak_check.h"
-#include "core/testing/seeds.h"
 #include "nursery/core/channel.h"
 #include "nursery/core/group.h"
 #include "nursery/core/sleep.h"
 #include "nursery/core/spawner.h"
+#include "nursery/testing/leak_check.h"
+#include "nursery/testing/seeds.h"
 
 namespace nursery {
 namespace {

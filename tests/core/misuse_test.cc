@@ -6,7 +6,6 @@
 #include <optional>
 #include <string>
 
-#include "core/testing/seeds.h"
 #include "nursery/core/channel.h"
 #include "nursery/core/group.h"
 #include "nursery/core/semaphore.h"
@@ -14,6 +13,7 @@
 #include "nursery/core/spawner.h"
 #include "nursery/core/status.h"
 #include "nursery/core/timeout.h"
+#include "nursery/testing/seeds.h"
 
 namespace nursery {
 namespace {

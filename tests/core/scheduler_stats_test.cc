@@ -11,13 +11,13 @@
 #include <utility>
 #include <vector>
 
-#include "core/testing/seeded_executor.h"
 #include "nursery/core/blocking.h"
 #include "nursery/core/executor.h"
 #include "nursery/core/group.h"
 #include "nursery/core/internal/scheduler.h"
 #include "nursery/core/internal/worker.h"
 #include "nursery/core/sleep.h"
+#include "nursery/testing/seeded_executor.h"
 #include "tests/core/timer_descriptor.h"
 
 namespace nursery {

@@ -6,10 +6,10 @@
 #include <string>
 #include <vector>
 
-#include "core/testing/seeds.h"
 #include "nursery/core/group.h"
 #include "nursery/core/sleep.h"
 #include "nursery/core/status.h"
+#include "nursery/testing/seeds.h"
 
 namespace nursery {
 namespace {
@@ -172,6 +172,43 @@ SEEDED_TEST(SemaphoreTest, ACancelledHeadLetsItsFollowersPass) {
   EXPECT_EQ(shared.order, std::vector<int>{1});
   EXPECT_EQ(ctx.Now() - start, seconds(2));
   co_return result.status;
+}
+
+Async<absl::Status> HoldUntilCancelled(Context ctx, Semaphore* semaphore) {
+  absl::StatusOr<Permit> permit = co_await semaphore->Acquire(ctx, 2);
+  if (!permit.ok()) co_return permit.status();
+  co_return co_await UntilCancelled(ctx);
+}
+
+Async<absl::Status> LookAtHolders(Group& group, Semaphore* semaphore, const CancelScope* scope) {
+  absl::Status holding = co_await group.Spawn("holder", HoldUntilCancelled, semaphore);
+  while (semaphore->Stats().held == 0) co_await Yield();
+  absl::Status waiting = co_await group.Spawn("waiter", HoldUntilCancelled, semaphore);
+  while (semaphore->Stats().waiters == 0) co_await Yield();
+  EXPECT_EQ(semaphore->Waiters(), std::vector<std::string>{"waiter"});
+  const std::vector<SemaphoreHolder> holders = semaphore->Holders();
+  EXPECT_EQ(holders.size(), 1u);
+  EXPECT_EQ(holders.at(0).weight, 2);
+  const std::string dump = group.context().executor().Dump();
+  EXPECT_NE(dump.find("task " + std::to_string(holders.at(0).task) + " [context done"),
+            std::string::npos)
+      << dump;
+  scope->Cancel("seen");
+  co_return holding.ok() ? waiting : holding;
+}
+
+SEEDED_TEST(SemaphoreTest, TellsWhoHoldsItAndWhoWaits) {
+  Semaphore semaphore(3);
+  CancelScope scope(ctx);
+  GroupResult result =
+      co_await WithGroup(scope.context(), GroupOptions(), LookAtHolders, &semaphore, &scope);
+  EXPECT_TRUE(absl::IsCancelled(result.status)) << result.status;
+  EXPECT_TRUE(semaphore.Holders().empty());
+  std::optional<Permit> moved = semaphore.TryAcquire(1);
+  EXPECT_EQ(semaphore.Holders().size(), 1u);
+  const Permit kept = *std::move(moved);
+  EXPECT_TRUE(semaphore.Holders().empty()) << "whose it is now nobody knows";
+  co_return absl::OkStatus();
 }
 
 }  // namespace

@@ -7,10 +7,10 @@
 #include <optional>
 #include <stdexcept>
 
-#include "core/testing/seeds.h"
 #include "nursery/core/channel.h"
 #include "nursery/core/sleep.h"
 #include "nursery/core/status.h"
+#include "nursery/testing/seeds.h"
 
 namespace nursery {
 namespace {

@@ -321,7 +321,7 @@ TEST_P(StressTest, NothingIsLostOrLeftHoweverARoundEnds) {
   EXPECT_TRUE(status.ok()) << status;
 }
 
-INSTANTIATE_TEST_SUITE_P(Workers, StressTest, testing::Values(1, 2, 4));
+INSTANTIATE_TEST_SUITE_P(Workers, StressTest, testing::Values(1, 2, 4, 64));
 
 }  // namespace
 }  // namespace nursery

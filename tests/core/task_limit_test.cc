@@ -7,7 +7,6 @@
 #include <utility>
 #include <vector>
 
-#include "core/testing/seeds.h"
 #include "nursery/core/blocking.h"
 #include "nursery/core/executor.h"
 #include "nursery/core/group.h"
@@ -15,6 +14,7 @@
 #include "nursery/core/sleep.h"
 #include "nursery/core/spawner.h"
 #include "nursery/core/status.h"
+#include "nursery/testing/seeds.h"
 
 namespace nursery {
 namespace {

@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
-#include "core/testing/seeds.h"
 #include "nursery/core/group.h"
 #include "nursery/core/sleep.h"
 #include "nursery/core/status.h"
+#include "nursery/testing/seeds.h"
 
 namespace nursery {
 namespace {

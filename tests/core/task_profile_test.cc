@@ -7,12 +7,12 @@
 #include <limits>
 #include <string>
 
-#include "core/testing/seeds.h"
 #include "nursery/core/dump.h"
 #include "nursery/core/group.h"
 #include "nursery/core/semaphore.h"
 #include "nursery/core/sleep.h"
 #include "nursery/core/status.h"
+#include "nursery/testing/seeds.h"
 
 namespace nursery {
 namespace {

@@ -4,9 +4,9 @@
 
 #include <chrono>
 
-#include "core/testing/seeds.h"
 #include "nursery/core/group.h"
 #include "nursery/core/status.h"
+#include "nursery/testing/seeds.h"
 
 namespace nursery {
 namespace {

@@ -9,13 +9,13 @@
 #include <utility>
 #include <vector>
 
-#include "core/testing/seeds.h"
 #include "nursery/core/channel.h"
 #include "nursery/core/dump.h"
 #include "nursery/core/group.h"
 #include "nursery/core/semaphore.h"
 #include "nursery/core/sleep.h"
 #include "nursery/core/status.h"
+#include "nursery/testing/seeds.h"
 
 namespace nursery {
 namespace {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "core/testing/seeds.h"
+#include "nursery/testing/seeds.h"
 #include "readme_blocks.inc"
 
 SEEDED_TEST(CoreReadmeTest, Group) {

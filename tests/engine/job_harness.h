@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "core/testing/seeds.h"
+#include "nursery/testing/seeds.h"
 #include "server/actions/actions.h"
 #include "server/engine/engine.h"
 #include "server/store/memory_store.h"

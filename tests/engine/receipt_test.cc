@@ -209,6 +209,91 @@ nodes:
   co_return absl::OkStatus();
 }
 
+// The cancels that the log tells, in its order: "asked PATH", "killed PATH", "done PATH".
+std::vector<std::string> ToldCancels(const Job& job) {
+  std::vector<std::string> told;
+  absl::StatusOr<EventBatch> events = job.Events(0, 1000);
+  for (const v1::Event& event : events->events) {
+    if (event.has_cancel_requested()) {
+      const v1::CancelRequested& requested = event.cancel_requested();
+      told.push_back((requested.kill() ? "killed " : "asked ") + requested.path());
+      EXPECT_EQ(requested.cause().kind(), v1::CAUSE_KIND_EXPLICIT);
+    } else if (event.has_cancel_completed()) {
+      const v1::CancelReceipt& receipt = event.cancel_completed().receipt();
+      told.push_back("done " + receipt.path());
+      EXPECT_TRUE(receipt.complete());
+    } else if (event.has_node_ended()) {
+      told.push_back("ended " + event.node_ended().path());
+    }
+  }
+  return told;
+}
+
+Async<absl::Status> CancelAll(Context ctx, std::shared_ptr<Job> job,
+                              std::vector<CancelRequest> requests) {
+  for (const CancelRequest& request : requests) {
+    absl::Status slept = co_await Sleep(ctx, seconds(1));
+    absl::StatusOr<v1::CancelReceipt> receipt = job->Cancel(request);
+    if (!receipt.ok()) co_return receipt.status();
+    if (!slept.ok()) co_return slept;
+  }
+  co_return absl::OkStatus();
+}
+
+Async<absl::Status> SpawnCancels(Group& group, std::shared_ptr<Job> job,
+                                 std::vector<CancelRequest> requests) {
+  absl::Status running = co_await group.Spawn("job", RunJob, job);
+  absl::Status cancelling = co_await group.Spawn("cancel", CancelAll, job, std::move(requests));
+  co_return running.ok() ? cancelling : running;
+}
+
+CancelRequest RequestOf(std::string path, bool kill = false) {
+  CancelRequest request;
+  request.path = std::move(path);
+  request.kill = kill;
+  return request;
+}
+
+SEEDED_TEST(ReceiptTest, EachCancelIsToldWhenItComesAndOnceItIsComplete) {
+  SlowToDie slow;
+  JobHarness harness(executor, 100, &slow);
+  std::shared_ptr<Job> job = harness.Admit(R"(name: told
+join: collect
+nodes:
+  - {name: unpack, exec: {argv: [tar]}}
+  - {name: other, call: {function: script, argument: 60s other}}
+  - {name: last, needs: [other], call: noop}
+)");
+  // Twice the same, a kill twice, what has not started, and what has ended.
+  std::vector<CancelRequest> requests = {RequestOf("unpack"),
+                                         RequestOf("unpack"),
+                                         RequestOf("unpack", true),
+                                         RequestOf("unpack", true),
+                                         RequestOf("last"),
+                                         RequestOf("last"),
+                                         RequestOf("")};
+  GroupResult result = co_await WithGroup(ctx, GroupOptions(), SpawnCancels, job, requests);
+  EXPECT_EQ(ToldCancels(*job),
+            (std::vector<std::string>{"asked unpack", "killed unpack", "ended unpack",
+                                      "done unpack", "asked last", "ended last", "done last",
+                                      "asked ", "ended other", "ended ", "done "}));
+  co_return result.status;
+}
+
+SEEDED_TEST(ReceiptTest, APartIsToldToBeDoneAlsoWhenAllIsCancelledMeanwhile) {
+  SlowToDie slow;
+  JobHarness harness(executor, 100, &slow);
+  std::shared_ptr<Job> job = harness.Admit(R"(name: told
+nodes:
+  - {name: unpack, exec: {argv: [tar]}}
+)");
+  std::vector<CancelRequest> requests = {RequestOf("unpack"), RequestOf("")};
+  GroupResult result = co_await WithGroup(ctx, GroupOptions(), SpawnCancels, job, requests);
+  EXPECT_EQ(ToldCancels(*job), (std::vector<std::string>{"asked unpack", "asked ", "ended unpack",
+                                                         "done unpack", "ended ", "done "}));
+  co_return result.status;
+}
+
 Async<absl::Status> KillLater(Context ctx, std::shared_ptr<Job> job) {
   for (bool kill : {false, true}) {
     absl::Status slept = co_await Sleep(ctx, seconds(1));

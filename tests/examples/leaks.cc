@@ -15,8 +15,6 @@
 #include <type_traits>
 #include <vector>
 
-#include "core/testing/leak_check.h"
-#include "core/testing/seeds.h"
 #include "nursery/core/channel.h"
 #include "nursery/core/check.h"
 #include "nursery/core/group.h"
@@ -25,6 +23,8 @@
 #include "nursery/core/sleep.h"
 #include "nursery/core/status.h"
 #include "nursery/core/timeout.h"
+#include "nursery/testing/leak_check.h"
+#include "nursery/testing/seeds.h"
 
 namespace nursery {
 namespace {

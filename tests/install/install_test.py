@@ -43,7 +43,7 @@ class InstallTest(unittest.TestCase):
         return build
 
     def build_consumer(self, compiler):
-        # Who uses core alone needs no gRPC.
+        # Who uses core needs no gRPC.
         build = self.build(CONSUMER, compiler, *map(WITHOUT.format, ("gRPC", "Protobuf")))
         run("ctest", "--test-dir", build, "--output-on-failure", "--no-tests=error")
 
@@ -75,6 +75,10 @@ class InstallTest(unittest.TestCase):
 
     def test_consumer_builds_with_gcc(self):
         self.build_consumer("g++-12")
+
+    def test_who_has_no_google_test_is_told_so(self):
+        with self.assertRaisesRegex(AssertionError, "GTest"):
+            self.build(CONSUMER, "g++-12", WITHOUT.format("GTest"))
 
     def test_client_builds_with_clang_and_runs(self):
         self.build_and_run_client("clang++-19")
@@ -123,7 +127,8 @@ class InstallTest(unittest.TestCase):
             run("protoc", f"-I{protos}", f"--descriptor_set_out={descriptors.name}", *files)
 
     def test_every_public_header_is_installed(self):
-        for public in (SOURCE / "core" / "include", SOURCE / "client" / "include"):
+        for public in (SOURCE / "core" / "include", SOURCE / "core" / "testing" / "include",
+                       SOURCE / "client" / "include"):
             for header in public.rglob("*.h"):
                 installed = self.prefix / "include" / header.relative_to(public)
                 self.assertTrue(installed.is_file(), f"{header.relative_to(public)} is missing")

@@ -7,9 +7,9 @@
 #include <iostream>
 #include <string>
 
-#include "core/testing/leak_check.h"
-#include "core/testing/seeds.h"
 #include "nursery/core/internal/planted.h"
+#include "nursery/testing/leak_check.h"
+#include "nursery/testing/seeds.h"
 
 namespace {
 

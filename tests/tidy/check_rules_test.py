@@ -178,7 +178,7 @@ class GuardTest(unittest.TestCase):
         for path, guard in (
             ("core/include/nursery/core/check.h", "NURSERY_CORE_CHECK_H_"),
             ("core/include/nursery/core/internal/list.h", "NURSERY_CORE_INTERNAL_LIST_H_"),
-            ("core/testing/leak_check.h", "NURSERY_CORE_TESTING_LEAK_CHECK_H_"),
+            ("core/testing/include/nursery/testing/seeds.h", "NURSERY_TESTING_SEEDS_H_"),
             ("client/include/nursery/client/client.h", "NURSERY_CLIENT_CLIENT_H_"),
             ("server/engine/join.h", "NURSERY_SERVER_ENGINE_JOIN_H_"),
         ):

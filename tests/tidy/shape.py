@@ -20,7 +20,7 @@ CONTAINER = re.compile(
 
 
 def guard_of(path):
-    path = re.sub(r"^\w+/include/nursery/", "", path)
+    path = re.sub(r"^\w+(?:/\w+)?/include/nursery/", "", path)
     return "NURSERY_" + re.sub(r"\W", "_", path.removesuffix(".h")).upper() + "_H_"
 
 

@@ -20,6 +20,7 @@
 #include "nursery/core/async.h"
 #include "nursery/core/context.h"
 #include "nursery/core/executor.h"
+#include "nursery/core/internal/planted.h"
 #include "nursery/core/internal/task_frame.h"
 #include "nursery/core/semaphore.h"
 
@@ -64,7 +65,7 @@ template <class Function>
 Async<std::invoke_result_t<Function>> RunBlocking(Context context, Function function) {
   Semaphore& threads = internal::CurrentTask()->executor->blocking_threads();
   absl::StatusOr<Permit> thread = co_await threads.Acquire(context);
-  if (!thread.ok()) co_return thread.status();
+  if (!thread.ok() && !PLANTED(blocking_despite_cancel)) co_return thread.status();
   co_return co_await internal::BlockingAwaiter<Function>(function);
 }
 

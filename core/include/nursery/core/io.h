@@ -25,7 +25,8 @@ class [[nodiscard]] IoAwaiter {
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle) {
-    return wait_.Suspend(handle, &context_.node(), WaitReason::kIo, nullptr, [this] {
+    const void* const object = internal::DescriptorAsObject(fd_);
+    return wait_.Suspend(handle, &context_.node(), WaitReason::kIo, object, [this] {
       status_ = context_.executor().poller().Add(fd_, direction_, wait_);
       internal::WakeList none;  // a wait that is still arming is never scheduled
       if (!status_.ok()) wait_.Fire(0, none);

@@ -77,6 +77,12 @@ class [[nodiscard]] Permit {
   internal::HolderTable::Holder* holder_ = nullptr;  // known to the wait-for graph
 };
 
+// A task as dumps number it, and the weight of one permit that it holds.
+struct SemaphoreHolder {
+  uint64_t task = 0;
+  int64_t weight = 0;
+};
+
 struct SemaphoreStats {
   int64_t size = 0;
   int64_t held = 0;
@@ -101,6 +107,9 @@ class Semaphore final : internal::WaitSite {
   SemaphoreStats Stats() const NURSERY_EXCLUDES(mutex_);
   // The names of the tasks that wait, first come first, at most `limit`.
   std::vector<std::string> Waiters(size_t limit = 20) const NURSERY_EXCLUDES(mutex_);
+  // Who holds its permits, in no order. A permit that was moved is held by nobody who is known,
+  // unless SpawnWith has passed it to a task.
+  std::vector<SemaphoreHolder> Holders() const NURSERY_EXCLUDES(mutex_);
 
  private:
   friend class Permit;

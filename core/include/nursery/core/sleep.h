@@ -11,6 +11,7 @@
 
 #include "nursery/core/context.h"
 #include "nursery/core/executor.h"
+#include "nursery/core/internal/planted.h"
 #include "nursery/core/internal/wait.h"
 
 namespace nursery {
@@ -26,7 +27,7 @@ class [[nodiscard]] SleepAwaiter {
     return wait_.Suspend(handle, &context_.node(), WaitReason::kTimer, nullptr, [this] {
       Executor& executor = context_.executor();
       internal::WakeList none;  // a wait that is still arming is never scheduled
-      if (until_ <= executor.clock().Now()) {
+      if (until_ <= executor.clock().Now() || PLANTED(sleeps_not_at_all)) {
         wait_.Fire(0, none);
       } else if (executor.timers().Add(wait_, until_)) {
         executor.Kick();

@@ -22,6 +22,7 @@
 
 #include "nursery/core/async.h"
 #include "nursery/core/context.h"
+#include "nursery/core/internal/planted.h"
 #include "nursery/core/sleep.h"
 
 namespace nursery {
@@ -31,7 +32,8 @@ namespace nursery {
 template <class Function, class... Args>
 auto WithTimeout(Context context, Duration timeout, std::string label, Function function,
                  Args... args) -> std::invoke_result_t<Function, Context, Args...> {
-  CancelScope scope(context, Later(context.Now(), timeout), std::move(label));
+  const Time end = PLANTED(timeout_forgotten) ? kNever : Later(context.Now(), timeout);
+  CancelScope scope(context, end, std::move(label));
   co_return co_await std::invoke(std::move(function), scope.context(), std::move(args)...);
 }
 

@@ -18,6 +18,14 @@ class Wait;
 
 enum class IoDirection : uint8_t { kRead, kWrite };
 
+// What a task that waits for `fd` waits on, for dumps; null is for nothing.
+inline const void* DescriptorAsObject(int fd) {
+  return reinterpret_cast<const void*>(static_cast<uintptr_t>(fd) + 1);
+}
+inline int ObjectAsDescriptor(const void* object) {
+  return static_cast<int>(reinterpret_cast<uintptr_t>(object) - 1);
+}
+
 class Poller {
  public:
   Poller();

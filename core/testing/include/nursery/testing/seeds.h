@@ -8,8 +8,8 @@
 //     EXPECT_TRUE(slept.ok());
 //     co_return absl::OkStatus();
 //   }
-#ifndef NURSERY_CORE_TESTING_SEEDS_H_
-#define NURSERY_CORE_TESTING_SEEDS_H_
+#ifndef NURSERY_TESTING_SEEDS_H_
+#define NURSERY_TESTING_SEEDS_H_
 
 #include <gtest/gtest.h>
 
@@ -17,7 +17,7 @@
 #include <string>
 #include <vector>
 
-#include "core/testing/seeded_executor.h"
+#include "nursery/testing/seeded_executor.h"
 
 namespace nursery {
 
@@ -43,4 +43,4 @@ bool NoteSeededTest(std::string name);
       [[maybe_unused]] ::nursery::Context ctx,                                               \
       [[maybe_unused]] ::nursery::SeededExecutor& executor)
 
-#endif  // NURSERY_CORE_TESTING_SEEDS_H_
+#endif  // NURSERY_TESTING_SEEDS_H_

@@ -10,8 +10,8 @@
 //
 //   SeededExecutor executor(seed);
 //   absl::Status status = executor.Run("test", Scenario);
-#ifndef NURSERY_CORE_TESTING_SEEDED_EXECUTOR_H_
-#define NURSERY_CORE_TESTING_SEEDED_EXECUTOR_H_
+#ifndef NURSERY_TESTING_SEEDED_EXECUTOR_H_
+#define NURSERY_TESTING_SEEDED_EXECUTOR_H_
 
 #include <atomic>
 #include <optional>
@@ -94,4 +94,4 @@ bool IsDeadlock(const absl::Status& status);
 
 }  // namespace nursery
 
-#endif  // NURSERY_CORE_TESTING_SEEDED_EXECUTOR_H_
+#endif  // NURSERY_TESTING_SEEDED_EXECUTOR_H_

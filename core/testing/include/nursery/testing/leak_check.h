@@ -9,8 +9,8 @@
 //
 //   class SessionTest : public LeakFreeTest {};
 //   TEST_F(SessionTest, ClosesWhatItOpened) {
-#ifndef NURSERY_CORE_TESTING_LEAK_CHECK_H_
-#define NURSERY_CORE_TESTING_LEAK_CHECK_H_
+#ifndef NURSERY_TESTING_LEAK_CHECK_H_
+#define NURSERY_TESTING_LEAK_CHECK_H_
 
 #include <gtest/gtest.h>
 
@@ -48,4 +48,4 @@ class LeakFreeTest : public testing::Test {
 
 }  // namespace nursery
 
-#endif  // NURSERY_CORE_TESTING_LEAK_CHECK_H_
+#endif  // NURSERY_TESTING_LEAK_CHECK_H_
