@@ -56,7 +56,6 @@ class Reporter final : public warden::ProcessObserver {
   void OnEnd() {
     if (left_) observer_.OnSurvivors({});
   }
-  // By an attempt that was lost.
   const warden::Survivors& escaped() const { return escaped_; }
 
  private:
@@ -111,7 +110,6 @@ ActionResult ResultOf(const absl::StatusOr<warden::ProcessResult>& ran, const sp
   result.system_time = std::chrono::microseconds(ran->end.usage.system_microseconds);
   result.max_resident_bytes = static_cast<int64_t>(ran->end.usage.max_rss_bytes);
   result.leftovers = static_cast<int>(ran->end.leftovers);
-  result.escaped = InEnginesWords(ran->end.escaped);
   result.peak_memory_bytes = static_cast<int64_t>(ran->end.memory.peak_bytes);
   for (size_t i = 0; i < warden::kTreeLimitCount; ++i) {
     const auto limit = static_cast<warden::TreeLimit>(i);
@@ -164,7 +162,7 @@ struct Attempt {
   std::atomic<Time> last_output;
   std::atomic<bool> idle{false};
   absl::StatusOr<warden::ProcessResult> ran;
-  warden::Survivors escaped;  // if it was lost
+  warden::Survivors escaped;
 };
 
 Async<absl::Status> ReadStream(Context context, Attempt* attempt, size_t index) {
@@ -271,7 +269,7 @@ Async<ActionResult> Exec::Run(Context context, const spec::Exec& exec,
   NURSERY_CHECK(attempt.readers.context().cancelled()) << driven.status;
   for (const Stream& stream : attempt.streams) stream.Read(kFinalDrain);
   result = ResultOf(attempt.ran, exec);
-  if (!attempt.ran.ok()) result.escaped = InEnginesWords(attempt.escaped);
+  result.escaped = InEnginesWords(attempt.escaped);
   co_await LetGo(context, &attempt);
   if (attempt.idle) {
     result.idle = true;

@@ -43,8 +43,25 @@ size_t Enclosure::KillRound() const {
   return found == 0 && in_leaf ? 1 : found;
 }
 
+void Enclosure::SetLeader(pid_t leader) {
+  session_ = leader;
+  if (containment_.level != Level::kGroup) return;
+  const std::optional<ProcessInfo> process = ReadProcess(leader);
+  leader_start_ = process ? process->start_time : 0;
+}
+
 bool Enclosure::OthersAlive() {
-  if (containment_.level == Level::kGroup) return !LiveSession(session_).empty();
+  if (containment_.level == Level::kGroup) {
+    bool alive = false;
+    others_.clear();
+    VisitProcesses([&](const ProcessInfo& process) {
+      if (process.dead) return;
+      alive |= process.session == session_;
+      const bool may_have_left = process.start_time >= leader_start_;
+      if (process.session != session_ && may_have_left) others_.push_back(process);
+    });
+    return alive;
+  }
   if (!leaf_.valid()) return false;
   memory_ = ReadMemory();
   if (unlinkat(containment_.cgroup, leaf_name_.c_str(), AT_REMOVEDIR) != 0) {
@@ -56,7 +73,7 @@ bool Enclosure::OthersAlive() {
 
 std::vector<ProcessInfo> Enclosure::Escaped(const std::string& mark) const {
   if (containment_.level != Level::kGroup || mark.empty()) return {};
-  return MarkedProcesses(mark);
+  return MarkedAmong(others_, mark);
 }
 
 MemoryFacts Enclosure::ReadMemory() const {

@@ -40,7 +40,7 @@ class Enclosure {
   // The open cgroup into which a child has to be cloned; -1: none.
   int birthplace() const;
   // Whose session it is; -1: there is none.
-  void set_leader(pid_t leader) { session_ = leader; }
+  void SetLeader(pid_t leader);
   // What the child has to enter by itself; -1: nothing.
   int to_enter() const;
 
@@ -54,7 +54,8 @@ class Enclosure {
   // Whether anything of it is alive, when the calling process has no child any more. If not, its
   // leaf is removed: the kernel does that with an empty one only.
   bool OthersAlive();
-  // At the level kGroup: what carries `mark` in its environment and is not in the session any more.
+  // At the level kGroup: what carries `mark` in its environment and was not in the session any more
+  // when OthersAlive looked last.
   std::vector<ProcessInfo> Escaped(const std::string& mark) const;
   // Whether it is still there or removed.
   MemoryFacts Memory() const { return leaf_.valid() ? ReadMemory() : memory_; }
@@ -69,6 +70,8 @@ class Enclosure {
   Cgroup leaf_;
   MemoryFacts memory_;  // of a leaf that is removed
   pid_t session_ = -1;
+  uint64_t leader_start_ = 0;        // ProcessInfo::start_time
+  std::vector<ProcessInfo> others_;  // outside of the session, and not older than its leader
 };
 
 }  // namespace nursery::warden

@@ -22,14 +22,6 @@ void AddMarksIn(std::string_view environment, std::vector<std::string>* marks) {
   }
 }
 
-std::vector<ProcessInfo> LiveProcesses() {
-  std::vector<ProcessInfo> live;
-  VisitProcesses([&](const ProcessInfo& process) {
-    if (!process.dead) live.push_back(process);
-  });
-  return live;
-}
-
 }  // namespace
 
 std::string MakeMark(const std::string& instance, uint64_t attempt) {
@@ -97,20 +89,23 @@ std::vector<std::vector<std::string>> MarksOf(const std::vector<ProcessInfo>& pr
   return marks;
 }
 
-std::vector<ProcessInfo> MarkedProcesses(const std::string& mark) {
+std::vector<ProcessInfo> MarkedAmong(const std::vector<ProcessInfo>& processes,
+                                     const std::string& mark) {
   std::vector<ProcessInfo> marked;
-  const std::vector<ProcessInfo> live = LiveProcesses();
-  const std::vector<std::vector<std::string>> marks = MarksOf(live);
-  for (size_t i = 0; i < live.size(); ++i) {
+  const std::vector<std::vector<std::string>> marks = MarksOf(processes);
+  for (size_t i = 0; i < processes.size(); ++i) {
     if (std::find(marks[i].begin(), marks[i].end(), mark) == marks[i].end()) continue;
-    marked.push_back(live[i]);
+    marked.push_back(processes[i]);
   }
   return marked;
 }
 
 std::map<uint64_t, std::vector<ProcessInfo>> ProcessesByAttempt(const std::string& instance) {
   std::map<uint64_t, std::vector<ProcessInfo>> processes;
-  const std::vector<ProcessInfo> live = LiveProcesses();
+  std::vector<ProcessInfo> live;
+  VisitProcesses([&](const ProcessInfo& process) {
+    if (!process.dead) live.push_back(process);
+  });
   const std::vector<std::vector<std::string>> marks = MarksOf(live);
   for (size_t i = 0; i < live.size(); ++i) {
     const std::optional<uint64_t> attempt = AttemptIn(marks[i], instance);

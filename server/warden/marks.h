@@ -31,9 +31,10 @@ std::vector<std::string> MarksIn(std::string_view entry);
 // to it last. None if it may not be read, or not without waiting (memory_files.h).
 std::vector<std::vector<std::string>> MarksOf(const std::vector<ProcessInfo>& processes);
 
-// All live processes of the machine that can be seen and have `mark`.
-std::vector<ProcessInfo> MarkedProcesses(const std::string& mark);
-// Those that have any of `instance`, by its attempt.
+// Those of them that have `mark`.
+std::vector<ProcessInfo> MarkedAmong(const std::vector<ProcessInfo>& processes,
+                                     const std::string& mark);
+// All live processes of the machine that can be seen and have one of `instance`, by its attempt.
 std::map<uint64_t, std::vector<ProcessInfo>> ProcessesByAttempt(const std::string& instance);
 
 }  // namespace nursery::warden

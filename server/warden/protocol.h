@@ -28,7 +28,7 @@
 
 namespace nursery::warden {
 
-inline constexpr int32_t kProtocolVersion = 5;
+inline constexpr int32_t kProtocolVersion = 6;
 
 // SPAWN packets that may be without an answer (SPAWNED or SPAWN_FAILED) at one time. Each holds up
 // to four descriptors in flight, which the kernel counts against the sender's limit of open files.
@@ -89,6 +89,8 @@ inline constexpr uint16_t kReaperLost = 16;   // GONE: the reaper died before it
 inline constexpr uint16_t kOutOfMemory = 32;  // GONE: the kernel killed a process for want of it
 inline constexpr uint16_t kByOwnLimit = 64;   // GONE: by the limit of the attempt
 inline constexpr uint16_t kEscaped = 128;     // SURVIVOR: out of reach of the level, and let go
+inline constexpr uint16_t kBegins = 256;      // SURVIVOR: the first of a report
+inline constexpr uint16_t kGoesOn = 512;      // SURVIVOR: more of the text of the one before
 
 struct Packet {
   PacketType type = PacketType::kHello;
@@ -139,7 +141,8 @@ void SetMemoryFacts(const MemoryFacts& facts, Packet* packet);
 MemoryFacts MemoryFactsOf(const Packet& packet);
 void SetCounters(const Counters& counters, Packet* packet);
 Counters CountersOf(const Packet& packet);
-// The command line of a survivor, cut to what fits.
+// Of the command line of a survivor, cut to what fits.
+inline constexpr size_t kMaxText = sizeof(Packet::payload);
 void SetText(std::string_view text, Packet* packet);
 std::string_view TextOf(const Packet& packet);
 

@@ -159,6 +159,7 @@ class AttemptReaper {
   bool control_ended_ = false;  // KILL, or the warden's death
   bool killing_ = false;
   bool killed_ = false;       // SIGKILL went out to a live process
+  bool is_alone_ = false;     // nobody of the attempt was left when the leader was reaped
   bool others_left_ = false;  // no child any more, but somebody else of the attempt
   bool more_zombies_ = false;
   uint32_t leftovers_ = 0;
@@ -185,7 +186,8 @@ void AttemptReaper::Run() {
 // cgroup such as were moved there.
 bool AttemptReaper::Over() {
   if (launching() || Reap()) return false;
-  if (!enclosure_.OthersAlive()) return true;
+  // Alone once is alone for good: nobody is left who could start another one.
+  if (is_alone_ || !enclosure_.OthersAlive()) return true;
   if (!others_left_) kill_start_ = Clock::now();
   others_left_ = true;
   if (!told_to_end_) BeginKill();
@@ -231,7 +233,7 @@ bool AttemptReaper::Launch(UniqueFd report) {
 void AttemptReaper::KnowLeader() {
   if (!launching() || leader_ > 0) return;
   leader_ = launcher_.pid();
-  enclosure_.set_leader(leader_);
+  enclosure_.SetLeader(leader_);
 }
 
 void AttemptReaper::Report(PacketType type, Packet packet) {
@@ -378,14 +380,14 @@ void AttemptReaper::ReapLeader() {
   first_round_ = kill_start_;
   if (!started_) return;
   const bool has_children = waitid(P_ALL, 0, nullptr, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0;
-  const bool is_last = !has_children && !enclosure_.OthersAlive();
-  if (!is_last) leftovers_ = static_cast<uint32_t>(enclosure_.Live().size());
+  is_alone_ = !has_children && !enclosure_.OthersAlive();
+  if (!is_alone_) leftovers_ = static_cast<uint32_t>(enclosure_.Live().size());
   Packet packet;
   packet.code = leader.status;
   packet.flags = killed_ ? kKilledByUs : 0;
   SetUsage(leader.usage, &packet);
   Report(PacketType::kExited, packet);
-  if (!told_to_end_ && !is_last) BeginKill();
+  if (!told_to_end_ && !is_alone_) BeginKill();
 }
 
 void AttemptReaper::SayLastWord() {

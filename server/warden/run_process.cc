@@ -40,10 +40,11 @@ class Attempt final : public ProcessHandler {
   void OnSpawnFailed(const absl::Status& why) override { End(why); }
   void OnGone(const AttemptEnd& end) override {
     result.end = end;
+    TellEscaped(end.escaped);
     End(absl::OkStatus());
   }
   void OnLost(const absl::Status& why, const Survivors& escaped) override {
-    if (observer_ != nullptr) observer_->OnEscaped(escaped);
+    TellEscaped(escaped);
     End(why);
   }
 
@@ -51,6 +52,9 @@ class Attempt final : public ProcessHandler {
   absl::Status status;  // why there is no result
 
  private:
+  void TellEscaped(const Survivors& escaped) {
+    if (observer_ != nullptr && escaped.total > 0) observer_->OnEscaped(escaped);
+  }
   void End(const absl::Status& why) {
     status = why;
     result.end_time = context_.Now();

@@ -49,7 +49,7 @@ class ProcessObserver {
   virtual void OnProcess(pid_t pid) = 0;
   // They outlived SIGKILL so far; none: those that did are gone.
   virtual void OnSurvivors(const Survivors& alive) = 0;
-  // Of an attempt that was lost: AttemptEnd::escaped.
+  // Last, if there are any, whether the attempt has ended or was lost: AttemptEnd::escaped.
   virtual void OnEscaped(const Survivors& escaped) = 0;
 };
 

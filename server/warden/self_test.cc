@@ -93,7 +93,7 @@ bool ContainEscapee(const Containment& containment) {
     if (!EnterCgroup(enclosure.to_enter())) _exit(1);
     Escape(writer.get(), containment.level != Level::kGroup);
   }
-  enclosure.set_leader(child);
+  enclosure.SetLeader(child);
   writer.reset();
   const pid_t escapee = ReadPid(reader.get());
   // By nothing but what the level adds: at kCgroup only the cgroup, at kGroup only the session.

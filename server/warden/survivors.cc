@@ -21,30 +21,44 @@ Survivors NameSurvivors(const std::vector<ProcessInfo>& alive) {
 std::vector<Packet> SurvivorPackets(const std::vector<ProcessInfo>& alive, uint64_t attempt,
                                     uint16_t flags) {
   const Survivors survivors = NameSurvivors(alive);
+  Packet any;
+  any.type = PacketType::kSurvivor;
+  any.attempt = attempt;
+  any.flags = flags;
+  any.count = survivors.total;
+  std::vector<Packet> packets;
+  for (const Survivor& survivor : survivors.named) {
+    std::string_view text = survivor.command;
+    Packet packet = any;
+    packet.detail = static_cast<uint8_t>(survivor.state);
+    packet.pid = survivor.pid;
+    do {
+      SetText(text, &packet);
+      packets.push_back(packet);
+      packet.flags |= kGoesOn;
+      text.remove_prefix(std::min(text.size(), kMaxText));
+    } while (!text.empty());
+  }
   // That there is none is told by a packet, too.
-  std::vector<Packet> packets(std::max<size_t>(survivors.named.size(), 1));
+  if (packets.empty()) packets.push_back(any);
+  packets.front().flags |= kBegins;
   for (size_t i = 0; i < packets.size(); ++i) {
-    packets[i].type = PacketType::kSurvivor;
-    packets[i].attempt = attempt;
-    packets[i].flags = flags;
-    packets[i].count = survivors.total;
     packets[i].code = static_cast<int32_t>(packets.size() - 1 - i);
-    if (i == survivors.named.size()) break;
-    packets[i].detail = static_cast<uint8_t>(survivors.named[i].state);
-    packets[i].pid = survivors.named[i].pid;
-    SetText(survivors.named[i].command, &packets[i]);
   }
   return packets;
 }
 
 std::optional<Survivors> SurvivorReader::Add(const Packet& packet) {
-  // The first one: a report that ended with its reaper is not gone on with.
-  const uint32_t packets = std::clamp(packet.count, 1u, kMaxNamedSurvivors);
-  if (packet.code == static_cast<int32_t>(packets) - 1) survivors_ = {};
+  // A report that ended with its reaper is not gone on with.
+  if ((packet.flags & kBegins) != 0) survivors_ = {};
   survivors_.total = packet.count;
-  if (packet.count > 0 && survivors_.named.size() < kMaxNamedSurvivors) {
-    survivors_.named.push_back(
-        {packet.pid, static_cast<char>(packet.detail), std::string(TextOf(packet))});
+  const std::string_view text = TextOf(packet);
+  if ((packet.flags & kGoesOn) != 0) {
+    std::string* const command =
+        survivors_.named.empty() ? nullptr : &survivors_.named.back().command;
+    if (command != nullptr && command->size() < kMaxSurvivorCommand) command->append(text);
+  } else if (packet.count > 0 && survivors_.named.size() < kMaxNamedSurvivors) {
+    survivors_.named.push_back({packet.pid, static_cast<char>(packet.detail), std::string(text)});
   }
   if (packet.code > 0) return std::nullopt;
   return std::exchange(survivors_, {});

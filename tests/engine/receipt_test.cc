@@ -217,7 +217,7 @@ std::vector<std::string> ToldCancels(const Job& job) {
     if (event.has_cancel_requested()) {
       const v1::CancelRequested& requested = event.cancel_requested();
       told.push_back((requested.kill() ? "killed " : "asked ") + requested.path());
-      EXPECT_EQ(requested.cause().kind(), v1::CAUSE_KIND_EXPLICIT);
+      EXPECT_EQ(requested.cause().kind(), v1::CAUSE_KIND_CANCELLED);
     } else if (event.has_cancel_completed()) {
       const v1::CancelReceipt& receipt = event.cancel_completed().receipt();
       told.push_back("done " + receipt.path());

@@ -269,6 +269,32 @@ class FrozenTest(DiskTest):
         self.assertEqual(marked(self.mark), [])
 
 
+class EscapedTest(CancelTest):
+    config = "exec: {containment: group}\n"
+
+    def test_a_cancel_after_the_end_still_names_what_has_escaped(self):
+        fifo = os.path.join(self.server.directory, "fifo")
+        os.mkfifo(fifo)
+        writer = os.open(fifo, os.O_RDWR)
+        name = self.submit(job.JobSpec(name="left", root=group(
+            job.NodeSpec(name="escapes", exec=job.ExecAction(
+                argv=[ESCAPEE, "setsid", self.mark], stdin=job.StdinSpec(file=fifo))),
+            exec_node("true", name="stays")))).name
+        wait_until(lambda: len(marked(self.mark)) == 2)
+        os.close(writer)  # the leader exits
+        self.assertTrue(self.wait(name).done)
+        (escaped,) = marked(self.mark)
+        self.addCleanup(os.kill, escaped, signal.SIGKILL)
+        for path, left in (("", [escaped]), ("escapes", [escaped]), ("stays", [])):
+            with self.subTest(path):
+                receipt = self.cancel(name, path=path)
+                self.assertTrue(receipt.already_ended)
+                self.assertEqual([survivor.pid for survivor in receipt.survivors], left)
+                self.assertEqual(receipt.complete, not left)
+                for survivor in receipt.survivors:
+                    self.assertEqual(survivor.command, f"{ESCAPEE} setsid {self.mark}")
+
+
 class UnkillableInGroupTest(FrozenTest):
     config = "exec: {containment: group}\n"
 

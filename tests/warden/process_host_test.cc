@@ -212,6 +212,45 @@ TEST_F(ProcessHostGroupTest, AfterTheWardensDeathAReaperHoldsItsOwnAttemptOnly) 
   EXPECT_THAT(FindMarked(mark_), IsEmpty());
 }
 
+ProcessHost::Options OptionsAtSubreaper() {
+  ProcessHost::Options options = HostOptions();
+  options.level = Level::kSubreaper;
+  return options;
+}
+
+class ProcessHostSubreaperTest : public ProcessHostTest {
+ protected:
+  ProcessHostSubreaperTest() : ProcessHostTest(OptionsAtSubreaper()) {}
+};
+
+// Also with its environment cleared, and while the reaper of another attempt is at work.
+TEST_F(ProcessHostSubreaperTest, WhoCallsItselfAReaperIsNoneAndIsKilled) {
+  const std::string program = testing::TempDir() + "/" + kReaperName;
+  std::filesystem::copy_file("/bin/sh", program, std::filesystem::copy_options::overwrite_existing);
+  Start();
+  Recorder stuck;
+  SpawnEscapee("background", 4, &stuck);
+  Recorder named;
+  ProcessSpec spec;
+  spec.argv = {"/usr/bin/env", "-i", program, "-c", "/bin/sleep 60; :", mark_ + "-named"};
+  Spawn(spec, &named);
+  ASSERT_TRUE(RunUntil([&] { return named.pid > 0; }));
+  while (ReadProcess(named.pid)->name != kReaperName) sched_yield();
+  const pid_t at_work = ReadProcess(stuck.pid)->parent;
+  const pid_t killed = ReadProcess(named.pid)->parent;
+  kill(at_work, SIGSTOP);
+  kill(killed, SIGSTOP);  // it would do its work
+  kill(OnlyChild(), SIGKILL);
+  kill(killed, SIGKILL);
+  EXPECT_TRUE(RunUntil([&] { return named.ends > 0; }));
+  EXPECT_THAT(FindMarked(mark_ + "-named"), IsEmpty());
+  EXPECT_EQ(stuck.ends, 0);
+  kill(at_work, SIGCONT);
+  ASSERT_TRUE(RunUntil([&] { return stuck.ends > 0; }));
+  EXPECT_THAT(FindMarked(mark_), IsEmpty());
+  std::filesystem::remove(program);
+}
+
 TEST_F(ProcessHostTest, TerminateLeavesTimeUntilKill) {
   Start();
   Recorder recorder;
