@@ -57,6 +57,7 @@ SEEDED_TEST(SpawnerTest, SpawnsFromOutsideUntilTheJoinAndRefusesAfterwards) {
 struct ThrowsWhenMoved {
   ThrowsWhenMoved() = default;
   ThrowsWhenMoved(const ThrowsWhenMoved& other) = default;
+  // NOLINTNEXTLINE(performance-noexcept-move-constructor): it throws
   ThrowsWhenMoved(ThrowsWhenMoved&& other) : moves(other.moves + 1) {
     if (moves == 2) throw std::runtime_error("no");
   }

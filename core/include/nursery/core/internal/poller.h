@@ -4,6 +4,8 @@
 #ifndef NURSERY_CORE_INTERNAL_POLLER_H_
 #define NURSERY_CORE_INTERNAL_POLLER_H_
 
+#include <bit>
+#include <cstdint>
 #include <unordered_map>
 
 #include "absl/functional/function_ref.h"
@@ -20,10 +22,10 @@ enum class IoDirection : uint8_t { kRead, kWrite };
 
 // What a task that waits for `fd` waits on, for dumps; null is for nothing.
 inline const void* DescriptorAsObject(int fd) {
-  return reinterpret_cast<const void*>(static_cast<uintptr_t>(fd) + 1);
+  return std::bit_cast<const void*>(static_cast<uintptr_t>(fd) + 1);
 }
 inline int ObjectAsDescriptor(const void* object) {
-  return static_cast<int>(reinterpret_cast<uintptr_t>(object) - 1);
+  return static_cast<int>(std::bit_cast<uintptr_t>(object) - 1);
 }
 
 class Poller {
