@@ -200,7 +200,8 @@ void Group::CountEnd(const TaskRecord& task) {
   {
     MutexLock lock(mutex_);
     if (!plain_) --uncounted_;
-    decision = join_.OnTaskEnded(task.name, task.result);
+    decision =
+        join_.OnTaskEnded(task.name, task.result, [this] { return scope_.context().status(); });
     if (!decision && closed_) decision = join_.OnRemaining(uncounted_);
   }
   Apply(std::move(decision));
@@ -281,7 +282,7 @@ void Group::Apply(std::optional<Cause> decision) {
 
 GroupResult Group::TakeResult() {
   MutexLock lock(mutex_);
-  GroupResult result = join_.TakeResult([this] { return scope_.context().status(); });
+  GroupResult result = join_.TakeResult();
   result.succeeded += CountSucceeded();
   return result;
 }

@@ -1,17 +1,18 @@
 #include "nursery/core/join.h"
 
-#include <algorithm>
-
 #include "nursery/core/internal/planted.h"
 #include "nursery/core/status.h"
 
 namespace nursery::internal {
 namespace {
 
-// Whether `status` is `told`, passed on: as it is, or annotated on its way.
+// Whether `status` is `told`, passed on: as it is, or behind what Annotate puts in front of it.
 bool Passes(const absl::Status& status, const absl::Status& told) {
-  return status == told ||
-         (status.code() == told.code() && Message(status).ends_with(Message(told)));
+  if (status == told) return true;
+  std::string_view text = Message(status);
+  if (status.code() != told.code() || !text.ends_with(Message(told))) return false;
+  text.remove_suffix(Message(told).size());
+  return text.ends_with(": ");
 }
 
 }  // namespace
@@ -38,12 +39,22 @@ std::optional<Cause> JoinState::Decide(CauseKind kind, absl::Status outcome,
   return Cause(kind, std::move(for_others));
 }
 
-std::optional<Cause> JoinState::OnTaskEnded(const std::string& name, const absl::Status& status) {
+std::optional<Cause> JoinState::OnTaskEnded(const std::string& name, const absl::Status& status,
+                                            absl::FunctionRef<absl::Status()> outside) {
+  if (status.ok()) return OnSuccess();
   if (decided_ && Passes(status, told_)) {
     ++result_.cancelled;
     return std::nullopt;
   }
-  return status.ok() ? OnSuccess() : OnFailure(name, status);
+  if (!decided_ && join_.kind == Join::Kind::kMaxFailures) {
+    const absl::Status told = outside();
+    if (!told.ok() && Passes(status, told)) {
+      cut_short_ = told;
+      ++result_.cancelled;
+      return std::nullopt;
+    }
+  }
+  return OnFailure(name, status);
 }
 
 std::optional<Cause> JoinState::OnSuccess() {
@@ -91,15 +102,12 @@ std::optional<Cause> JoinState::OnRemaining(int64_t running) {
       Error(absl::StatusCode::kCancelled, "the group has failed: " + shortfall + " at most"));
 }
 
-GroupResult JoinState::TakeResult(absl::FunctionRef<absl::Status()> outside) {
-  if (decided_ || result_.errors.empty()) return std::move(result_);
-  if (join_.kind == Join::Kind::kCollect) result_.status = result_.errors.front().status;
-  if (join_.kind != Join::Kind::kMaxFailures) return std::move(result_);
-  // Those that are tolerated are the tasks' own.
-  const absl::Status told = outside();
-  const auto passes = [&](const GroupError& error) { return Passes(error.status, told); };
-  const bool cut_short = std::any_of(result_.errors.begin(), result_.errors.end(), passes);
-  if (!told.ok() && cut_short) result_.status = told;
+GroupResult JoinState::TakeResult() {
+  if (decided_) return std::move(result_);
+  if (join_.kind == Join::Kind::kCollect && !result_.errors.empty()) {
+    result_.status = result_.errors.front().status;
+  }
+  if (!cut_short_.ok()) result_.status = cut_short_;
   return std::move(result_);
 }
 

@@ -22,9 +22,12 @@ void AppendNumber(uint64_t number, int base, std::string& text) {
 
 // "fd 5", or the address of what it waits on.
 void AppendObject(const TaskEntry& task, std::string& text) {
-  if (task.reason == WaitReason::kIo) {
+  // Others wait for io of their own, and what is seen may be of two moments.
+  const std::optional<int> descriptor =
+      task.reason == WaitReason::kIo ? ObjectAsDescriptor(task.object) : std::nullopt;
+  if (descriptor) {
     text += "fd ";
-    AppendNumber(static_cast<uint64_t>(ObjectAsDescriptor(task.object)), 10, text);
+    AppendNumber(static_cast<uint64_t>(*descriptor), 10, text);
   } else {
     text += "0x";
     AppendNumber(reinterpret_cast<uintptr_t>(task.object), 16, text);

@@ -143,7 +143,7 @@ void WorkerPool::OnJobEnded(const std::string& name, const absl::Status& status)
   {
     MutexLock lock(mutex_);
     ++ended_;
-    decision = join_.OnTaskEnded(name, status);
+    decision = join_.OnTaskEnded(name, status, [this] { return scope_.context().status(); });
   }
   if (!PLANTED(pool_goes_on_after_error)) Apply(std::move(decision));
 }
@@ -178,7 +178,7 @@ WorkerPoolStats WorkerPool::Stats() const {
 
 GroupResult WorkerPool::TakeResult() {
   MutexLock lock(mutex_);
-  GroupResult result = join_.TakeResult([this] { return scope_.context().status(); });
+  GroupResult result = join_.TakeResult();
   const int64_t dropped = accepted_ - started_;
   result.cancelled += dropped;
   if (dropped > 0 && result.status.ok()) result.status = scope_.context().status();

@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """How many instructions core takes for one task or one operation: none may rise by more than 2 %.
 
-On a machine that others share a time says little; instructions are the same in every run, to a
-hundredth. `instructions_test.py --record` writes those of this build to instructions.txt; a change
-that makes something dearer does so knowingly.
+On a machine that others share a time says little; instructions are the same in most runs, to a
+hundredth, and never less. `instructions_test.py --record` writes those of this build to
+instructions.txt; a change that makes something dearer does so knowingly.
 """
 
 import os

@@ -93,7 +93,8 @@ Async<absl::Status> SpawnAndDump(Group& group, const CancelScope* scope, int fd,
                                  std::string* dump) {
   absl::Status spawned = co_await group.Spawn("reader", WaitToRead, fd);
   Executor& executor = group.context().executor();
-  while (executor.poller().waiters() == 0) co_await Yield();
+  constexpr auto kIo = static_cast<size_t>(WaitReason::kIo);
+  while (executor.Stats().by_reason[kIo] == 0) co_await Yield();
   *dump = executor.Dump();
   scope->Cancel("stop");
   co_return spawned;

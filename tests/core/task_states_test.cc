@@ -145,9 +145,9 @@ Async<absl::Status> WaitForDescriptor(Context ctx, Never* never) {
   co_return co_await ReadReady(ctx, never->descriptor.fd());
 }
 
-Async<absl::Status> LookAtThreads(Group& group, Never* never, const CancelScope* scope) {
-  std::atomic<bool> go_on = false;
-  absl::Status blocking = co_await group.Spawn("block", Block, &go_on);
+Async<absl::Status> LookAtThreads(Group& group, Never* never, std::atomic<bool>* go_on,
+                                  const CancelScope* scope) {
+  absl::Status blocking = co_await group.Spawn("block", Block, go_on);
   absl::Status waiting = co_await group.Spawn("read", WaitForDescriptor, never);
   const Executor& executor = group.context().executor();
   const auto count = [&](WaitReason reason) {
@@ -156,8 +156,8 @@ Async<absl::Status> LookAtThreads(Group& group, Never* never, const CancelScope*
   while (count(WaitReason::kBlocking) == 0 || count(WaitReason::kIo) == 0) co_await Yield();
   EXPECT_EQ(executor.Stats().by_state[static_cast<size_t>(TaskState::kBlocking)], 1);
   EXPECT_THAT(executor.Dump(), HasSubstr("[blocking"));
-  go_on.store(true);
-  go_on.notify_all();
+  go_on->store(true);
+  go_on->notify_all();
   scope->Cancel("seen");
   co_return blocking.ok() ? waiting : blocking;
 }
@@ -166,9 +166,10 @@ TEST(TaskStatesTest, BlockingCallsAndDescriptorsAreSeenOnThreads) {
   ThreadExecutor executor(2);
   absl::Status status = executor.Run("root", [](Context ctx) -> Async<absl::Status> {
     Never never;
+    std::atomic<bool> go_on = false;
     CancelScope scope(ctx);
     GroupResult result =
-        co_await WithGroup(scope.context(), GroupOptions(), LookAtThreads, &never, &scope);
+        co_await WithGroup(scope.context(), GroupOptions(), LookAtThreads, &never, &go_on, &scope);
     EXPECT_TRUE(absl::IsCancelled(result.status)) << result.status;
     co_return absl::OkStatus();
   });

@@ -11,6 +11,7 @@ import sys
 import calls
 import coroutines
 import layering
+import permits
 import shape
 import sources
 
@@ -20,7 +21,7 @@ EXCEPTIONS = "tests/tidy/exceptions.txt"
 
 def find_violations(all_sources):
     for source in all_sources:
-        for rules in (layering, coroutines, calls, shape):
+        for rules in (layering, coroutines, permits, calls, shape):
             yield from rules.check(source)
     yield from shape.check_triples(all_sources)
 

@@ -120,11 +120,8 @@ class EscapeMatrixTest : public testing::TestWithParam<Trial> {
     std::vector<pid_t> named;
     for (size_t i = 0; i < std::min<size_t>(outside_.size(), kMaxNamedSurvivors); ++i) {
       if (shape() == "clean_environment") continue;
-      std::optional<Packet> survivor;
-      do {  // first of those that were slow to die, on a busy machine
-        survivor = client->Await(PacketType::kSurvivor, attempt);
-        ASSERT_TRUE(survivor);
-      } while ((survivor->flags & kEscaped) == 0);
+      const std::optional<Packet> survivor = client->AwaitEscaped(attempt);
+      ASSERT_TRUE(survivor);
       EXPECT_EQ(survivor->count, outside_.size());
       named.push_back(survivor->pid);
     }

@@ -111,10 +111,7 @@ class Trials {
   int AwaitNamed(uint64_t attempt, const std::set<pid_t>& outside) {
     int named = 0;
     for (size_t i = 0; i < std::min<size_t>(outside.size(), kMaxNamedSurvivors); ++i) {
-      std::optional<Packet> survivor;
-      do {  // first of those that were slow to die, on a busy machine
-        survivor = client_.Await(PacketType::kSurvivor, attempt);
-      } while (survivor && (survivor->flags & kEscaped) == 0);
+      const std::optional<Packet> survivor = client_.AwaitEscaped(attempt);
       named += survivor && outside.contains(survivor->pid) ? 1 : 0;
     }
     return named;

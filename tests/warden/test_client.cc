@@ -123,6 +123,14 @@ void TestClient::SendWithFds(const Packet& packet, std::span<const int> fds) {
   while (!channel_.TrySend(packet, fds)) NURSERY_CHECK(AwaitEvent(channel_.fd(), POLLOUT));
 }
 
+std::optional<Packet> TestClient::AwaitEscaped(uint64_t attempt) {
+  std::optional<Packet> survivor;
+  do {
+    survivor = Await(PacketType::kSurvivor, attempt);
+  } while (survivor && ((survivor->flags & kEscaped) == 0 || (survivor->flags & kGoesOn) != 0));
+  return survivor;
+}
+
 std::optional<Packet> TestClient::Await(PacketType type, uint64_t attempt) {
   const auto wanted = [&](const Packet& packet) {
     return packet.type == type && packet.attempt == attempt;

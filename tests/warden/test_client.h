@@ -69,6 +69,9 @@ class TestClient {
 
   // The next packet of `type` for `attempt`; others are kept for later calls.
   std::optional<Packet> Await(PacketType type, uint64_t attempt = 0);
+  // The packet that names the next one that has escaped. On a busy machine some may have been told
+  // before that were only slow to die.
+  std::optional<Packet> AwaitEscaped(uint64_t attempt);
 
   // What the server's death looks like to the warden.
   void CloseSocket() { channel_.Close(); }

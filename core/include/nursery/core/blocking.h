@@ -3,7 +3,8 @@
 //
 // Thread safety: called by tasks.
 // Suspends: until the executor has a thread for it (ThreadExecutorOptions::blocking_threads), first
-// come, first served, and until the function has returned. Resumes on: the executor.
+// come, first served, as for a semaphore, and until the function has returned. Where the system has
+// no thread left it runs on one of those that are there, later. Resumes on: the executor.
 // Cancellation: ends the wait for a thread with the cause's status, and the function is not called.
 // What has been started is waited for, since it may refer to the caller's frame.
 //

@@ -1,5 +1,5 @@
 // Executor: runs tasks and knows all of them. ThreadExecutor runs on worker threads; tests run the
-// same code on a single-threaded, seeded one with virtual time (core/testing/seeded_executor.h).
+// same code on a single-threaded, seeded one with virtual time (nursery/testing/seeded_executor.h).
 //
 // Thread safety: any thread. Lifetime: an executor outlives every task and Context made on it; its
 // destructor checks that no task is left.
@@ -47,8 +47,9 @@ class Executor {
   Executor& operator=(const Executor&) = delete;
 
   // Runs `root` as the root task and blocks the calling thread until it, and with it every task
-  // below, has ended. An exception becomes INTERNAL. FAILED_PRECONDITION where it would hang: on
-  // a thread that runs tasks, which call it in RunBlocking.
+  // below, has ended. An exception becomes INTERNAL. FAILED_PRECONDITION on a thread of a
+  // ThreadExecutor and on that of a GuestWorker, which it would keep from their tasks: those call
+  // it in RunBlocking.
   virtual absl::Status Run(std::string name, Root root,
                            std::source_location site = std::source_location::current()) = 0;
 

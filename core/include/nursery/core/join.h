@@ -25,13 +25,14 @@ struct Join {
   static Join All() { return {Kind::kAll, 0}; }
   // Waits for all, keeps every error; fails when any failed.
   static Join Collect() { return {Kind::kCollect, 0}; }
-  // The first success cancels the rest; fails when none can succeed any more.
+  // The first success cancels the rest; fails when none can succeed any more: as the first failure,
+  // or FAILED_PRECONDITION if there was none.
   static Join Any() { return {Kind::kAny, 1}; }
   // `count` successes cancel the rest; fails as soon as they cannot be reached any more: once the
   // body has ended, what tasks may still spawn does not count. count >= 1.
   static Join Quorum(int64_t count) { return {Kind::kQuorum, count}; }
   // Up to `count` failures are tolerated; one more cancels the rest. What ends because the group's
-  // own context did is none: the group ends as that says. count >= 0.
+  // own context did is none, but then the group ends as that says. count >= 0.
   static Join MaxFailures(int64_t count) { return {Kind::kMaxFailures, count}; }
 
   // Whether it asks how many have succeeded.
@@ -92,8 +93,9 @@ class JoinState {
   explicit JoinState(Join join) : join_(join) {}
 
   // Each gives a cause when, and only when, it decided the group: whoever still runs is to be
-  // cancelled.
-  std::optional<Cause> OnTaskEnded(const std::string& name, const absl::Status& status);
+  // cancelled. `outside` gives what the group's context says; it is asked where that matters.
+  std::optional<Cause> OnTaskEnded(const std::string& name, const absl::Status& status,
+                                   absl::FunctionRef<absl::Status()> outside);
   std::optional<Cause> OnBodyEnded(const absl::Status& status);
   // Somebody asked for the end; `status` is what all are told.
   std::optional<Cause> OnStopped(const absl::Status& status);
@@ -102,8 +104,7 @@ class JoinState {
 
   bool decided() const { return decided_; }
   const GroupResult& result() const { return result_; }
-  // `outside` gives what the group's context says; it is asked where that matters.
-  GroupResult TakeResult(absl::FunctionRef<absl::Status()> outside);
+  GroupResult TakeResult();
 
  private:
   std::optional<Cause> Decide(CauseKind kind, absl::Status outcome, absl::Status for_others);
@@ -112,7 +113,8 @@ class JoinState {
 
   const Join join_;
   bool decided_ = false;
-  absl::Status told_;  // what the cancelled ones were told
+  absl::Status told_;       // what the cancelled ones were told
+  absl::Status cut_short_;  // what ended some that count as no failure
   GroupResult result_;
 };
 

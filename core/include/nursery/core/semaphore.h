@@ -77,7 +77,7 @@ class [[nodiscard]] Permit {
   internal::HolderTable::Holder* holder_ = nullptr;  // known to the wait-for graph
 };
 
-// A task as dumps number it, and the weight of one permit that it holds.
+// A task as dumps of its executor number it, and the weight of one permit that it holds.
 struct SemaphoreHolder {
   uint64_t task = 0;
   int64_t weight = 0;

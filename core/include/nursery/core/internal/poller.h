@@ -6,6 +6,8 @@
 
 #include <bit>
 #include <cstdint>
+#include <limits>
+#include <optional>
 #include <unordered_map>
 
 #include "absl/functional/function_ref.h"
@@ -24,8 +26,11 @@ enum class IoDirection : uint8_t { kRead, kWrite };
 inline const void* DescriptorAsObject(int fd) {
   return std::bit_cast<const void*>(static_cast<uintptr_t>(fd) + 1);
 }
-inline int ObjectAsDescriptor(const void* object) {
-  return static_cast<int>(std::bit_cast<uintptr_t>(object) - 1);
+// Nothing: it is an object with an address.
+inline std::optional<int> ObjectAsDescriptor(const void* object) {
+  const uintptr_t number = std::bit_cast<uintptr_t>(object) - 1;
+  if (number > std::numeric_limits<int>::max()) return std::nullopt;
+  return static_cast<int>(number);
 }
 
 class Poller {
