@@ -152,7 +152,7 @@ absl::StatusOr<Tree::Closing> Job::Close(const CancelRequest& request, EventKind
   }
   absl::StatusOr<Tree::Closing> closing;
   {
-    // In one step: whoever sees that it is closed, as Run does at the end, finds the record.
+    // In one step: whoever sees that it is closed finds the record.
     MutexLock lock(mutex_);
     closing = now.live->tree->Close(record, event, teardown, request.counts_as, request.grace);
     if (closing.ok()) record = Keep(std::move(record));

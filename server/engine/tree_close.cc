@@ -210,6 +210,7 @@ absl::StatusOr<Tree::Closing> Tree::Close(const std::shared_ptr<CancelRecord>& r
   receipt = request;
   receipt.set_complete(true);
   receipt.set_skipped(record->teardowns->skipped);
+  *receipt.mutable_duration() = ToProto(Duration::zero());
   Append(std::move(completed));
   return closing;
 }

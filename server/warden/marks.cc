@@ -11,6 +11,7 @@ namespace {
 
 // More than the kernel lets a program be started with.
 constexpr size_t kMaxEnvironment = size_t{8} << 20;
+constexpr size_t kMaxHanging = 20;
 
 void AddMarksIn(std::string_view environment, std::vector<std::string>* marks) {
   while (!environment.empty()) {
@@ -68,10 +69,11 @@ std::vector<std::vector<std::string>> MarksOf(const std::vector<ProcessInfo>& pr
     files.push_back("/proc/" + std::to_string(process.pid) + "/environ");
   }
   std::vector<size_t> empty;
-  ReadMemoryFiles(files, kMaxEnvironment, [&](size_t i, const std::string& environment) {
-    AddMarksIn(environment, &marks[i]);
-    if (environment.empty()) empty.push_back(i);
-  });
+  ReadMemoryFiles(files, kMaxEnvironment, kMaxHanging,
+                  [&](size_t i, const std::string& environment) {
+                    AddMarksIn(environment, &marks[i]);
+                    if (environment.empty()) empty.push_back(i);
+                  });
   // A first thread that has ended shows none, the others still do.
   files.clear();
   std::vector<size_t> owners;
@@ -83,9 +85,10 @@ std::vector<std::vector<std::string>> MarksOf(const std::vector<ProcessInfo>& pr
       owners.push_back(i);
     }
   }
-  ReadMemoryFiles(files, kMaxEnvironment, [&](size_t file, const std::string& environment) {
-    if (marks[owners[file]].empty()) AddMarksIn(environment, &marks[owners[file]]);
-  });
+  ReadMemoryFiles(files, kMaxEnvironment, kMaxHanging,
+                  [&](size_t file, const std::string& environment) {
+                    if (marks[owners[file]].empty()) AddMarksIn(environment, &marks[owners[file]]);
+                  });
   return marks;
 }
 

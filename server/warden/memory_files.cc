@@ -24,12 +24,9 @@ namespace {
 // row it is given up; a machine that is only busy leaves it runnable.
 constexpr int kLookAfterMilliseconds = 50;
 constexpr int kMaxLooks = 2;
-// What many such processes may cost: a fifth of a second each, two in all.
-constexpr size_t kMaxHanging = 20;
-
 // The parts of a file and then one without bytes, which ends it.
 struct Part {
-  size_t file;
+  size_t file;  // of those that are to be read
   char bytes[4096];
 };
 constexpr size_t kHeader = sizeof(Part) - sizeof(Part::bytes);
@@ -77,16 +74,27 @@ std::optional<size_t> Receive(int socket, pid_t child, Part* part) {
   return std::nullopt;
 }
 
+using Take = std::function<void(size_t, std::string)>;
+
+// Where there can be no child: that nothing is known would be worse than to wait.
+size_t ReadHere(const std::vector<std::string>& paths, size_t first, size_t limit,
+                const Take& take) {
+  for (size_t i = first; i < paths.size(); ++i) take(i, ReadSmallFile(paths[i], limit));
+  return paths.size();
+}
+
 // From `first` on, to the end or to one that hangs. Gives the first that was not read.
 size_t ReadByChild(const std::vector<std::string>& paths, size_t first, size_t limit,
-                   const std::function<void(size_t, std::string)>& take) {
+                   const Take& take) {
   int ends[2];
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return first;
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
+    return ReadHere(paths, first, limit, take);
+  }
   const UniqueFd ours(ends[0]);
   UniqueFd theirs(ends[1]);
   const pid_t parent = getpid();
   const pid_t child = fork();
-  if (child < 0) return first;
+  if (child < 0) return ReadHere(paths, first, limit, take);
   if (child == 0) ReadAsChild(theirs.get(), parent, paths, first, limit);
   theirs.reset();
   std::string text;
@@ -103,13 +111,30 @@ size_t ReadByChild(const std::vector<std::string>& paths, size_t first, size_t l
   return first;
 }
 
+// Whether a thread of the process hangs in the kernel, of which `path` is a file.
+bool MayHang(const std::string& path) {
+  const std::string tasks = path.substr(0, path.rfind('/')) + "/task";
+  for (const pid_t thread : NumbersIn(tasks)) {
+    const std::optional<ProcessInfo> process = ReadProcess(thread, tasks);
+    if (process && process->state == 'D') return true;
+  }
+  return false;
+}
+
 }  // namespace
 
-void ReadMemoryFiles(const std::vector<std::string>& paths, size_t limit,
-                     const std::function<void(size_t, std::string)>& take) {
+void ReadMemoryFiles(const std::vector<std::string>& paths, size_t limit, size_t max_hanging,
+                     const Take& take) {
+  std::vector<size_t> order;
+  std::vector<size_t> last;
+  for (size_t i = 0; i < paths.size(); ++i) (MayHang(paths[i]) ? last : order).push_back(i);
+  order.insert(order.end(), last.begin(), last.end());
+  std::vector<std::string> ordered;
+  for (const size_t i : order) ordered.push_back(paths[i]);
+  const Take take_ordered = [&](size_t i, std::string text) { take(order[i], std::move(text)); };
   size_t next = 0;
-  for (size_t hanging = 0; next < paths.size() && hanging < kMaxHanging; ++hanging) {
-    next = ReadByChild(paths, next, limit, take) + 1;
+  for (size_t hanging = 0; next < ordered.size() && hanging < max_hanging; ++hanging) {
+    next = ReadByChild(ordered, next, limit, take_ordered) + 1;
   }
 }
 

@@ -139,7 +139,6 @@ absl::Status ProcessHost::StartWardenLocked() {
   }
   run_cgroup_ = *std::move(run_cgroup);
   warden_ = *std::move(warden);
-  program_ = ProgramOf(warden_.pid);
   keepers_ = std::move(keepers);
   channel_ = Channel(std::move(warden_.socket));
   hello_ = false;
@@ -431,8 +430,9 @@ void ProcessHost::CheckWardenLocked(std::vector<Call>* calls) {
   if (warden_.pid < 0 || waitpid(warden_.pid, &status, WNOHANG) != warden_.pid) return;
   ReadSocketLocked(calls);  // its last words
   channel_.Close();
-  warden_ = WardenProcess();
-  Remains remains = {std::move(keepers_), std::exchange(run_cgroup_, {}), {}, Clock::now()};
+  const pid_t dead = std::exchange(warden_, WardenProcess()).pid;
+  Remains remains = {dead, std::move(keepers_), std::exchange(run_cgroup_, {}),
+                     {},   Clock::now(),        false};
   for (const auto& [attempt, sent] : sent_) {
     remains.orphans.push_back({attempt, sent.handler, sent.leader, sent.reaper, false, false, {}});
   }

@@ -178,12 +178,12 @@ class ProcessHost {
   };
   // What a dead warden leaves: reapers that are still killing, and those who wait for their end.
   struct Remains {
+    pid_t warden;      // whose session is that of its reapers, and of nobody else
     UniqueFd keepers;  // end of file: every reaper has ended; closed after that
     std::string run_cgroup;
     std::vector<Orphan> orphans;
     std::chrono::steady_clock::time_point since;
-
-    bool slow() const { return std::chrono::steady_clock::now() - since >= kSurvivorsAfter; }
+    bool slow = false;  // when it was looked at last: what lives since then is worth telling
   };
 
   void End(AttemptId attempt, PacketType how);
@@ -229,7 +229,6 @@ class ProcessHost {
   mutable Mutex mutex_;
   rlim_t task_files_ NURSERY_GUARDED_BY(mutex_) = 0;
   WardenProcess warden_ NURSERY_GUARDED_BY(mutex_);
-  std::string program_ NURSERY_GUARDED_BY(mutex_);  // of the last warden, as ProgramOf
   UniqueFd keepers_
       NURSERY_GUARDED_BY(mutex_);  // a pipe that warden and reapers hold at its other end
   Channel channel_ NURSERY_GUARDED_BY(mutex_){UniqueFd()};

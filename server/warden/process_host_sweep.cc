@@ -45,6 +45,7 @@ void ProcessHost::SweepLocked(bool is_time, std::vector<Call>* calls) {
     reapers_live |= remains.keepers.valid();
   }
   if (remains_.empty() || !is_time) return;
+  for (Remains& remains : remains_) remains.slow = Clock::now() - remains.since >= kSurvivorsAfter;
   for (Remains& remains : remains_) {
     for (Orphan& orphan : remains.orphans) LookAtReaperLocked(&orphan);
   }
@@ -93,9 +94,10 @@ void ProcessHost::AbandonThoseWithoutReaperLocked() {
   }
 }
 
-// Anybody can take the name, and run a program that has it; but not both at once.
+// Of a dead warden: tasks have sessions of their own, and nobody can enter that of another.
 bool ProcessHost::IsReaperLocked(const ProcessInfo& process) const {
-  return process.name == kReaperName && (process.dead || ProgramOf(process.pid) == program_);
+  return std::any_of(remains_.begin(), remains_.end(),
+                     [&](const Remains& remains) { return remains.warden == process.session; });
 }
 
 // One that ends by itself does so when nothing of its attempt is left.
@@ -121,7 +123,12 @@ bool ProcessHost::IsOverLocked(const Remains& remains, const std::vector<Stray>&
                                GroupView* view, Orphan* orphan, std::vector<Call>* calls) {
   std::vector<ProcessInfo> alive;
   bool left = remains.keepers.valid() && !orphan->abandoned;
-  if (left && orphan->reaper > 0 && remains.slow()) alive = LiveDescendants(orphan->reaper);
+  if (left && orphan->reaper > 0 && remains.slow) {
+    alive = LiveDescendants(orphan->reaper);
+    const auto helps_it = [this](const ProcessInfo& process)
+                              NURSERY_REQUIRES(mutex_) { return IsReaperLocked(process); };
+    std::erase_if(alive, helps_it);
+  }
   if (!left) left = MayBeLeft(orphan->attempt, strays, &alive);
   if (orphan->abandoned && orphan->leader > 0 && !AdoptsLocked()) {
     for (const ProcessInfo& process : view->Session(orphan->leader)) {
@@ -135,7 +142,7 @@ bool ProcessHost::IsOverLocked(const Remains& remains, const std::vector<Stray>&
     if (leaf.valid()) leaf.Kill();
     left = leaf.valid() && leaf.populated();
   }
-  if (left && remains.slow() && orphan->told.Change(alive)) {
+  if (left && remains.slow && orphan->told.Change(alive)) {
     calls->push_back({[handler = orphan->handler, survivors = NameSurvivors(alive)] {
       handler->OnSurvivors(survivors);
     }});
@@ -173,7 +180,7 @@ std::vector<Stray> ProcessHost::KillStraysLocked(bool reapers_live) {
   std::unordered_map<pid_t, uint64_t> sessions;
   bool slow = false;
   for (const Remains& remains : remains_) {
-    slow |= remains.slow();
+    slow |= remains.slow;
     for (const Orphan& orphan : remains.orphans) sessions.emplace(orphan.leader, orphan.attempt);
   }
   std::vector<Stray> strays = FindStrays(slow ? instance_ : "", sessions, is_at_work);

@@ -6,13 +6,11 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <climits>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <string_view>
 #include <unordered_set>
 
 #include "server/warden/memory_files.h"
@@ -26,21 +24,8 @@ using Visitor = std::function<void(const ProcessInfo&)>;
 using Skip = std::function<bool(pid_t)>;
 
 constexpr size_t kMaxCommandLine = 4096;
-
-// The whole of a small file, at most `limit` bytes; empty if it cannot be read.
-std::string ReadSmallFile(const std::string& path, size_t limit) {
-  std::string text;
-  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd.valid()) return text;
-  char buffer[4096];
-  while (text.size() < limit) {
-    const ssize_t size = read(fd.get(), buffer, std::min(sizeof(buffer), limit - text.size()));
-    if (size < 0 && errno == EINTR) continue;
-    if (size <= 0) break;
-    text.append(buffer, static_cast<size_t>(size));
-  }
-  return text;
-}
+// A name is no reason to wait for long.
+constexpr size_t kMaxHanging = 2;
 
 // Calls `f` for each entry of a /proc directory that is a number.
 template <typename F>
@@ -107,6 +92,20 @@ void VisitByParents(pid_t root, const Visitor& visit, const Skip& skip, const st
 
 }  // namespace
 
+std::string ReadSmallFile(const std::string& path, size_t limit) {
+  std::string text;
+  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) return text;
+  char buffer[4096];
+  while (text.size() < limit) {
+    const ssize_t size = read(fd.get(), buffer, std::min(sizeof(buffer), limit - text.size()));
+    if (size < 0 && errno == EINTR) continue;
+    if (size <= 0) break;
+    text.append(buffer, static_cast<size_t>(size));
+  }
+  return text;
+}
+
 std::vector<pid_t> NumbersIn(const std::string& directory) {
   std::vector<pid_t> numbers;
   ForEachNumber(directory, [&](pid_t number) { numbers.push_back(number); });
@@ -137,16 +136,6 @@ std::optional<ProcessInfo> ReadProcess(pid_t pid, const std::string& proc) {
   return process;
 }
 
-std::string ProgramOf(pid_t pid) {
-  constexpr std::string_view kReplaced = " (deleted)";
-  char path[PATH_MAX];
-  const std::string link = "/proc/" + std::to_string(pid) + "/exe";
-  const ssize_t size = readlink(link.c_str(), path, sizeof(path));
-  std::string program(path, static_cast<size_t>(std::max<ssize_t>(size, 0)));
-  if (program.ends_with(kReplaced)) program.resize(program.size() - kReplaced.size());
-  return program;
-}
-
 std::vector<std::string> CommandLines(const std::vector<ProcessInfo>& processes) {
   std::vector<std::string> lines;
   std::vector<std::string> files;
@@ -154,7 +143,7 @@ std::vector<std::string> CommandLines(const std::vector<ProcessInfo>& processes)
     lines.push_back("[" + process.name + "]");
     files.push_back("/proc/" + std::to_string(process.pid) + "/cmdline");
   }
-  ReadMemoryFiles(files, kMaxCommandLine, [&](size_t i, std::string text) {
+  ReadMemoryFiles(files, kMaxCommandLine, kMaxHanging, [&](size_t i, std::string text) {
     while (!text.empty() && text.back() == '\0') text.pop_back();
     std::replace(text.begin(), text.end(), '\0', ' ');
     if (!text.empty()) lines[i] = std::move(text);

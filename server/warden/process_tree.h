@@ -30,15 +30,14 @@ struct ProcessInfo {
   std::string name;
 };
 
+// The whole of a small file, at most `limit` bytes; empty if it cannot be read.
+std::string ReadSmallFile(const std::string& path, size_t limit);
+
 // The entries of a directory of /proc that are numbers: processes or threads.
 std::vector<pid_t> NumbersIn(const std::string& directory);
 
 // nullopt if there is no such process (any more).
 std::optional<ProcessInfo> ReadProcess(pid_t pid, const std::string& proc = "/proc");
-
-// The path of the program that it runs, also when another file has taken its place; empty if there
-// is no such process.
-std::string ProgramOf(pid_t pid);
 
 // Of each its arguments joined by spaces; its name in brackets if it has none, as ps shows it, or
 // if they cannot be read without waiting (memory_files.h).

@@ -34,7 +34,7 @@ inline constexpr int32_t kProtocolVersion = 6;
 // to four descriptors in flight, which the kernel counts against the sender's limit of open files.
 inline constexpr uint32_t kSpawnCredits = 64;
 
-// SURVIVOR packets in one report; further survivors are only counted.
+// Survivors that one report names; further ones are only counted.
 inline constexpr uint32_t kMaxNamedSurvivors = 16;
 
 enum class PacketType : uint8_t {

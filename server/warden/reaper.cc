@@ -380,14 +380,16 @@ void AttemptReaper::ReapLeader() {
   first_round_ = kill_start_;
   if (!started_) return;
   const bool has_children = waitid(P_ALL, 0, nullptr, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0;
-  is_alone_ = !has_children && !enclosure_.OthersAlive();
-  if (!is_alone_) leftovers_ = static_cast<uint32_t>(enclosure_.Live().size());
+  const bool is_last = !has_children && !enclosure_.OthersAlive();
+  // A scan is no proof.
+  is_alone_ = is_last && level_ != Level::kGroup;
+  if (!is_last) leftovers_ = static_cast<uint32_t>(enclosure_.Live().size());
   Packet packet;
   packet.code = leader.status;
   packet.flags = killed_ ? kKilledByUs : 0;
   SetUsage(leader.usage, &packet);
   Report(PacketType::kExited, packet);
-  if (!told_to_end_ && !is_alone_) BeginKill();
+  if (!told_to_end_ && !is_last) BeginKill();
 }
 
 void AttemptReaper::SayLastWord() {

@@ -329,7 +329,7 @@ void Warden::ForgetIfOver(Reapers::iterator reaper) {
   if (attempt != kNoAttempt) {
     // Only now, with the reaper dead and reaped, have all its children become ours.
     BeginSweep();
-    lost_.push_back({attempt, reaper->second.leader, Clock::now(), {}});
+    lost_.push_back({attempt, reaper->second.leader, Clock::now(), false, {}});
     attempts_.erase(attempt);
     ++counters_.reapers_lost;
   }
@@ -347,9 +347,10 @@ void Warden::SweepStrays() {
   KillDescendants(is_reaper);
   std::unordered_map<pid_t, uint64_t> sessions;
   bool slow = false;
-  for (const Lost& lost : lost_) {
+  for (Lost& lost : lost_) {
     sessions.emplace(lost.leader, lost.attempt);
-    slow |= lost.slow();
+    lost.slow = Clock::now() - lost.since >= kSurvivorsAfter;
+    slow |= lost.slow;
   }
   // Only this process reaps its children, so none can slip through this scan.
   const std::vector<Stray> strays = FindStrays(slow ? instance_ : "", sessions, is_reaper);
@@ -375,7 +376,7 @@ bool Warden::IsOver(const std::vector<Stray>& strays, GroupView* view, Lost* los
     server_.Send(packet);
     return true;
   }
-  if (!lost->slow() || !lost->told.Change(alive)) return false;
+  if (!lost->slow || !lost->told.Change(alive)) return false;
   for (const Packet& packet : SurvivorPackets(alive, lost->attempt, 0)) server_.Send(packet);
   return false;
 }

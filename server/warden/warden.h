@@ -36,7 +36,7 @@ struct WardenOptions {
 
 // Invariants:
 //  1. Every child of this process is a reaper in `reapers_`, or a stray: what a reaper that was
-//     killed left behind. Strays are killed.
+//     killed left behind. Strays are killed. (One that reads for it ends before it goes on.)
 //  2. An attempt is over when its reaper has said its last word; that of a reaper that was killed
 //     is said here, once it is reaped, its socket read to the end, no stray is left that may be the
 //     attempt's, and its cgroup is empty.
@@ -111,9 +111,8 @@ class Warden {
     uint64_t attempt;
     pid_t leader;
     std::chrono::steady_clock::time_point since;
+    bool slow;  // when it was looked at last: what lives since then is worth telling
     ToldSurvivors told;
-
-    bool slow() const { return std::chrono::steady_clock::now() - since >= kSurvivorsAfter; }
   };
   bool KillLost(const Lost& lost, GroupView* view, std::vector<ProcessInfo>* alive) const;
   void TellEscaped(uint64_t attempt, GroupView* view);

@@ -35,7 +35,7 @@ TEST(JoinStateTest, ErrorsAfterTheDecisionAreKeptCancellationsAreNot) {
 // However many failures of their own the tasks had, and whichever came first.
 TEST(JoinStateTest, WhatEndsFromOutsideIsNoFailure) {
   const absl::Status told = Error(absl::StatusCode::kDeadlineExceeded, "deadline of test passed");
-  const auto outside = [&] { return told; };
+  const auto outside = [&]() -> const absl::Status& { return told; };
   JoinState many(Join::MaxFailures(100));
   for (int i = 0; i < 80; ++i) many.OnTaskEnded("own", kBoom, absl::OkStatus);
   many.OnTaskEnded("cut", Annotate(told, "inner"), outside);

@@ -412,9 +412,17 @@ class LockedMemoryTest(DiskTest):
             str(BUILD / "tests/locked_memory"), str(self.mount / "file"), self.mark]), **fields)
 
     def check_that_nobody_waits(self):
+        older = os.path.join(self.server.directory, "older")
+        os.mkfifo(older)
+        writer = os.open(older, os.O_RDWR)
+        ends = self.submit(job.JobSpec(name="older", root=job.NodeSpec(exec=job.ExecAction(
+            argv=["cat"], stdin=job.StdinSpec(file=older))))).name
+        wait_until(lambda: self.get(ends).start_time.seconds)
         name, pid, _ = self.lock(job.JobSpec(name="stuck", root=self.locked_memory()))
-        # Where all processes are looked at, when an attempt or a server starts or ends.
-        self.assertEqual(self.run_job(exec_node("true")), resources.NODE_STATE_SUCCEEDED)
+        # Where processes are looked at: when an attempt ends, those that are not older; when a
+        # server starts, all.
+        os.close(writer)
+        self.assertEqual(self.wait(ends).state, resources.NODE_STATE_SUCCEEDED)
         with tempfile.TemporaryDirectory() as directory:
             Server(directory, config=self.config).stop()
         receipt = self.cancel(name, mode=job_service.CANCEL_MODE_KILL, grace={"nanos": 1})
@@ -424,9 +432,6 @@ class LockedMemoryTest(DiskTest):
         self.assertEqual(survivor.command, "[locked_memory]")
         self.disk.thaw()
         self.assertTrue(self.wait(name).last_cancel.complete)
-
-    def run_job(self, root):
-        return self.wait(self.submit(job.JobSpec(name="other", root=root)).name).state
 
     def test_nobody_waits_for_it(self):
         self.check_that_nobody_waits()

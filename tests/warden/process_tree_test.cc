@@ -173,7 +173,7 @@ TEST(MemoryFilesTest, GivesEachInOrderAndNothingForWhatCannotBeRead) {
     texts.push_back(std::move(text));
   };
   const std::string own = "/proc/" + std::to_string(getpid());
-  ReadMemoryFiles({own + "/comm", "/no/such/file", own + "/comm", own}, 7, take);
+  ReadMemoryFiles({own + "/comm", "/no/such/file", own + "/comm", own}, 7, 1, take);
   EXPECT_THAT(texts, testing::ElementsAre("process", "", "process", ""));
 }
 
