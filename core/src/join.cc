@@ -46,7 +46,7 @@ std::optional<Cause> JoinState::OnTaskEnded(const std::string& name, const absl:
     ++result_.cancelled;
     return std::nullopt;
   }
-  if (!decided_ && join_.kind == Join::Kind::kMaxFailures) {
+  if (join_.kind == Join::Kind::kMaxFailures) {
     const absl::Status told = outside();
     if (!told.ok() && Passes(status, told)) {
       cut_short_ = told;

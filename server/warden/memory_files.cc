@@ -76,25 +76,25 @@ std::optional<size_t> Receive(int socket, pid_t child, Part* part) {
 
 using Take = std::function<void(size_t, std::string)>;
 
-// Where there can be no child: that nothing is known would be worse than to wait.
-size_t ReadHere(const std::vector<std::string>& paths, size_t first, size_t limit,
+// Where there can be no child: those of which no thread hangs, which are the first `safe`.
+size_t ReadHere(const std::vector<std::string>& paths, size_t first, size_t safe, size_t limit,
                 const Take& take) {
-  for (size_t i = first; i < paths.size(); ++i) take(i, ReadSmallFile(paths[i], limit));
-  return paths.size();
+  for (; first < safe; ++first) take(first, ReadSmallFile(paths[first], limit));
+  return first;
 }
 
 // From `first` on, to the end or to one that hangs. Gives the first that was not read.
-size_t ReadByChild(const std::vector<std::string>& paths, size_t first, size_t limit,
+size_t ReadByChild(const std::vector<std::string>& paths, size_t first, size_t safe, size_t limit,
                    const Take& take) {
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
-    return ReadHere(paths, first, limit, take);
+    return ReadHere(paths, first, safe, limit, take);
   }
   const UniqueFd ours(ends[0]);
   UniqueFd theirs(ends[1]);
   const pid_t parent = getpid();
   const pid_t child = fork();
-  if (child < 0) return ReadHere(paths, first, limit, take);
+  if (child < 0) return ReadHere(paths, first, safe, limit, take);
   if (child == 0) ReadAsChild(theirs.get(), parent, paths, first, limit);
   theirs.reset();
   std::string text;
@@ -111,9 +111,11 @@ size_t ReadByChild(const std::vector<std::string>& paths, size_t first, size_t l
   return first;
 }
 
-// Whether a thread of the process hangs in the kernel, of which `path` is a file.
+// Whether a thread of the process hangs in the kernel, of which, or of one of whose threads, `path`
+// is a file.
 bool MayHang(const std::string& path) {
-  const std::string tasks = path.substr(0, path.rfind('/')) + "/task";
+  const std::string tasks =
+      path.substr(0, std::min(path.rfind('/'), path.find("/task/"))) + "/task";
   for (const pid_t thread : NumbersIn(tasks)) {
     const std::optional<ProcessInfo> process = ReadProcess(thread, tasks);
     if (process && process->state == 'D') return true;
@@ -128,13 +130,14 @@ void ReadMemoryFiles(const std::vector<std::string>& paths, size_t limit, size_t
   std::vector<size_t> order;
   std::vector<size_t> last;
   for (size_t i = 0; i < paths.size(); ++i) (MayHang(paths[i]) ? last : order).push_back(i);
+  const size_t safe = order.size();
   order.insert(order.end(), last.begin(), last.end());
   std::vector<std::string> ordered;
   for (const size_t i : order) ordered.push_back(paths[i]);
   const Take take_ordered = [&](size_t i, std::string text) { take(order[i], std::move(text)); };
   size_t next = 0;
   for (size_t hanging = 0; next < ordered.size() && hanging < max_hanging; ++hanging) {
-    next = ReadByChild(ordered, next, limit, take_ordered) + 1;
+    next = ReadByChild(ordered, next, safe, limit, take_ordered) + 1;
   }
 }
 

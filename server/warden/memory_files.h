@@ -5,7 +5,8 @@
 // process reads; one that hangs itself is killed, which the kernel allows there.
 //
 // Thread safety: pure functions, also for a process of several threads: the child only makes system
-// calls. It costs a fork of the caller's memory; where there can be no child, the caller reads.
+// calls. It costs a fork of the caller's memory; where there can be no child, the caller reads
+// what cannot hang.
 #ifndef NURSERY_SERVER_WARDEN_MEMORY_FILES_H_
 #define NURSERY_SERVER_WARDEN_MEMORY_FILES_H_
 

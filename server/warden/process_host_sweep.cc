@@ -94,10 +94,12 @@ void ProcessHost::AbandonThoseWithoutReaperLocked() {
   }
 }
 
-// Of a dead warden: tasks have sessions of their own, and nobody can enter that of another.
+// Of a dead warden: tasks have sessions of their own, and nobody can enter that of another. Its
+// number goes to nobody else as long as there are reapers.
 bool ProcessHost::IsReaperLocked(const ProcessInfo& process) const {
-  return std::any_of(remains_.begin(), remains_.end(),
-                     [&](const Remains& remains) { return remains.warden == process.session; });
+  return std::any_of(remains_.begin(), remains_.end(), [&](const Remains& remains) {
+    return remains.keepers.valid() && remains.warden == process.session;
+  });
 }
 
 // One that ends by itself does so when nothing of its attempt is left.
@@ -174,7 +176,8 @@ std::vector<Stray> ProcessHost::KillStraysLocked(bool reapers_live) {
     if (pid == warden_.pid) return true;
     // A reaper that lives is doing our work; what it leaves if it is killed is found after its end.
     const std::optional<ProcessInfo> child = reapers_live ? ReadProcess(pid) : std::nullopt;
-    return child && IsReaperLocked(*child);
+    // The warden may die at just this moment.
+    return child && (child->session == warden_.pid || IsReaperLocked(*child));
   };
   KillDescendants(is_at_work);
   std::unordered_map<pid_t, uint64_t> sessions;

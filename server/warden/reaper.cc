@@ -159,7 +159,7 @@ class AttemptReaper {
   bool control_ended_ = false;  // KILL, or the warden's death
   bool killing_ = false;
   bool killed_ = false;       // SIGKILL went out to a live process
-  bool is_alone_ = false;     // nobody of the attempt was left when the leader was reaped
+  bool is_alone_ = false;     // for certain nobody was left when the leader was reaped
   bool others_left_ = false;  // no child any more, but somebody else of the attempt
   bool more_zombies_ = false;
   uint32_t leftovers_ = 0;

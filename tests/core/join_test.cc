@@ -48,7 +48,11 @@ TEST(JoinStateTest, WhatEndsFromOutsideIsNoFailure) {
   one.OnTaskEnded("cut", told, outside);
   EXPECT_FALSE(one.OnTaskEnded("own", kBoom, outside).has_value());
   EXPECT_TRUE(one.OnTaskEnded("own", kBoom, outside).has_value());
-  EXPECT_EQ(one.TakeResult().status, kBoom) << "decided by the second failure";
+  one.OnTaskEnded("cut", told, outside);
+  const GroupResult decided = one.TakeResult();
+  EXPECT_EQ(decided.status, kBoom) << "decided by the second failure";
+  EXPECT_EQ(decided.error_count, 2);
+  EXPECT_EQ(decided.cancelled, 2);
 }
 
 TEST(JoinStateTest, WhoOnlyEndsWithTheSameWordsHasAnErrorOfItsOwn) {

@@ -419,8 +419,8 @@ class LockedMemoryTest(DiskTest):
             argv=["cat"], stdin=job.StdinSpec(file=older))))).name
         wait_until(lambda: self.get(ends).start_time.seconds)
         name, pid, _ = self.lock(job.JobSpec(name="stuck", root=self.locked_memory()))
-        # Where processes are looked at: when an attempt ends, those that are not older; when a
-        # server starts, all.
+        # Where processes are looked at: when an attempt ends at `group`, those that are not older;
+        # when a server starts, all.
         os.close(writer)
         self.assertEqual(self.wait(ends).state, resources.NODE_STATE_SUCCEEDED)
         with tempfile.TemporaryDirectory() as directory:

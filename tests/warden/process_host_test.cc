@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <csignal>
@@ -232,10 +233,20 @@ TEST_F(ProcessHostSubreaperTest, WhoCallsItselfAReaperIsNoneAndIsKilled) {
   SpawnEscapee("background", 4, &stuck);
   Recorder named;
   ProcessSpec spec;
-  spec.argv = {"/usr/bin/env", "-i", program, "-c", "/bin/sleep 60; :", mark_ + "-named"};
+  // Not the leader, which ends with its reaper.
+  const std::string script = program + " -c '/bin/sleep 60; :' " + mark_ + "-named & wait";
+  spec.argv = {"/usr/bin/env", "-i", "/bin/sh", "-c", script};
   Spawn(spec, &named);
   ASSERT_TRUE(RunUntil([&] { return named.pid > 0; }));
-  while (ReadProcess(named.pid)->name != kReaperName) sched_yield();
+  const auto is_named = [](pid_t pid) {
+    const std::optional<ProcessInfo> process = ReadProcess(pid);
+    return process && process->name == kReaperName;
+  };
+  const auto any_named = [&] {
+    const std::vector<pid_t> marked = FindMarked(mark_ + "-named");
+    return std::any_of(marked.begin(), marked.end(), is_named);
+  };
+  while (!any_named()) sched_yield();
   const pid_t at_work = ReadProcess(stuck.pid)->parent;
   const pid_t killed = ReadProcess(named.pid)->parent;
   kill(at_work, SIGSTOP);
