@@ -294,24 +294,6 @@ nodes:
   co_return result.status;
 }
 
-Async<absl::Status> KillLater(Context ctx, std::shared_ptr<Job> job) {
-  for (bool kill : {false, true}) {
-    absl::Status slept = co_await Sleep(ctx, seconds(1));
-    if (!slept.ok()) co_return slept;
-    CancelRequest request;
-    request.kill = kill;
-    absl::StatusOr<v1::CancelReceipt> receipt = job->Cancel(request);
-    if (!receipt.ok()) co_return receipt.status();
-  }
-  co_return absl::OkStatus();
-}
-
-Async<absl::Status> SpawnKill(Group& group, std::shared_ptr<Job> job) {
-  absl::Status running = co_await group.Spawn("job", RunJob, job);
-  absl::Status killing = co_await group.Spawn("kill", KillLater, job);
-  co_return running.ok() ? killing : running;
-}
-
 SEEDED_TEST(ReceiptTest, AFinallyThatKillCutShortIsLeftOut) {
   JobHarness harness(executor);
   std::shared_ptr<Job> job = harness.Admit(R"(name: killed
@@ -320,7 +302,8 @@ nodes:
     call: {function: script, argument: 60s work}
     finally: {call: {function: script, argument: 9s clean}}
 )");
-  GroupResult result = co_await WithGroup(ctx, GroupOptions(), SpawnKill, job);
+  std::vector<CancelRequest> requests = {RequestOf(""), RequestOf("", true)};
+  GroupResult result = co_await WithGroup(ctx, GroupOptions(), SpawnCancels, job, requests);
   EXPECT_EQ(harness.StateOf(*job, "work"), "CANCELLED");
   const v1::CancelReceipt receipt = job->LastCancel();
   EXPECT_TRUE(receipt.complete());

@@ -1,5 +1,5 @@
 """A permit taken before a spawn that does not hand it on: the task works without one, and who has
-taken it holds it for as long as it spawns."""
+taken it holds it for as long as it spawns. It is seen in a block that spawns in a `group`."""
 
 import re
 

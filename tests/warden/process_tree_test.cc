@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sched.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -175,6 +177,25 @@ TEST(MemoryFilesTest, GivesEachInOrderAndNothingForWhatCannotBeRead) {
   const std::string own = "/proc/" + std::to_string(getpid());
   ReadMemoryFiles({own + "/comm", "/no/such/file", own + "/comm", own}, 7, 1, take);
   EXPECT_THAT(texts, testing::ElementsAre("process", "", "process", ""));
+}
+
+// As where it may open no more than one file, which a socket pair is not.
+TEST(MemoryFilesTest, WhereThereCanBeNoChildTheCallerReads) {
+  rlimit limit;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  const int next = dup(STDERR_FILENO);
+  close(next);
+  rlimit one = limit;
+  one.rlim_cur = static_cast<rlim_t>(next) + 1;
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &one), 0);
+  int ends[2];
+  EXPECT_NE(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends), 0);
+  std::vector<std::string> texts;
+  const auto take = [&](size_t, std::string text) { texts.push_back(std::move(text)); };
+  const std::string own = "/proc/" + std::to_string(getpid());
+  ReadMemoryFiles({own + "/comm", own + "/task/" + std::to_string(getpid()) + "/comm"}, 7, 1, take);
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+  EXPECT_THAT(texts, testing::ElementsAre("process", "process"));
 }
 
 TEST(SurvivorsTest, AReportThatBreaksOffIsNotGoneOnWith) {

@@ -70,7 +70,7 @@ class Executor {
   virtual bool LeaveGuest(internal::TaskRecord*) { return false; }
   // Something changed that whoever sleeps for timers and descriptors must look at.
   virtual void Kick() = 0;
-  // Who holds one may run something on a thread where blocking is allowed.
+  // Who holds a permit may run `work` on a thread where blocking is allowed.
   Semaphore& blocking_threads() { return blocking_threads_; }
   virtual void RunOnBlockingThread(absl::AnyInvocable<void() &&> work) = 0;
   internal::TimerQueue& timers() { return timers_; }
@@ -79,7 +79,8 @@ class Executor {
 
  protected:
   // `clock` outlives the executor: dumps from other threads read it as long as its tasks are known.
-  // Spawns beyond `max_tasks` live ones, at least 1, are refused.
+  // Spawns beyond `max_tasks` live ones, at least 1, are refused. Of `blocking_threads` there is at
+  // least one.
   Executor(const Clock& clock, int64_t max_tasks, int64_t blocking_threads);
   virtual SchedulerStats ReadSchedulerStats() const { return {}; }
   // Wakes what is due at `now` and cancels the contexts whose deadline has passed.

@@ -66,8 +66,8 @@ struct [[nodiscard]] GroupResult {
 
   // OK, or the error that decided.
   absl::Status status;
-  // In the order in which the tasks ended. A task that ended because the group was decided, with
-  // what it was told or with an Annotate of it, is no error.
+  // In the order in which the tasks ended. A task that ended because the group was decided, or for
+  // MaxFailures because its context was, with what it was told or an Annotate of it, is no error.
   std::vector<GroupError> errors;
   int64_t error_count = 0;
   int64_t succeeded = 0;
