@@ -440,6 +440,13 @@ std::optional<ReceivedPacket> AwaitSpawn(Channel* control) {
   }
 }
 
+// A living one ends a reaper by shutting down the direction to it, and holds its end until the
+// reaper has ended. Its death closes that end, and only later gives the reaper another parent.
+bool IsWardenDead(const Channel& control) {
+  pollfd hung_up = {control.fd(), 0, 0};
+  return poll(&hung_up, 1, 0) == 1 && (hung_up.revents & POLLHUP) != 0;
+}
+
 }  // namespace
 
 void RunReaper(ReaperOptions options) {
@@ -453,7 +460,6 @@ void RunReaper(ReaperOptions options) {
   sigset_t child;
   sigemptyset(&child);
   sigaddset(&child, SIGCHLD);
-  const pid_t warden = getppid();
   const UniqueFd signals(signalfd(-1, &child, SFD_NONBLOCK | SFD_CLOEXEC));
   // The warden is a subreaper, and so may its children be.
   const bool subreaper = options.containment.level != Level::kGroup;
@@ -464,7 +470,7 @@ void RunReaper(ReaperOptions options) {
     AttemptReaper(options, signals.get(), &launcher, &control, *std::move(spawn)).Run();
   }
   // The last reaper of a dead warden finds it empty; the others, and the warden's own, fail.
-  if (getppid() != warden && !options.run_cgroup.empty()) rmdir(options.run_cgroup.c_str());
+  if (!options.run_cgroup.empty() && IsWardenDead(control)) rmdir(options.run_cgroup.c_str());
 }
 
 }  // namespace nursery::warden

@@ -22,6 +22,7 @@
 
 #include "server/warden/pidfd.h"
 #include "server/warden/process_tree.h"
+#include "server/warden/reaper.h"
 #include "tests/warden/test_client.h"
 
 namespace nursery::warden {
@@ -547,6 +548,44 @@ TEST_F(WardenTest, IgnoresTheSignalsOfATerminal) {
     kill(client_.warden().pid, signal);
   }
   EXPECT_EQ(Run(Shell("exit 0")), 0);
+}
+
+// A reaper whose parent, this process, does with its end of the socket as a warden does.
+class ReaperTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    int ends[2];
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+    end_ = UniqueFd(ends[0]);
+    UniqueFd theirs(ends[1]);
+    run_cgroup_ = testing::TempDir() + NewMark();
+    ASSERT_TRUE(std::filesystem::create_directory(run_cgroup_));
+    reaper_ = fork();
+    ASSERT_GE(reaper_, 0);
+    if (reaper_ > 0) return;
+    ReaperOptions options;
+    options.control = std::move(theirs);
+    options.run_cgroup = run_cgroup_;
+    RunReaper(std::move(options));
+    _exit(0);
+  }
+  void TearDown() override { std::filesystem::remove(run_cgroup_); }
+
+  UniqueFd end_;
+  std::string run_cgroup_;  // what can be removed as one
+  pid_t reaper_ = -1;
+};
+
+TEST_F(ReaperTest, LeavesTheCgroupToALivingWarden) {
+  ASSERT_EQ(shutdown(end_.get(), SHUT_WR), 0);
+  ASSERT_EQ(waitpid(reaper_, nullptr, 0), reaper_);
+  EXPECT_TRUE(std::filesystem::exists(run_cgroup_));
+}
+
+TEST_F(ReaperTest, RemovesTheCgroupOfADyingWardenThatIsStillItsParent) {
+  end_.reset();
+  ASSERT_EQ(waitpid(reaper_, nullptr, 0), reaper_);
+  EXPECT_FALSE(std::filesystem::exists(run_cgroup_));
 }
 
 }  // namespace
