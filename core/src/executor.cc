@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "nursery/core/internal/context_node.h"
+#include "nursery/core/internal/frame_pool.h"
 #include "nursery/core/internal/render_dump.h"
 #include "nursery/core/internal/scheduler.h"
 #include "nursery/core/internal/snapshot.h"
@@ -119,7 +120,7 @@ absl::Status ThreadExecutor::Run(std::string name, Root root, std::source_locati
   RootOwner owner;
   Context context = Context::Background(*this);
   internal::TaskFrame<Root> task(std::move(root));
-  task.name = std::move(name);
+  task.name = name;
   task.spawn_site = site;
   task.executor = this;
   task.context = &context.node();
@@ -155,11 +156,8 @@ void ThreadExecutor::React() {
   const internal::KnownThread known;
   while (!stopping_.load()) {
     Time next = timers().PlanSleep();
-    if (scheduler_->look_wanted()) {
-      next = std::min(next, next_look_);
-    } else {
-      internal::DropRecordTime();
-    }
+    if (!scheduler_->look_wanted()) internal::DropRecordTime();
+    if (LookWanted()) next = std::min(next, next_look_);
     const Duration timeout =
         next == kNever ? Duration(-1) : std::max(next - clock().Now(), Duration::zero());
     if (internal::Awake::LeaveAndLook(*this)) TellAsleep();
@@ -176,9 +174,15 @@ void ThreadExecutor::React() {
   internal::Awake::Leave();
 }
 
+bool ThreadExecutor::LookWanted() const {
+  return scheduler_->look_wanted() || internal::HasSpareFrames();
+}
+
 void ThreadExecutor::LookAfterWorkers(Time now) {
-  if (!scheduler_->look_wanted() || now < next_look_) return;
+  if (!LookWanted() || now < next_look_) return;
   next_look_ = now + internal::Scheduler::kLookInterval;
+  internal::FreeSpareFrames();
+  if (!scheduler_->look_wanted()) return;
   if (options_.on_stall) internal::DropRecordTime();  // it may take long
   scheduler_->Look(now, registry(), options_.on_stall);
 }

@@ -7,6 +7,7 @@
 #include <new>
 #include <utility>
 
+#include "nursery/core/internal/thread_variable.h"
 #include "nursery/core/mutex.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -32,42 +33,77 @@ static_assert(SizeOf(IndexOf(8)) == 8 && SizeOf(IndexOf(9)) == 24 && SizeOf(Inde
 // Blocks of one size change hands in chains of so many. A thread keeps up to two of them; a further
 // one it leaves to others, which may be the ones that allocate, while this one only gives back.
 constexpr uint32_t kChain = 256;
-// Left to others, of each size: so many chains, and so many bytes but for the first. What comes
-// beyond goes to the heap.
-constexpr uint32_t kMostChains = 16;
+// Left to others for good, of each size: so many chains, and so many bytes but for the first.
+constexpr size_t kMostChains = 16;
 constexpr size_t kMostBytes = size_t{1} << 20;
+// And of all sizes together so many bytes more, until FreeSpareFrames has given them back: the heap
+// would take a third of the time in which a hundred thousand tasks end.
+constexpr size_t kMostSpareBytes = size_t{64} << 20;
+// What one call of FreeSpareFrames gives back takes about 0.2 ms.
+constexpr int kFreedAtOnce = 16;
 
 struct Block {
   Block* next;
 };
+// The first block of one that is left to others. The smallest blocks have no room for it.
+struct Chain : Block {
+  Chain* below;
+};
+constexpr bool MayBeLeft(size_t index) { return SizeOf(index) >= sizeof(Chain); }
+
+constexpr size_t ChainBytes(size_t index) { return kChain * SizeOf(index); }
+
+// Of all depots.
+constinit std::atomic<size_t> spare_bytes{0};
+
+bool TakeSpareBytes(size_t bytes) {
+  size_t seen = spare_bytes.load(std::memory_order_relaxed);
+  do {
+    if (seen + bytes > kMostSpareBytes) return false;
+  } while (!spare_bytes.compare_exchange_weak(seen, seen + bytes, std::memory_order_relaxed));
+  return true;
+}
 
 // Chains of one size that are left to whoever needs one.
 class Depot {
  public:
   // False: there are enough.
   bool Give(Block* chain, size_t index) {
-    const size_t most = kMostBytes / (kChain * SizeOf(index));
     MutexLock lock(mutex_);
-    const uint32_t count = count_.load(std::memory_order_relaxed);
-    if (count >= std::clamp<size_t>(most, 1, kMostChains)) return false;
-    chains_[count] = chain;
+    const size_t count = count_.load(std::memory_order_relaxed);
+    if (count >= Kept(index) && !TakeSpareBytes(ChainBytes(index))) return false;
+    auto* const top = static_cast<Chain*>(chain);
+    top->below = top_;
+    top_ = top;
     count_.store(count + 1, std::memory_order_relaxed);
     return true;
   }
   // Null: there is none.
-  Block* Take() {
-    if (count_.load(std::memory_order_relaxed) == 0) return nullptr;
-    MutexLock lock(mutex_);
-    const uint32_t count = count_.load(std::memory_order_relaxed);
-    if (count == 0) return nullptr;
-    count_.store(count - 1, std::memory_order_relaxed);
-    return chains_[count - 1];
+  Block* Take(size_t index) {
+    return count_.load(std::memory_order_relaxed) == 0 ? nullptr : TakeBeyond(0, index);
+  }
+  // Null: there is none beyond those that are kept for good.
+  Block* TakeSpare(size_t index) {
+    const size_t kept = Kept(index);
+    return count_.load(std::memory_order_relaxed) <= kept ? nullptr : TakeBeyond(kept, index);
   }
 
  private:
+  static constexpr size_t Kept(size_t index) {
+    return std::clamp<size_t>(kMostBytes / ChainBytes(index), 1, kMostChains);
+  }
+  Block* TakeBeyond(size_t kept, size_t index) {
+    MutexLock lock(mutex_);
+    const size_t count = count_.load(std::memory_order_relaxed);
+    if (count <= kept) return nullptr;
+    if (count > Kept(index)) spare_bytes.fetch_sub(ChainBytes(index), std::memory_order_relaxed);
+    count_.store(count - 1, std::memory_order_relaxed);
+    return std::exchange(top_, top_->below);
+  }
+
   Mutex mutex_;
-  std::atomic<uint32_t> count_{0};  // changed under the lock
-  std::array<Block*, kMostChains> chains_ NURSERY_GUARDED_BY(mutex_){};
+  std::atomic<size_t> count_{0};  // changed under the lock
+  Chain* top_ NURSERY_GUARDED_BY(mutex_) = nullptr;
 };
 
 // Blocks of one size that this thread keeps.
@@ -77,9 +113,13 @@ struct Shelf {
   Block* spare = nullptr;  // a whole chain, or none
 };
 
+using Shelves = std::array<Shelf, kClasses>;
+
+// Empty and without room, where a thread keeps nothing.
+constinit Shelves closed{};
 // Have no destructor: a thread may give back blocks while its other variables die.
-constinit thread_local std::array<Shelf, kClasses> shelves{};
-constinit thread_local bool open = false;
+constinit thread_local Shelves own_shelves{};
+NURSERY_THREAD_VARIABLE Shelf* shelves = closed.data();
 
 std::array<Depot, kClasses>& Depots() {
   static auto& depots = *new std::array<Depot, kClasses>;
@@ -95,13 +135,12 @@ void FreeChain(Block* chain) {
 
 struct Closer {
   Closer() {
-    for (Shelf& shelf : shelves) shelf.room = kChain;
-    open = true;
+    for (Shelf& shelf : own_shelves) shelf.room = kChain;
+    shelves = own_shelves.data();
   }
   ~Closer() {
-    open = false;
-    for (Shelf& shelf : shelves) {
-      shelf.room = 0;
+    shelves = closed.data();
+    for (Shelf& shelf : own_shelves) {
       FreeChain(std::exchange(shelf.first, nullptr));
       FreeChain(std::exchange(shelf.spare, nullptr));
     }
@@ -111,56 +150,92 @@ struct Closer {
 // The first time makes room until the thread ends; whether there is any.
 bool IsOpen() {
   thread_local const Closer closer;
-  return open;
+  return shelves != closed.data();
 }
 
-// Null: there is no block.
-[[gnu::noinline]] Block* Refill(size_t index) {
-  if (!IsOpen()) return nullptr;
+Block* Take(Shelf& shelf) {
+  Block* const block = shelf.first;
+  shelf.first = block->next;
+  ++shelf.room;
+  return block;
+}
+
+void Put(Block* block, Shelf& shelf) {
+  block->next = shelf.first;
+  shelf.first = block;
+  --shelf.room;
+}
+
+// Puts a chain into the empty shelf; false: there is none.
+bool Refill(size_t index) {
+  if (!IsOpen()) return false;
   Shelf& shelf = shelves[index];
   Block* const chain =
-      shelf.spare != nullptr ? std::exchange(shelf.spare, nullptr) : Depots()[index].Take();
-  if (chain != nullptr) shelf.room = 0;
-  return chain;
+      shelf.spare != nullptr ? std::exchange(shelf.spare, nullptr) : Depots()[index].Take(index);
+  if (chain == nullptr) return false;
+  shelf.first = chain;
+  shelf.room = 0;
+  return true;
 }
 
-[[gnu::noinline]] bool MakeRoom(size_t index) {
+bool MakeRoom(size_t index) {
   if (!IsOpen()) return false;
   Shelf& shelf = shelves[index];
   if (shelf.room != 0) return true;
-  if (shelf.spare != nullptr && !Depots()[index].Give(shelf.spare, index)) return false;
+  if (shelf.spare != nullptr) {
+    if (!MayBeLeft(index) || !Depots()[index].Give(shelf.spare, index)) return false;
+  }
   shelf.spare = std::exchange(shelf.first, nullptr);
   shelf.room = kChain;
   return true;
+}
+
+// What is rare is in functions of its own, which are called last: what is not then saves no
+// registers.
+[[gnu::noinline]] void* AllocateRarely(size_t bytes) {
+  const size_t index = IndexOf(bytes);
+  if (!NURSERY_KEEP_FRAMES || index >= kClasses) return ::operator new(bytes);
+  return Refill(index) ? Take(shelves[index]) : ::operator new(SizeOf(index));
+}
+
+[[gnu::noinline]] void FreeRarely(void* memory, size_t index) noexcept {
+  if (NURSERY_KEEP_FRAMES && index < kClasses && MakeRoom(index)) {
+    Put(static_cast<Block*>(memory), shelves[index]);
+  } else {
+    ::operator delete(memory);
+  }
 }
 
 }  // namespace
 
 void* AllocateFrame(size_t bytes) {
   const size_t index = IndexOf(bytes);
-  if (!NURSERY_KEEP_FRAMES || index >= kClasses) return ::operator new(bytes);
-  Shelf& shelf = shelves[index];
-  Block* block = shelf.first;
-  if (block == nullptr) block = Refill(index);
-  if (block == nullptr) return ::operator new(SizeOf(index));
-  shelf.first = block->next;
-  ++shelf.room;
-  return block;
+  if (NURSERY_KEEP_FRAMES && index < kClasses && shelves[index].first != nullptr) {
+    return Take(shelves[index]);
+  }
+  return AllocateRarely(bytes);
 }
 
 void FreeFrame(void* memory, size_t bytes) noexcept {
   const size_t index = IndexOf(bytes);
-  if (NURSERY_KEEP_FRAMES && index < kClasses) {
-    Shelf& shelf = shelves[index];
-    if (shelf.room != 0 || MakeRoom(index)) {
-      auto* const block = static_cast<Block*>(memory);
-      block->next = shelf.first;
-      shelf.first = block;
-      --shelf.room;
-      return;
+  if (NURSERY_KEEP_FRAMES && index < kClasses && shelves[index].room != 0) {
+    return Put(static_cast<Block*>(memory), shelves[index]);
+  }
+  FreeRarely(memory, index);
+}
+
+bool HasSpareFrames() { return spare_bytes.load(std::memory_order_relaxed) != 0; }
+
+void FreeSpareFrames() {
+  int left = kFreedAtOnce;
+  for (size_t index = 0; index < kClasses && left > 0 && HasSpareFrames(); ++index) {
+    while (left > 0) {
+      Block* const chain = Depots()[index].TakeSpare(index);
+      if (chain == nullptr) break;
+      FreeChain(chain);
+      --left;
     }
   }
-  ::operator delete(memory);
 }
 
 }  // namespace nursery::internal

@@ -2,10 +2,13 @@
 
 #include <gtest/gtest.h>
 #include <malloc.h>
+#include <sched.h>
 
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include "nursery/core/executor.h"
 
 namespace nursery::internal {
 namespace {
@@ -79,6 +82,56 @@ TEST(FramePoolTest, WhatAThreadOnlyGivesBackIsTakenByAnother) {
   for (void*& block : blocks) block = AllocateFrame(kSize);
   EXPECT_LT(mallinfo2().uordblks, before + 100 * kSize);
   for (void* block : blocks) FreeFrame(block, kSize);
+}
+
+// More than is kept for good, also by a thread.
+constexpr size_t kManyBlocks = 10'000;
+constexpr size_t kKeptForGood = (size_t{1} << 20) + 512 * kBytes;
+
+// How many calls that takes. Other tests leave some, too.
+int FreeAllSpareFrames() {
+  int calls = 0;
+  for (; HasSpareFrames(); ++calls) FreeSpareFrames();
+  return calls;
+}
+
+size_t BytesLeftByManyBlocks() {
+  const size_t before = mallinfo2().uordblks;
+  std::vector<void*> blocks(kManyBlocks);
+  for (void*& block : blocks) block = AllocateFrame(kBytes);
+  for (void* block : blocks) FreeFrame(block, kBytes);
+  blocks = {};
+  return mallinfo2().uordblks - before;
+}
+
+TEST(FramePoolTest, WhatManyHaveLeftIsKeptAndGivenBackBitByBit) {
+  FreeAllSpareFrames();
+  const size_t before = mallinfo2().uordblks;
+  EXPECT_GT(BytesLeftByManyBlocks(), kManyBlocks * kBytes / 2);
+  EXPECT_GT(FreeAllSpareFrames(), 1);
+  EXPECT_LT(mallinfo2().uordblks, before + kKeptForGood + 10'000);
+}
+
+TEST(FramePoolTest, AnExecutorThatHasNothingToDoGivesItBack) {
+  ThreadExecutor executor(1);
+  BytesLeftByManyBlocks();
+  EXPECT_TRUE(HasSpareFrames());
+  // It looks once more when something has run, and then until nothing is left.
+  const absl::Status done =
+      executor.Run("nothing", [](Context) -> Async<absl::Status> { co_return absl::OkStatus(); });
+  EXPECT_TRUE(done.ok());
+  while (HasSpareFrames()) sched_yield();
+}
+
+TEST(FramePoolTest, NoMoreIsKeptThanSixtyFourMebibytes) {
+  FreeAllSpareFrames();
+  const size_t before = mallinfo2().uordblks;
+  std::vector<void*> blocks(10 * kManyBlocks);
+  for (void*& block : blocks) block = AllocateFrame(kBytes);
+  for (void* block : blocks) FreeFrame(block, kBytes);
+  blocks = {};
+  EXPECT_LT(mallinfo2().uordblks, before + (size_t{64} << 20) + kKeptForGood + 10'000);
+  FreeAllSpareFrames();
 }
 
 }  // namespace

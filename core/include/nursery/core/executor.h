@@ -146,6 +146,7 @@ class ThreadExecutor final : public Executor, private internal::Sleeper {
   void LookWhetherAsleep() override { Kick(); }
   void React();
   void TellAsleep();
+  bool LookWanted() const;
   void LookAfterWorkers(Time now);
 
   const ThreadExecutorOptions options_;

@@ -16,6 +16,12 @@ namespace nursery::internal {
 void* AllocateFrame(size_t bytes);
 void FreeFrame(void* block, size_t bytes) noexcept;
 
+// What many tasks have left behind at once is kept, too, up to 64 MiB, for the next ones. Each call
+// gives a part of it back to the heap; whether there is any. An executor calls it every few
+// milliseconds.
+bool HasSpareFrames();
+void FreeSpareFrames();
+
 // Types that derive from it live in such memory.
 struct Pooled {
   static void* operator new(size_t bytes) { return AllocateFrame(bytes); }

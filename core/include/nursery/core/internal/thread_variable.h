@@ -1,0 +1,11 @@
+// NURSERY_THREAD_VARIABLE: a thread_local variable of a few bytes that costs one instruction. The
+// default model of position independent code is a call. There is room for a few hundred such bytes
+// even in a library that is loaded later.
+//
+// It is read in no function that could be inlined into a coroutine, which may change its thread.
+#ifndef NURSERY_CORE_INTERNAL_THREAD_VARIABLE_H_
+#define NURSERY_CORE_INTERNAL_THREAD_VARIABLE_H_
+
+#define NURSERY_THREAD_VARIABLE [[gnu::tls_model("initial-exec")]] constinit thread_local
+
+#endif  // NURSERY_CORE_INTERNAL_THREAD_VARIABLE_H_
