@@ -4,17 +4,12 @@
 
 namespace nursery::internal {
 
-absl::Status SendStatus(Passed passed) {
-  switch (passed) {
-    case Passed::kDone:
-      return absl::OkStatus();
-    case Passed::kRetry:
-      return Error(absl::StatusCode::kResourceExhausted, "the channel is full");
-    case Passed::kGone:
-      return Error(absl::StatusCode::kFailedPrecondition,
-                   "the channel is closed: nobody can receive, or this sender has closed");
+absl::Status NotSentStatus(Passed passed) {
+  if (passed == Passed::kRetry) {
+    return Error(absl::StatusCode::kResourceExhausted, "the channel is full");
   }
-  __builtin_unreachable();
+  return Error(absl::StatusCode::kFailedPrecondition,
+               "the channel is closed: nobody can receive, or this sender has closed");
 }
 
 absl::Status ClosedStatus() {

@@ -14,17 +14,11 @@ Time ReadClock(clockid_t id) {
   return Time(std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec));
 }
 
-// Time(): nobody keeps it. Relaxed: nothing else follows from it.
-constinit std::atomic<Time> record_time{Time()};
-
 class SteadyClock : public Clock {
  public:
+  SteadyClock() : Clock(internal::kept_record_time) {}
   Time Now() const override { return ReadClock(CLOCK_MONOTONIC); }
   Time CoarseNow() const override { return ReadClock(CLOCK_MONOTONIC_COARSE); }
-  Time RecordNow() const override {
-    const Time kept = record_time.load(std::memory_order_relaxed);
-    return kept != Time() ? kept : CoarseNow();
-  }
   WallTime WallNow() const override { return std::chrono::system_clock::now(); }
 };
 
@@ -44,10 +38,10 @@ const Clock& Clock::Steady() {
 
 // Of the kernel's coarse clock too, so that time does not go back when it is dropped.
 void internal::KeepRecordTime() {
-  record_time.store(ReadClock(CLOCK_MONOTONIC_COARSE), std::memory_order_relaxed);
+  kept_record_time.store(ReadClock(CLOCK_MONOTONIC_COARSE), std::memory_order_relaxed);
 }
 
-void internal::DropRecordTime() { record_time.store(Time(), std::memory_order_relaxed); }
+void internal::DropRecordTime() { kept_record_time.store(Time(), std::memory_order_relaxed); }
 
 WallTime ToWall(const Clock& clock, Time time) {
   if (time == kNever) return WallTime::max();

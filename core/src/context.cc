@@ -24,9 +24,12 @@ namespace {
 
 // More than the coarse clock lags, whatever the kernel's tick is.
 constexpr Duration kCoarse = std::chrono::milliseconds(100);
+// More than the time for records mostly lags.
+constexpr Duration kFar = std::chrono::seconds(1);
 
-std::shared_ptr<const Cause> Share(Cause cause) {
-  return std::allocate_shared<const Cause>(PoolAllocator<Cause>(), std::move(cause));
+template <class... Args>
+std::shared_ptr<Cause> NewCause(Args&&... args) {
+  return std::allocate_shared<Cause>(PoolAllocator<Cause>(), std::forward<Args>(args)...);
 }
 
 }  // namespace
@@ -34,7 +37,7 @@ std::shared_ptr<const Cause> Share(Cause cause) {
 ContextNode::ContextNode(Executor& executor)
     : executor_(executor), parent_(nullptr), root_(true), shielded_(true), deadline_(kNever) {}
 
-ContextNode::ContextNode(ContextNode& parent, bool shielded, Time deadline, std::string label)
+ContextNode::ContextNode(ContextNode& parent, bool shielded, Time deadline, Label label)
     : executor_(parent.executor_),
       parent_(&parent),
       root_(false),
@@ -51,9 +54,10 @@ ContextNode::ContextNode(ContextNode& parent, bool shielded, Time deadline, std:
   listed_ = !shielded_ && !parent.root_;
   if (listed_) parent.Adopt(*this);
   if (!timed_ || cancelled()) return;
-  // Mostly it is far away, and the coarse clock, which costs a fraction, can tell.
+  // Mostly it is far away, and a time that costs nothing can tell. Should that lag by more, the
+  // timers find it.
   const Clock& clock = executor_.clock();
-  if (deadline_ <= clock.CoarseNow() + kCoarse && deadline_ <= clock.Now()) {
+  if (deadline_ <= clock.RecordNow() + kFar && deadline_ <= clock.Now()) {
     DeadlineExpired();
   } else if (executor_.timers().Add(*this, deadline_)) {
     executor_.Kick();
@@ -197,13 +201,15 @@ void ContextNode::OnExpire(Expired& expired) {
 }
 
 std::shared_ptr<const Cause> ContextNode::DeadlineCause() {
-  Cause cause(CauseKind::kDeadline,
-              Error(absl::StatusCode::kDeadlineExceeded,
-                    label_.empty() ? "deadline exceeded" : "deadline of " + label_ + " exceeded"));
-  cause.actor = label_;
-  cause.time = deadline_;
-  cause.scope = this;
-  return internal::Share(std::move(cause));
+  auto cause = NewCause(
+      CauseKind::kDeadline,
+      Error(absl::StatusCode::kDeadlineExceeded,
+            label_.empty() ? "deadline exceeded"
+                           : std::string("deadline of ").append(label_).append(" exceeded")));
+  cause->actor = label_;
+  cause->time = deadline_;
+  cause->scope = this;
+  return cause;
 }
 
 }  // namespace internal
@@ -215,7 +221,7 @@ Context Context::Background(Executor& executor) { return Context(new ContextNode
 std::shared_ptr<const Cause> Context::cause() const { return node_->cause(); }
 
 Context Context::WithAny(const void* key, std::shared_ptr<const void> value) const {
-  Context context(new ContextNode(*node_, /*shielded=*/false, kNever, ""));
+  Context context(new ContextNode(*node_, /*shielded=*/false, kNever, Label()));
   context.node_->AddValue(key, std::move(value));
   return context;
 }
@@ -232,23 +238,28 @@ Time Context::Now() const { return node_->executor().clock().Now(); }
 
 Executor& Context::executor() const { return node_->executor(); }
 
-CancelScope::CancelScope(const Context& parent, Time deadline, std::string label)
+CancelScope::CancelScope(const Context& parent, Time deadline, Label label)
     : context_(new ContextNode(parent.node(), /*shielded=*/false, deadline, std::move(label))) {}
 
-CancelScope CancelScope::Shielded(const Context& parent, Duration budget, std::string label) {
+CancelScope CancelScope::Shielded(const Context& parent, Duration budget, Label label) {
   return CancelScope(new ContextNode(parent.node(), /*shielded=*/true, Later(parent.Now(), budget),
                                      std::move(label)));
 }
 
+bool CancelScope::CancelWith(std::shared_ptr<Cause> cause) const {
+  NURSERY_CHECK(!cause->status.ok()) << "a cause is an error";
+  cause->time = context_.executor().clock().CoarseNow();
+  cause->scope = id();
+  return context_.node().Cancel(std::move(cause));
+}
+
 bool CancelScope::Cancel(Cause cause) const {
-  NURSERY_CHECK(!cause.status.ok()) << "a cause is an error";
-  cause.time = context_.executor().clock().CoarseNow();
-  cause.scope = id();
-  return context_.node().Cancel(internal::Share(std::move(cause)));
+  return CancelWith(internal::NewCause(std::move(cause)));
 }
 
 bool CancelScope::Cancel(std::string_view reason, std::source_location site) const {
-  return Cancel(Cause(CauseKind::kExplicit, Error(absl::StatusCode::kCancelled, reason), site));
+  return CancelWith(
+      internal::NewCause(CauseKind::kExplicit, Error(absl::StatusCode::kCancelled, reason), site));
 }
 
 }  // namespace nursery

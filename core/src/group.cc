@@ -70,7 +70,7 @@ void Group::Describe(TaskRecord& task, TaskName&& name) {
     task.parent_id = owner_->id;
     task.root_id = PLANTED(root_taken_for_parent) ? owner_->id : owner_->root_id;
   }
-  task.executor = &context().executor();
+  task.executor = &context().node().executor();
   task.context = &context().node();
   task.owner = this;
 }

@@ -39,7 +39,7 @@ std::optional<Cause> JoinState::Decide(CauseKind kind, absl::Status outcome,
   return Cause(kind, std::move(for_others));
 }
 
-std::optional<Cause> JoinState::OnTaskEnded(const std::string& name, const absl::Status& status,
+std::optional<Cause> JoinState::OnTaskEnded(std::string_view name, const absl::Status& status,
                                             absl::FunctionRef<absl::Status()> outside) {
   if (status.ok()) return OnSuccess();
   if (decided_ && Passes(status, told_)) {
@@ -64,17 +64,18 @@ std::optional<Cause> JoinState::OnSuccess() {
                 Error(absl::StatusCode::kCancelled, "the group has succeeded without this task"));
 }
 
-std::optional<Cause> JoinState::OnFailure(const std::string& name, const absl::Status& status) {
+std::optional<Cause> JoinState::OnFailure(std::string_view name, const absl::Status& status) {
   if (PLANTED(error_after_join_lost) && decided_) return std::nullopt;
   ++result_.error_count;
-  if (result_.errors.size() < kMaxGroupErrors) result_.errors.push_back({name, status});
+  if (result_.errors.size() < kMaxGroupErrors)
+    result_.errors.push_back({std::string(name), status});
   if (decided_) return std::nullopt;
   const bool decides = join_.kind == Join::Kind::kAll || (join_.kind == Join::Kind::kMaxFailures &&
                                                           result_.error_count > join_.count);
   if (!decides) return std::nullopt;
   return Decide(CauseKind::kSiblingFailed, status,
                 Error(absl::StatusCode::kCancelled,
-                      "sibling " + name + " failed: " + std::string(Message(status))));
+                      "sibling " + std::string(name) + " failed: " + std::string(Message(status))));
 }
 
 std::optional<Cause> JoinState::OnBodyEnded(const absl::Status& status) {

@@ -11,6 +11,7 @@
 #include "nursery/core/internal/planted.h"
 #include "nursery/core/internal/render_dump.h"
 #include "nursery/core/internal/snapshot.h"
+#include "nursery/core/internal/thread_variable.h"
 #include "nursery/core/status.h"
 
 namespace nursery::internal {
@@ -35,10 +36,11 @@ uint64_t NewNumber() {
   return last.fetch_add(1, std::memory_order_relaxed) + 1;  // only unique
 }
 
+NURSERY_THREAD_VARIABLE uint32_t number = 0;
+
 // Threads in turn, from 1.
 uint32_t NumberOfThread() {
   static constinit std::atomic<uint32_t> last = 0;
-  static constinit thread_local uint32_t number = 0;
   if (number == 0) number = last.fetch_add(1, std::memory_order_relaxed) + 1;
   return number;
 }

@@ -9,6 +9,7 @@
 #include "nursery/core/clock.h"
 #include "nursery/core/internal/asleep.h"
 #include "nursery/core/internal/pause.h"
+#include "nursery/core/internal/thread_variable.h"
 #include "nursery/core/internal/worker.h"
 
 namespace nursery::internal {
@@ -33,10 +34,9 @@ constexpr uint32_t kPauses = 40;
 constexpr uint32_t kPausesLeft = 1200;
 constexpr uint32_t kMostPauses = 640;
 
-// Read in no function that could be inlined into a coroutine, which may change its thread.
-thread_local Worker* current_worker = nullptr;
+NURSERY_THREAD_VARIABLE Worker* current_worker = nullptr;
 // How many tasks this thread, which is no worker, has made runnable.
-thread_local uint32_t made_runnable = 0;
+NURSERY_THREAD_VARIABLE uint32_t made_runnable = 0;
 
 }  // namespace
 
@@ -120,23 +120,25 @@ void Scheduler::PushWoken(WakeList& tasks) {
     Share(tasks, tasks.EnterRunnable(++made_runnable));
     return;
   }
-  int64_t count = tasks.EnterRunnable(self->slices.load(std::memory_order_relaxed));
-  bool announce = false;
-  --count;
-  if (TaskRecord* displaced = self->queue.PushNext(tasks.Pop())) {
-    PushLocal(*self, displaced);
-    announce = true;
-  }
-  const uint32_t kept = self->queue.PushSome(tasks, kSharedBatch);
-  announce = announce || kept > 0;
-  count -= kept;
-  // A crowd goes to all workers at once.
-  if (!tasks.empty()) {
-    Share(tasks, count);
-  } else if (announce) {
+  const int64_t count = tasks.EnterRunnable(self->slices.load(std::memory_order_relaxed));
+  TaskRecord* const displaced = self->queue.PushNext(tasks.Pop());
+  if (displaced != nullptr) PushLocal(*self, displaced);
+  if (count > 1) {
+    PushRest(*self, tasks, count - 1);
+  } else if (displaced != nullptr) {
     Announce(*self);
   }
   EnsureWatched();  // the first lies where nobody is told of it
+}
+
+void Scheduler::PushRest(Worker& self, WakeList& tasks, int64_t count) {
+  const uint32_t kept = self.queue.PushSome(tasks, kSharedBatch);
+  // A crowd goes to all workers at once.
+  if (tasks.empty()) {
+    Announce(self);
+  } else {
+    Share(tasks, count - kept);
+  }
 }
 
 void Scheduler::PushLocal(Worker& self, TaskRecord* task) {

@@ -49,8 +49,7 @@ void Scheduler::CountIdle() {
 }
 
 // Behind the sequentially consistent operation that has put a task into a queue.
-void Scheduler::WakeOne() {
-  if (idle_count_.load(std::memory_order_seq_cst) == 0) return;
+void Scheduler::WakeIdle() {
   int none = 0;
   if (!searching_.compare_exchange_strong(none, 1, std::memory_order_seq_cst)) return;
   Worker* worker = nullptr;
@@ -76,11 +75,7 @@ bool Scheduler::AnyTaskLies() const {
                      [](const auto& worker) { return worker->HasTasks(); });
 }
 
-// Behind what is sequentially consistent: with those of Park and EndWatch either this sees who
-// sleeps and that nobody watches, or they see the task.
-void Scheduler::EnsureWatched() {
-  if (watched_.load(std::memory_order_seq_cst)) return;
-  if (idle_count_.load(std::memory_order_seq_cst) == 0) return;
+void Scheduler::WakeWatcher() {
   MutexLock lock(idle_mutex_);
   if (idle_.empty() || watched_.exchange(true)) return;
   idle_.front()->watches = true;

@@ -94,12 +94,13 @@ absl::Status Semaphore::WeightStatus(int64_t weight) const {
 }
 
 absl::StatusOr<Permit> Semaphore::AcquireAwaiter::EndWait() {
-  if (!semaphore_.CanHold(waiter_.weight)) return semaphore_.WeightStatus(waiter_.weight);
-  if (waiter_.Finish()) {
-    semaphore_.Leave(waiter_);
+  if (!waiter_) return semaphore_.WeightStatus(weight_);
+  if (waiter_->Finish()) {
+    semaphore_.Leave(*waiter_);
     return context_.status();
   }
-  return absl::StatusOr<Permit>(absl::in_place, MadeOf(waiter_));
+  return absl::StatusOr<Permit>(absl::in_place,
+                                Permit::Made{&semaphore_, weight_, waiter_->holder});
 }
 
 void Semaphore::VisitQueues(absl::FunctionRef<void(internal::WaitQueue)> visit) const {
@@ -143,7 +144,7 @@ std::vector<std::string> Semaphore::Waiters(size_t limit) const {
   auto& waiters = const_cast<internal::List<Waiter, Semaphore>&>(waiters_);  // changes nothing
   for (Waiter* waiter = waiters.front(); waiter != nullptr && names.size() < limit;
        waiter = waiters.next(waiter)) {
-    names.push_back(waiter->task()->name);
+    names.emplace_back(std::string_view(waiter->task()->name));
   }
   return names;
 }

@@ -4,21 +4,19 @@
 
 namespace nursery::internal {
 
-absl::Status ValidateStage(const StageOptions& options, const std::string& name) {
+absl::Status ValidateStage(const StageOptions& options, std::string_view name) {
   // Their sum bounds what is under way.
   const bool fits = options.buffer <= std::numeric_limits<int64_t>::max() - options.workers;
   if (options.workers >= 1 && options.buffer >= 0 && fits) return absl::OkStatus();
   return Error(absl::StatusCode::kInvalidArgument,
-               name +
+               std::string(name) +
                    " has at least 1 worker and a buffer of at least 0, together below 2^63; these "
                    "are " +
                    std::to_string(options.workers) + " and " + std::to_string(options.buffer));
 }
 
 TaskName WorkerName(const TaskName& name, const StageOptions& options, int64_t index) {
-  TaskName worker = name;
-  if (options.workers > 1) worker.text += " " + std::to_string(index);
-  return worker;
+  return options.workers > 1 ? Extended(name, std::to_string(index)) : name;
 }
 
 }  // namespace nursery::internal

@@ -13,9 +13,9 @@ absl::Status NobodyWaitsStatus() {
                "nobody waits any more for the task to start: its group was cancelled");
 }
 
-absl::Status EndedBeforeStartStatus(const std::string& task) {
+absl::Status EndedBeforeStartStatus(std::string_view task) {
   return Error(absl::StatusCode::kFailedPrecondition,
-               "task " + task + " ended before it said that it had started");
+               "task " + std::string(task) + " ended before it said that it had started");
 }
 
 }  // namespace nursery::internal

@@ -5,6 +5,7 @@
 
 #include "nursery/core/executor.h"
 #include "nursery/core/internal/context_node.h"
+#include "nursery/core/internal/thread_variable.h"
 
 namespace nursery {
 
@@ -26,9 +27,9 @@ std::string_view Name(WaitReason reason) {
 namespace internal {
 namespace {
 
-thread_local TaskRecord* current_task = nullptr;
+NURSERY_THREAD_VARIABLE TaskRecord* current_task = nullptr;
 // Has ended in the slice that just ends.
-thread_local TaskRecord* ended_task = nullptr;
+NURSERY_THREAD_VARIABLE TaskRecord* ended_task = nullptr;
 
 }  // namespace
 

@@ -38,9 +38,8 @@ absl::Status WorkerPool::StartWorkers(Group& group, const TaskName& name) {
   auto [alive, gone] = MakeChannel<std::monostate>(0);
   gone_.emplace(std::move(gone));
   for (int64_t i = 0; i < options_.workers; ++i) {
-    TaskName worker = name;
-    worker.text += " " + std::to_string(i);
-    NURSERY_RETURN_IF_ERROR(group.TrySpawn(std::move(worker), Work, this, jobs, alive));
+    NURSERY_RETURN_IF_ERROR(
+        group.TrySpawn(internal::Extended(name, std::to_string(i)), Work, this, jobs, alive));
   }
   MutexLock lock(mutex_);
   intake_.emplace(std::move(intake));

@@ -34,7 +34,7 @@ absl::Status SeededExecutor::Run(std::string name, Executor::Root root, std::sou
   Owner owner;
   CancelScope scope(Context::Background(*this));
   internal::TaskFrame<Executor::Root> task(std::move(root));
-  task.name = std::move(name);
+  task.name = name;
   task.spawn_site = site;
   task.executor = this;
   task.context = &scope.context().node();

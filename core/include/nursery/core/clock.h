@@ -8,6 +8,7 @@
 #ifndef NURSERY_CORE_CLOCK_H_
 #define NURSERY_CORE_CLOCK_H_
 
+#include <atomic>
 #include <chrono>
 #include <string>
 
@@ -25,6 +26,14 @@ constexpr Time Later(Time time, Duration duration) {
   return duration > kNever - time ? kNever : time + duration;
 }
 
+namespace internal {
+// The time that is kept for RecordNow of the steady clock; Time(): nobody keeps it. Relaxed:
+// nothing else follows from it.
+inline constinit std::atomic<Time> kept_record_time{Time()};
+// Of other clocks.
+inline constinit const std::atomic<Time> no_record_time{Time()};
+}  // namespace internal
+
 class Clock {
  public:
   virtual ~Clock() = default;
@@ -35,13 +44,22 @@ class Clock {
   virtual Time CoarseNow() const = 0;
   // May lag by 14 ms, on a machine without a core to spare by more, and mostly costs nothing: for
   // records and dumps. Nothing may be decided by it.
-  virtual Time RecordNow() const { return CoarseNow(); }
+  Time RecordNow() const {
+    const Time kept = kept_.load(std::memory_order_relaxed);
+    return kept != Time() ? kept : CoarseNow();
+  }
 
   // For what people and other machines read, never to measure with.
   virtual WallTime WallNow() const = 0;
 
   // The machine's clocks.
   static const Clock& Steady();
+
+ protected:
+  explicit Clock(const std::atomic<Time>& kept = internal::no_record_time) : kept_(kept) {}
+
+ private:
+  const std::atomic<Time>& kept_;
 };
 
 namespace internal {

@@ -22,12 +22,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <string>
 #include <utility>
 
 #include "absl/functional/any_invocable.h"
 #include "nursery/core/cause.h"
 #include "nursery/core/clock.h"
+#include "nursery/core/label.h"
 
 namespace nursery {
 
@@ -176,10 +176,10 @@ class CancelScope {
  public:
   explicit CancelScope(const Context& parent) : CancelScope(parent, kNever, "") {}
   // `label` names the scope in the error when its own deadline passes.
-  CancelScope(const Context& parent, Time deadline, std::string label);
+  CancelScope(const Context& parent, Time deadline, Label label);
   // A scope that the parent's cancellation and deadline do not reach, for clean-up; it ends at
   // `budget` from now.
-  static CancelScope Shielded(const Context& parent, Duration budget, std::string label);
+  static CancelScope Shielded(const Context& parent, Duration budget, Label label);
 
   CancelScope(const CancelScope&) = delete;
   CancelScope& operator=(const CancelScope&) = delete;
@@ -196,6 +196,7 @@ class CancelScope {
 
  private:
   explicit CancelScope(internal::ContextNode* node) : context_(node) {}
+  bool CancelWith(std::shared_ptr<Cause> cause) const;
 
   Context context_;
 };

@@ -28,7 +28,6 @@
 #include <functional>
 #include <memory>
 #include <source_location>
-#include <string>
 #include <utility>
 
 #include "nursery/core/async.h"
@@ -38,25 +37,13 @@
 #include "nursery/core/internal/task_frame.h"
 #include "nursery/core/internal/wait.h"
 #include "nursery/core/join.h"
+#include "nursery/core/label.h"
 #include "nursery/core/mutex.h"
 #include "nursery/core/semaphore.h"
 
 namespace nursery {
 
 class TaskObserver;
-
-// The name of a task and the line that spawns it. Made from a string.
-struct TaskName {
-  // NOLINTNEXTLINE(google-explicit-constructor): a string is a name
-  TaskName(const char* the_text, std::source_location the_site = std::source_location::current())
-      : text(the_text), site(the_site) {}
-  // NOLINTNEXTLINE(google-explicit-constructor): a string is a name
-  TaskName(std::string the_text, std::source_location the_site = std::source_location::current())
-      : text(std::move(the_text)), site(the_site) {}
-
-  std::string text;
-  std::source_location site;
-};
 
 class Group final : private internal::TaskOwner {
  public:

@@ -94,7 +94,7 @@ class JoinState {
 
   // Each gives a cause when, and only when, it decided the group: whoever still runs is to be
   // cancelled. `outside` gives what the group's context says; it is asked where that matters.
-  std::optional<Cause> OnTaskEnded(const std::string& name, const absl::Status& status,
+  std::optional<Cause> OnTaskEnded(std::string_view name, const absl::Status& status,
                                    absl::FunctionRef<absl::Status()> outside);
   std::optional<Cause> OnBodyEnded(const absl::Status& status);
   // Somebody asked for the end; `status` is what all are told.
@@ -108,7 +108,7 @@ class JoinState {
 
  private:
   std::optional<Cause> Decide(CauseKind kind, absl::Status outcome, absl::Status for_others);
-  std::optional<Cause> OnFailure(const std::string& name, const absl::Status& status);
+  std::optional<Cause> OnFailure(std::string_view name, const absl::Status& status);
   std::optional<Cause> OnSuccess();
 
   const Join join_;

@@ -32,10 +32,8 @@ template <class T>
 absl::StatusOr<Receiver<T>> StartSource(Group& group, const TaskName& name,
                                         std::vector<T> elements) {
   auto [sender, receiver] = MakeChannel<T>(0);
-  TaskName source = name;
-  source.text += " source";
   NURSERY_RETURN_IF_ERROR(
-      group.TrySpawn(std::move(source), SendAll<T>, std::move(sender), std::move(elements)));
+      group.TrySpawn(Extended(name, "source"), SendAll<T>, std::move(sender), std::move(elements)));
   return std::move(receiver);
 }
 

@@ -121,11 +121,12 @@ class Semaphore final : internal::WaitSite {
   void VisitQueues(absl::FunctionRef<void(internal::WaitQueue queue)> visit) const override
       NURSERY_EXCLUDES(mutex_);
   bool CanHold(int64_t weight) const { return weight >= 1 && weight <= size_; }
-  bool TryTake(Waiter& waiter) NURSERY_EXCLUDES(mutex_) {
-    const internal::TaskKey holder = internal::CurrentKey();
+  // For the running task.
+  bool TryTake(int64_t weight, internal::HolderTable::Holder*& holder) NURSERY_EXCLUDES(mutex_) {
+    const internal::TaskKey task = internal::CurrentKey();
     MutexLock lock(mutex_);
-    if (!Take(waiter.weight)) return false;
-    waiter.holder = holders_.Add(holder, waiter.weight);
+    if (!Take(weight)) return false;
+    holder = holders_.Add(task, weight);
     return true;
   }
   bool Take(int64_t weight) NURSERY_REQUIRES(mutex_) {
@@ -164,35 +165,33 @@ class Semaphore final : internal::WaitSite {
 class [[nodiscard]] Semaphore::AcquireAwaiter {
  public:
   AcquireAwaiter(Semaphore& semaphore, internal::AwaitedContext context, int64_t weight)
-      : semaphore_(semaphore), context_(std::move(context)) {
-    waiter_.weight = weight;
-  }
+      : semaphore_(semaphore), context_(std::move(context)), weight_(weight) {}
   // What is free is taken without a wait, unless the context is cancelled.
   bool await_ready() {
-    if (!semaphore_.CanHold(waiter_.weight)) return true;
-    taken_ = !context_.node().cancelled() && semaphore_.TryTake(waiter_);
+    if (!semaphore_.CanHold(weight_)) return true;
+    taken_ = !context_.node().cancelled() && semaphore_.TryTake(weight_, holder_);
     return taken_;
   }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle) {
-    return waiter_.Suspend(handle, &context_.node(), WaitReason::kSemaphore, &semaphore_,
-                           [this] { semaphore_.Enter(waiter_); });
+    waiter_.emplace().weight = weight_;
+    return waiter_->Suspend(handle, &context_.node(), WaitReason::kSemaphore, &semaphore_,
+                            [this] { semaphore_.Enter(*waiter_); });
   }
   absl::StatusOr<Permit> await_resume() {
     if (!taken_) return EndWait();
-    return absl::StatusOr<Permit>(absl::in_place, MadeOf(waiter_));
+    return absl::StatusOr<Permit>(absl::in_place, Permit::Made{&semaphore_, weight_, holder_});
   }
 
  private:
   absl::StatusOr<Permit> EndWait();
-  Permit::Made MadeOf(const Waiter& waiter) const {
-    return {&semaphore_, waiter.weight, waiter.holder};
-  }
 
   Semaphore& semaphore_;
   internal::AwaitedContext context_;
-  Waiter waiter_;
+  const int64_t weight_;
   bool taken_ = false;
+  internal::HolderTable::Holder* holder_ = nullptr;  // of what was taken
+  std::optional<Waiter> waiter_;                     // where it has to wait
 };
 
 inline void Permit::Release() {

@@ -27,9 +27,9 @@
 namespace nursery {
 
 namespace internal {
-absl::Status StartedTwiceStatus();                             // FAILED_PRECONDITION
-absl::Status NobodyWaitsStatus();                              // FAILED_PRECONDITION
-absl::Status EndedBeforeStartStatus(const std::string& task);  // FAILED_PRECONDITION
+absl::Status StartedTwiceStatus();                           // FAILED_PRECONDITION
+absl::Status NobodyWaitsStatus();                            // FAILED_PRECONDITION
+absl::Status EndedBeforeStartStatus(std::string_view task);  // FAILED_PRECONDITION
 }  // namespace internal
 
 // With it a task says that it has started. When it goes unused, the spawner is told so.
@@ -54,7 +54,7 @@ class Started {
 // task has ended and never said so; its own status is in the group's result.
 template <class T = std::monostate, class Function, class... Args>
 Async<absl::StatusOr<T>> StartTask(Group& group, TaskName name, Function function, Args... args) {
-  const std::string text = name.text;
+  const Label text = name.text;
   auto [sender, receiver] = MakeChannel<T>(1);
   Started<T> started(std::move(sender));
   absl::Status spawned = co_await group.Spawn(std::move(name), std::move(function),

@@ -12,13 +12,13 @@
 #include <coroutine>
 #include <cstdint>
 #include <source_location>
-#include <string>
 #include <string_view>
 
 #include "absl/status/status.h"
 #include "nursery/core/clock.h"
 #include "nursery/core/internal/frame_pool.h"
 #include "nursery/core/internal/list.h"
+#include "nursery/core/label.h"
 
 namespace nursery {
 
@@ -99,7 +99,7 @@ struct TaskRecord : ListNode<>, Pooled {
   uint64_t id = 0;
   uint64_t parent_id = 0;
   uint64_t root_id = 0;
-  std::string name;
+  Label name;
   std::source_location spawn_site;
   Time spawned{};
   Executor* executor = nullptr;
@@ -107,13 +107,12 @@ struct TaskRecord : ListNode<>, Pooled {
   TaskOwner* owner = nullptr;
   std::coroutine_handle<> frame;  // the outermost coroutine; null before its first slice
   uint32_t shard = 0;             // of the registry
-  bool timed = false;             // how long it waits for a thread, and keeps it
-  bool starting = true;           // its function has not been called yet; read by itself alone
-
-  // Relaxed: read by dumps at any time.
-  std::atomic<Doing> state{Doing()};
+  // Relaxed, as what follows: read by dumps at any time.
   std::atomic<uint32_t> waits{0};  // that it has begun
-  int64_t context_refs = 0;        // of itself; see CountByTask
+  std::atomic<Doing> state{Doing()};
+  bool timed = false;        // how long it waits for a thread, and keeps it
+  bool starting = true;      // its function has not been called yet; read by itself alone
+  int64_t context_refs = 0;  // of itself; see CountByTask
   std::atomic<const void*> object{nullptr};
   std::atomic<std::source_location> line{std::source_location()};
   std::atomic<Time> since{Time()};

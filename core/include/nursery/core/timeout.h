@@ -30,8 +30,8 @@ namespace nursery {
 // `function(context, args...)` gives an Async<T>; so does WithTimeout. `label` names the scope in
 // the error.
 template <class Function, class... Args>
-auto WithTimeout(Context context, Duration timeout, std::string label, Function function,
-                 Args... args) -> std::invoke_result_t<Function, Context, Args...> {
+auto WithTimeout(Context context, Duration timeout, Label label, Function function, Args... args)
+    -> std::invoke_result_t<Function, Context, Args...> {
   const Time end = PLANTED(timeout_forgotten) ? kNever : Later(context.Now(), timeout);
   CancelScope scope(context, end, std::move(label));
   co_return co_await std::invoke(std::move(function), scope.context(), std::move(args)...);

@@ -43,6 +43,8 @@ class [[nodiscard]] SelectAwaiter {
     waits_ = context_.node().cancelled() || !only.TryNow();
     return !waits_;
   }
+  // Unless TryNow was enough.
+  bool waits() const { return waits_; }
   // OK, or why the context ended the wait.
   absl::Status EndWait() { return waits_ && LeaveAll() ? context_.status() : absl::OkStatus(); }
   const AwaitedContext& context() const { return context_; }
@@ -76,8 +78,10 @@ class [[nodiscard]] SendAwaiter {
     return select_.await_suspend(handle);
   }
   absl::Status await_resume() {
-    absl::Status waited = select_.EndWait();
-    if (!waited.ok()) return waited;
+    if (select_.waits()) {
+      absl::Status waited = select_.EndWait();
+      if (!waited.ok()) return waited;
+    }
     absl::Status sent = case_.status();
     // A cancellation may have ended the receivers before this wait could see it, and is then why.
     if (!sent.ok() && select_.context().node().cancelled()) return select_.context().status();
@@ -101,8 +105,10 @@ class [[nodiscard]] ReceiveAwaiter {
     return select_.await_suspend(handle);
   }
   absl::StatusOr<T> await_resume() {
-    absl::Status waited = select_.EndWait();
-    if (!waited.ok()) return waited;
+    if (select_.waits()) {
+      absl::Status waited = select_.EndWait();
+      if (!waited.ok()) return waited;
+    }
     return case_.Take();
   }
 

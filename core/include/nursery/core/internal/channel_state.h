@@ -36,10 +36,13 @@ struct ChannelStats {
   int64_t receivers = 0;
 };
 
-absl::Status SendStatus(Passed passed);  // FAILED_PRECONDITION, RESOURCE_EXHAUSTED
-absl::Status ClosedStatus();             // OUT_OF_RANGE
-absl::Status ClosedTwiceStatus();        // FAILED_PRECONDITION
-absl::Status EmptyStatus();              // UNAVAILABLE
+absl::Status NotSentStatus(Passed passed);  // FAILED_PRECONDITION, RESOURCE_EXHAUSTED
+inline absl::Status SendStatus(Passed passed) {
+  return passed == Passed::kDone ? absl::OkStatus() : NotSentStatus(passed);
+}
+absl::Status ClosedStatus();       // OUT_OF_RANGE
+absl::Status ClosedTwiceStatus();  // FAILED_PRECONDITION
+absl::Status EmptyStatus();        // UNAVAILABLE
 // Ends `wait`, which is still arming.
 void FireNow(Wait& wait, uint32_t index);
 
@@ -142,7 +145,7 @@ class ChannelState final : WaitSite {
     Passed passed = Passed::kRetry;
     {
       MutexLock lock(mutex_);
-      if (CanSend(nullptr)) passed = PutOrHand(value, wake, nullptr);
+      passed = PutOrHand(value, wake, nullptr);
     }
     Schedule(wake);
     return passed;
@@ -152,7 +155,7 @@ class ChannelState final : WaitSite {
     Passed passed = Passed::kRetry;
     {
       MutexLock lock(mutex_);
-      if (CanReceive(nullptr)) passed = GetOrTake(value, wake, nullptr);
+      passed = GetOrTake(value, wake, nullptr);
     }
     Schedule(wake);
     return passed;

@@ -14,7 +14,6 @@
 
 #include <atomic>
 #include <memory>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -22,6 +21,7 @@
 #include "nursery/core/internal/frame_pool.h"
 #include "nursery/core/internal/list.h"
 #include "nursery/core/internal/timers.h"
+#include "nursery/core/label.h"
 #include "nursery/core/mutex.h"
 
 namespace nursery::internal {
@@ -60,7 +60,7 @@ class ContextNode final : public ListNode<ChildTag>, public Timer, public Pooled
   explicit ContextNode(Executor& executor);
   // A child, cancelled at birth when `parent` is. `shielded`: the parent's cancellation does not
   // reach it. `label` names the scope in the error when `deadline` passes.
-  ContextNode(ContextNode& parent, bool shielded, Time deadline, std::string label);
+  ContextNode(ContextNode& parent, bool shielded, Time deadline, Label label);
 
   void Ref() {
     if (!CountByTask(*this, 1)) refs_.fetch_add(1, std::memory_order_relaxed);
@@ -129,7 +129,7 @@ class ContextNode final : public ListNode<ChildTag>, public Timer, public Pooled
   ContextNode* const parent_;
   const bool root_;
   const bool shielded_;
-  const std::string label_;
+  const Label label_;
   Time deadline_;
   bool timed_ = false;   // has a timer of its own
   bool listed_ = false;  // its parent knows it

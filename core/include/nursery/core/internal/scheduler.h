@@ -88,6 +88,8 @@ class Scheduler {
   // A thread has begun to run tasks.
   void WantLook();
   void PushLocal(Worker& self, TaskRecord* task);
+  // `count` tasks that were woken with another one.
+  [[gnu::noinline]] void PushRest(Worker& self, WakeList& tasks, int64_t count);
   // Its worker's queue is full.
   [[gnu::noinline]] void Overflow(TaskRecord* task);
   void Announce(const Worker& self);
@@ -105,9 +107,18 @@ class Scheduler {
   bool Park(Worker& self) NURSERY_EXCLUDES(idle_mutex_);
   Woken WokenFor(Worker& self) NURSERY_EXCLUDES(idle_mutex_);
   bool LeaveIdle(Worker& self) NURSERY_EXCLUDES(idle_mutex_);
-  void WakeOne() NURSERY_EXCLUDES(idle_mutex_);
-  // After a task was left in a place that nobody is told of.
-  void EnsureWatched() NURSERY_EXCLUDES(idle_mutex_);
+  void WakeOne() NURSERY_EXCLUDES(idle_mutex_) {
+    if (idle_count_.load(std::memory_order_seq_cst) != 0) WakeIdle();
+  }
+  [[gnu::noinline]] void WakeIdle() NURSERY_EXCLUDES(idle_mutex_);
+  // After a task was left in a place that nobody is told of. Behind what is sequentially
+  // consistent: with those of Park and EndWatch either this sees who sleeps and that nobody
+  // watches, or they see the task.
+  void EnsureWatched() NURSERY_EXCLUDES(idle_mutex_) {
+    if (watched_.load(std::memory_order_seq_cst)) return;
+    if (idle_count_.load(std::memory_order_seq_cst) != 0) WakeWatcher();
+  }
+  [[gnu::noinline]] void WakeWatcher() NURSERY_EXCLUDES(idle_mutex_);
   // Looks after the others until woken, or until nothing runs any more. True: it is no longer idle,
   // with what it has found in its queue.
   bool Watch(Worker& self) NURSERY_EXCLUDES(idle_mutex_);

@@ -60,7 +60,7 @@ template <class Function, class In, class... Args>
 using StageOutput = typename Passes<
     typename std::invoke_result_t<Function&, Context, In, Args&...>::value_type::value_type>::Type;
 
-absl::Status ValidateStage(const StageOptions& options, const std::string& name);
+absl::Status ValidateStage(const StageOptions& options, std::string_view name);
 // The name of worker `index` of `options.workers`.
 TaskName WorkerName(const TaskName& name, const StageOptions& options, int64_t index);
 

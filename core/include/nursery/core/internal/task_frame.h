@@ -41,12 +41,10 @@ class TaskFrame final : public TaskRecord {
 
   void Begin() override {
     try {
-      context_ = Context::Of(*context);
-      Result async = std::apply(
-          [this](Function& function, Args&... args) {
-            return std::invoke(std::move(function), std::move(context_), std::move(args)...);
-          },
-          call_);
+      // As Context::Of counts it, of the task that runs.
+      ++context_refs;
+      context_ = Context(context);
+      Result async = Call(std::index_sequence_for<Args...>());
       starting = false;
       frame = resume_point = std::exchange(async.handle_, nullptr);
       Coroutine().promise().task = this;
@@ -54,6 +52,13 @@ class TaskFrame final : public TaskRecord {
       TakeException(std::current_exception());
       EndsNow(this);
     }
+  }
+
+  // Without std::apply and std::invoke, which are not inlined.
+  template <size_t... kIndex>
+  Result Call(std::index_sequence<kIndex...>) {
+    return std::get<0>(std::move(call_))(std::move(context_),
+                                         std::get<kIndex + 1>(std::move(call_))...);
   }
 
   void End() override {
