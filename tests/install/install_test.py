@@ -80,6 +80,21 @@ class InstallTest(unittest.TestCase):
         with self.assertRaisesRegex(AssertionError, "module GTest called with REQUIRED"):
             self.build(CONSUMER, "g++-12", WITHOUT.format("GTest"))
 
+    def test_an_optional_component_is_there_if_what_it_needs_is(self):
+        project = pathlib.Path(tempfile.mkdtemp(dir=self.root))
+        (project / "CMakeLists.txt").write_text("\n".join([
+            "cmake_minimum_required(VERSION 3.25)", "project(optional LANGUAGES CXX)",
+            "find_package(nursery REQUIRED OPTIONAL_COMPONENTS testing client)",
+            'file(WRITE found "${nursery_core_FOUND} ${nursery_testing_FOUND} '
+            '${nursery_client_FOUND}")', ""]))
+
+        def found(*options):
+            self.build(project, "g++-12", *options)
+            return (project / "found").read_text()
+        self.assertEqual(found(), "TRUE TRUE TRUE")
+        self.assertEqual(found(WITHOUT.format("GTest")), "TRUE FALSE TRUE")
+        self.assertEqual(found(WITHOUT.format("Protobuf")), "TRUE TRUE FALSE")
+
     def test_client_builds_with_clang_and_runs(self):
         self.build_and_run_client("clang++-19")
 
