@@ -24,8 +24,6 @@ namespace {
 
 // More than the coarse clock lags, whatever the kernel's tick is.
 constexpr Duration kCoarse = std::chrono::milliseconds(100);
-// More than the time for records mostly lags.
-constexpr Duration kFar = std::chrono::seconds(1);
 
 template <class... Args>
 std::shared_ptr<Cause> NewCause(Args&&... args) {
@@ -54,10 +52,9 @@ ContextNode::ContextNode(ContextNode& parent, bool shielded, Time deadline, Labe
   listed_ = !shielded_ && !parent.root_;
   if (listed_) parent.Adopt(*this);
   if (!timed_ || cancelled()) return;
-  // Mostly it is far away, and a time that costs nothing can tell. Should that lag by more, the
-  // timers find it.
+  // Mostly it is far away, and the coarse clock, which costs a fraction, can tell.
   const Clock& clock = executor_.clock();
-  if (deadline_ <= clock.RecordNow() + kFar && deadline_ <= clock.Now()) {
+  if (deadline_ <= clock.CoarseNow() + kCoarse && deadline_ <= clock.Now()) {
     DeadlineExpired();
   } else if (executor_.timers().Add(*this, deadline_)) {
     executor_.Kick();
@@ -205,7 +202,8 @@ std::shared_ptr<const Cause> ContextNode::DeadlineCause() {
       CauseKind::kDeadline,
       Error(absl::StatusCode::kDeadlineExceeded,
             label_.empty() ? "deadline exceeded"
-                           : std::string("deadline of ").append(label_).append(" exceeded")));
+                           : std::string("deadline of ").append(label_).append(" exceeded")),
+      std::source_location::current());
   cause->actor = label_;
   cause->time = deadline_;
   cause->scope = this;

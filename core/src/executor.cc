@@ -108,6 +108,8 @@ ThreadExecutor::~ThreadExecutor() {
   Kick();
   reactor_.join();
   scheduler_->Stop();
+  // There may be no other one that does.
+  while (internal::HasSpareFrames()) internal::FreeSpareFrames();
 }
 
 absl::Status ThreadExecutor::Run(std::string name, Root root, std::source_location site) {

@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <new>
 #include <utility>
 
@@ -115,10 +116,9 @@ struct Shelf {
 
 using Shelves = std::array<Shelf, kClasses>;
 
-// Empty and without room, where a thread keeps nothing.
+// Empty and without room, where a thread keeps nothing: before it has shelves of its own, and while
+// its other variables die, which may give back blocks.
 constinit Shelves closed{};
-// Have no destructor: a thread may give back blocks while its other variables die.
-constinit thread_local Shelves own_shelves{};
 NURSERY_THREAD_VARIABLE Shelf* shelves = closed.data();
 
 std::array<Depot, kClasses>& Depots() {
@@ -133,23 +133,32 @@ void FreeChain(Block* chain) {
   }
 }
 
-struct Closer {
-  Closer() {
-    for (Shelf& shelf : own_shelves) shelf.room = kChain;
-    shelves = own_shelves.data();
+// The shelves of a thread, from its first block to its end.
+class OwnShelves {
+ public:
+  OwnShelves() : own_(new(std::nothrow) Shelves) {
+    if (own_ == nullptr) return;
+    for (Shelf& shelf : *own_) shelf.room = kChain;
+    shelves = own_->data();
   }
-  ~Closer() {
+  OwnShelves(const OwnShelves&) = delete;
+  OwnShelves& operator=(const OwnShelves&) = delete;
+  ~OwnShelves() {
     shelves = closed.data();
-    for (Shelf& shelf : own_shelves) {
-      FreeChain(std::exchange(shelf.first, nullptr));
-      FreeChain(std::exchange(shelf.spare, nullptr));
+    if (own_ == nullptr) return;
+    for (const Shelf& shelf : *own_) {
+      FreeChain(shelf.first);
+      FreeChain(shelf.spare);
     }
   }
+
+ private:
+  const std::unique_ptr<Shelves> own_;
 };
 
 // The first time makes room until the thread ends; whether there is any.
 bool IsOpen() {
-  thread_local const Closer closer;
+  thread_local const OwnShelves own;
   return shelves != closed.data();
 }
 

@@ -21,6 +21,7 @@ Label Label::Copy(std::string_view text) {
   return copy;
 }
 
+// What Copy has allocated is no constant.
 void Label::Free() { internal::FreeFrame(const_cast<char*>(data_), size_); }
 
 TaskName internal::Extended(const TaskName& name, std::string_view more) {

@@ -36,13 +36,13 @@ uint64_t NewNumber() {
   return last.fetch_add(1, std::memory_order_relaxed) + 1;  // only unique
 }
 
-NURSERY_THREAD_VARIABLE uint32_t number = 0;
+NURSERY_THREAD_VARIABLE uint32_t thread_number = 0;
 
 // Threads in turn, from 1.
 uint32_t NumberOfThread() {
   static constinit std::atomic<uint32_t> last = 0;
-  if (number == 0) number = last.fetch_add(1, std::memory_order_relaxed) + 1;
-  return number;
+  if (thread_number == 0) thread_number = last.fetch_add(1, std::memory_order_relaxed) + 1;
+  return thread_number;
 }
 
 bool IsEarlier(const TaskEntry& one, const TaskEntry& other) { return one.id < other.id; }

@@ -48,7 +48,6 @@ void Scheduler::CountIdle() {
   idle_count_.store(static_cast<int>(idle_.size()), std::memory_order_relaxed);
 }
 
-// Behind the sequentially consistent operation that has put a task into a queue.
 void Scheduler::WakeIdle() {
   int none = 0;
   if (!searching_.compare_exchange_strong(none, 1, std::memory_order_seq_cst)) return;

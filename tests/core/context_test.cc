@@ -1,5 +1,6 @@
 #include "nursery/core/context.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -40,6 +41,7 @@ SEEDED_TEST(ContextTest, DeadlineNamesTheScopeThatSetIt) {
   absl::Status slept = co_await Sleep(inner.context(), seconds(60));
   EXPECT_EQ(slept, Error(absl::StatusCode::kDeadlineExceeded, "deadline of outer exceeded"));
   EXPECT_EQ(inner.context().cause()->kind, CauseKind::kDeadline);
+  EXPECT_THAT(inner.context().cause()->site.file_name(), testing::EndsWith("context.cc"));
   EXPECT_FALSE(ctx.cancelled());
   co_return absl::OkStatus();
 }

@@ -113,14 +113,29 @@ TEST(FramePoolTest, WhatManyHaveLeftIsKeptAndGivenBackBitByBit) {
 }
 
 TEST(FramePoolTest, AnExecutorThatHasNothingToDoGivesItBack) {
-  ThreadExecutor executor(1);
   BytesLeftByManyBlocks();
   EXPECT_TRUE(HasSpareFrames());
-  // It looks once more when something has run, and then until nothing is left.
-  const absl::Status done =
-      executor.Run("nothing", [](Context) -> Async<absl::Status> { co_return absl::OkStatus(); });
-  EXPECT_TRUE(done.ok());
+  const ThreadExecutor executor(1);
   while (HasSpareFrames()) sched_yield();
+}
+
+TEST(FramePoolTest, AnExecutorThatEndsGivesItBack) {
+  {
+    const ThreadExecutor executor(1);
+    BytesLeftByManyBlocks();
+  }
+  EXPECT_FALSE(HasSpareFrames());
+}
+
+TEST(FramePoolTest, WhatIsTakenAgainIsNotSpare) {
+  FreeAllSpareFrames();
+  BytesLeftByManyBlocks();
+  EXPECT_TRUE(HasSpareFrames());
+  std::vector<void*> blocks(kManyBlocks);
+  for (void*& block : blocks) block = AllocateFrame(kBytes);
+  EXPECT_FALSE(HasSpareFrames());
+  for (void* block : blocks) FreeFrame(block, kBytes);
+  FreeAllSpareFrames();
 }
 
 TEST(FramePoolTest, NoMoreIsKeptThanSixtyFourMebibytes) {

@@ -34,14 +34,28 @@ TEST(LabelTest, AnyOtherTextIsCopied) {
   EXPECT_TRUE(Label(std::string()).empty());
 }
 
+TEST(LabelTest, AnArrayThatMayChangeIsCopiedUpToItsEnd) {
+  static char text[32] = "fetch";
+  const Label label = text;
+  const TaskName name = text;
+  text[0] = 'm';
+  EXPECT_EQ(View(label), "fetch");
+  EXPECT_EQ(View(name.text), "fetch");
+  char local[8] = "one";
+  EXPECT_EQ(View(Label(local)), "one");
+}
+
 TEST(LabelTest, ACopyIsItsOwn) {
   Label first = std::string(100, 'a');
   const Label second = first;
   EXPECT_NE(View(first).data(), View(second).data());
   Label third = std::move(first);
   EXPECT_EQ(View(third), View(second));
-  third = Label("short");
+  third = "short";
   EXPECT_EQ(View(third), "short");
+  third = second;
+  EXPECT_EQ(View(third), View(second));
+  EXPECT_NE(View(third).data(), View(second).data());
   EXPECT_EQ(View(second), std::string(100, 'a'));
 }
 

@@ -2,6 +2,9 @@
 // TaskName, a label with the line that spawns the task. Both are made from a string literal, which
 // is only referred to, or from any other text, which is copied.
 //
+// A literal that is not seen as one, since it is passed on by reference, does not compile: it is
+// passed on as a Label, or as a std::string_view, which is copied.
+//
 // Thread safety: as std::string.
 //
 //   co_await group.Spawn("fetch", Fetch, url);         // costs nothing
@@ -24,12 +27,16 @@ class Label {
   template <size_t kSize>
   // NOLINTNEXTLINE(google-explicit-constructor): a literal is a label
   consteval Label(const char (&literal)[kSize]) : data_(literal), size_(kSize - 1) {}
+  template <size_t kSize>
+  // NOLINTNEXTLINE(google-explicit-constructor): an array that may change is another text
+  Label(char (&text)[kSize]) : Label(Copy(text)) {}
   template <class T>
     requires std::convertible_to<const T&, std::string_view>
   // NOLINTNEXTLINE(google-explicit-constructor): a text is a label
   Label(const T& text) : Label(Copy(text)) {}
   constexpr Label(Label&& other) noexcept { Swap(other); }
   Label(const Label& other) : Label(other.owned_ ? Copy(other) : Label(other.data_, other.size_)) {}
+  Label& operator=(const Label& other) { return *this = Label(other); }
   // Gives `other` what it had.
   Label& operator=(Label&& other) noexcept {
     Swap(other);
@@ -65,6 +72,10 @@ struct TaskName {
   consteval TaskName(const char (&literal)[kSize],
                      std::source_location the_site = std::source_location::current())
       : text(literal), site(the_site) {}
+  template <size_t kSize>
+  // NOLINTNEXTLINE(google-explicit-constructor): an array that may change is another text
+  TaskName(char (&the_text)[kSize], std::source_location the_site = std::source_location::current())
+      : text(the_text), site(the_site) {}
   template <class T>
     requires std::convertible_to<const T&, std::string_view>
   // NOLINTNEXTLINE(google-explicit-constructor): a text is a name

@@ -15,7 +15,6 @@
 #ifndef NURSERY_CORE_START_H_
 #define NURSERY_CORE_START_H_
 
-#include <string>
 #include <utility>
 #include <variant>
 

@@ -107,12 +107,15 @@ struct TaskRecord : ListNode<>, Pooled {
   TaskOwner* owner = nullptr;
   std::coroutine_handle<> frame;  // the outermost coroutine; null before its first slice
   uint32_t shard = 0;             // of the registry
-  // Relaxed, as what follows: read by dumps at any time.
+
+  // Relaxed: read by dumps at any time.
   std::atomic<uint32_t> waits{0};  // that it has begun
   std::atomic<Doing> state{Doing()};
+  // Not read by dumps, and here because there is room.
   bool timed = false;        // how long it waits for a thread, and keeps it
   bool starting = true;      // its function has not been called yet; read by itself alone
   int64_t context_refs = 0;  // of itself; see CountByTask
+  // Relaxed.
   std::atomic<const void*> object{nullptr};
   std::atomic<std::source_location> line{std::source_location()};
   std::atomic<Time> since{Time()};

@@ -17,7 +17,6 @@
 #define NURSERY_CORE_TIMEOUT_H_
 
 #include <functional>
-#include <string>
 #include <utility>
 
 #include "nursery/core/async.h"

@@ -46,7 +46,7 @@ class [[nodiscard]] SelectAwaiter {
   // Unless TryNow was enough.
   bool waits() const { return waits_; }
   // OK, or why the context ended the wait.
-  absl::Status EndWait() { return waits_ && LeaveAll() ? context_.status() : absl::OkStatus(); }
+  absl::Status EndWait() { return LeaveAll() ? context_.status() : absl::OkStatus(); }
   const AwaitedContext& context() const { return context_; }
 
  private:

@@ -142,7 +142,7 @@ class ChannelState final : WaitSite {
   // Without a wait. kRetry: it would have to wait.
   Passed SendNow(T& value) NURSERY_EXCLUDES(mutex_) {
     WakeList wake;
-    Passed passed = Passed::kRetry;
+    Passed passed;
     {
       MutexLock lock(mutex_);
       passed = PutOrHand(value, wake, nullptr);
@@ -152,7 +152,7 @@ class ChannelState final : WaitSite {
   }
   Passed ReceiveNow(std::optional<T>& value) NURSERY_EXCLUDES(mutex_) {
     WakeList wake;
-    Passed passed = Passed::kRetry;
+    Passed passed;
     {
       MutexLock lock(mutex_);
       passed = GetOrTake(value, wake, nullptr);

@@ -16,10 +16,11 @@ namespace nursery::internal {
 void* AllocateFrame(size_t bytes);
 void FreeFrame(void* block, size_t bytes) noexcept;
 
-// What many tasks have left behind at once is kept, too, up to 64 MiB, for the next ones. Each call
-// gives a part of it back to the heap; whether there is any. An executor calls it every few
-// milliseconds.
+// What many tasks have left behind at once is kept, too, up to 64 MiB, for the next ones. Whether
+// there is any.
 bool HasSpareFrames();
+// Gives a part of it back to the heap. An executor calls it every few milliseconds while something
+// runs or is left, and until nothing is left when it ends.
 void FreeSpareFrames();
 
 // Types that derive from it live in such memory.

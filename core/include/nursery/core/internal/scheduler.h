@@ -107,6 +107,7 @@ class Scheduler {
   bool Park(Worker& self) NURSERY_EXCLUDES(idle_mutex_);
   Woken WokenFor(Worker& self) NURSERY_EXCLUDES(idle_mutex_);
   bool LeaveIdle(Worker& self) NURSERY_EXCLUDES(idle_mutex_);
+  // Behind the sequentially consistent operation that has put a task into a queue.
   void WakeOne() NURSERY_EXCLUDES(idle_mutex_) {
     if (idle_count_.load(std::memory_order_seq_cst) != 0) WakeIdle();
   }

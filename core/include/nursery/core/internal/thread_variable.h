@@ -1,6 +1,6 @@
 // NURSERY_THREAD_VARIABLE: a thread_local variable of a few bytes that costs one instruction. The
-// default model of position independent code is a call. There is room for a few hundred such bytes
-// even in a library that is loaded later.
+// default model of position independent code is a call. A library that is loaded later, with core
+// in it, has room for about a thousand bytes of all its thread_local variables together.
 //
 // It is read in no function that could be inlined into a coroutine, which may change its thread.
 #ifndef NURSERY_CORE_INTERNAL_THREAD_VARIABLE_H_
