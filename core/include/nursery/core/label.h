@@ -3,7 +3,8 @@
 // is only referred to, or from any other text, which is copied.
 //
 // A literal that is not seen as one, since it is passed on by reference, does not compile: it is
-// passed on as a Label, or as a std::string_view, which is copied.
+// passed on as a Label, or as a std::string_view, which is copied. A constant array is taken for a
+// literal, with all that it is padded with.
 //
 // Thread safety: as std::string.
 //

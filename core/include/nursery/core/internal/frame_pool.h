@@ -20,7 +20,7 @@ void FreeFrame(void* block, size_t bytes) noexcept;
 // there is any.
 bool HasSpareFrames();
 // Gives a part of it back to the heap. An executor calls it every few milliseconds while something
-// runs or is left, and until nothing is left when it ends.
+// runs or is left, and gives back what it finds when it ends.
 void FreeSpareFrames();
 
 // Types that derive from it live in such memory.
